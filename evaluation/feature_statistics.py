@@ -1,0 +1,88 @@
+"""Where training features lie: the scores that judge a video by its distance from what was seen in training."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from scipy.linalg import eigh
+from sklearn.covariance import ledoit_wolf
+
+from utils.seeding import generator
+
+
+@dataclass(frozen=True)
+class FeatureStatistics:
+    """Gaussians and a bank of training features `[N, D]`; float32 arrays only, so a checkpoint can hold it.
+
+    Covariances are shrunk after Ledoit & Wolf (2004), so fewer videos than dimensions do no harm.
+
+    Attributes:
+        means: `[C, D]` of the classes seen in training.
+        whitening: `[D, D]`; the square length of (x − mean) @ whitening is the Mahalanobis distance squared under the
+            covariance that all classes share.
+        background_mean: `[D]`, of all training features.
+        background_whitening: `[D, D]`, of all training features around their one mean.
+        bank: `[M, D]`, training features of unit length.
+        neighbour: int64 `[]`, which nearest neighbour's distance counts.
+    """
+
+    means: np.ndarray
+    whitening: np.ndarray
+    background_mean: np.ndarray
+    background_whitening: np.ndarray
+    bank: np.ndarray
+    neighbour: np.ndarray
+
+    @classmethod
+    def fit(
+        cls, features: np.ndarray, labels: np.ndarray, *, neighbour: int = 10, bank: int = 5000, seed: int = 0
+    ) -> FeatureStatistics:
+        """From finite training features `[N, D]` and labels `[N]`; at most `bank` of them are kept, drawn by `seed`."""
+        features, labels = np.asarray(features, np.float64), np.asarray(labels)
+        if features.ndim != 2 or len(features) < 2 or labels.shape != features.shape[:1]:
+            raise ValueError(f"expected features [N ≥ 2, D] and labels [N], got {features.shape} and {labels.shape}")
+        classes, index = np.unique(labels, return_inverse=True)
+        member = np.eye(len(classes))[index]
+        means = (member.T @ features) / member.sum(axis=0)[:, None]
+        mean = features.mean(axis=0)
+        kept = np.sort(generator(seed).permutation(len(features))[:bank])
+        arrays = (means, _whitening(features - means[index]), mean, _whitening(features - mean), _unit(features[kept]))
+        return cls(*(a.astype(np.float32) for a in arrays), np.asarray(min(neighbour, len(kept)), np.int64))
+
+    def scores(self, features: np.ndarray) -> dict[str, np.ndarray]:
+        """Float64 `[N]` by name, of features `[N, D]`; higher = in distribution.
+
+        mahalanobis: minus the smallest squared distance to a class mean (Lee et al. 2018); relative_mahalanobis: the
+        same less the squared distance to the background Gaussian (Ren et al. 2021, arXiv:2106.09022); knn: minus
+        the distance of unit features to the k-th nearest in the bank (Sun et al. 2022, arXiv:2204.06507).
+        """
+        features = np.asarray(features, np.float64)
+        nearest = -_squared_distances(features @ self.whitening, self.means @ self.whitening).min(axis=1)
+        background = _squared_distances(
+            features @ self.background_whitening, (self.background_mean @ self.background_whitening)[None]
+        )[:, 0]
+        bank = _squared_distances(_unit(features), self.bank)
+        kth = np.partition(bank, self.neighbour - 1, axis=1)[:, self.neighbour - 1]
+        return {"mahalanobis": nearest, "relative_mahalanobis": nearest + background, "knn": -np.sqrt(kth)}
+
+    def state(self) -> dict[str, np.ndarray]:
+        """The arrays by name; `FeatureStatistics(**state)` is the way back."""
+        return asdict(self)
+
+
+def _whitening(residuals: np.ndarray) -> np.ndarray:
+    """Square root of the inverse of the residuals' shrunk covariance, `[D, D]`; directions of no variance stay 0."""
+    values, vectors = eigh(ledoit_wolf(residuals, assume_centered=True)[0])
+    kept = values > values.max() * 1e-10
+    return (vectors / np.where(kept, np.sqrt(np.where(kept, values, 1)), np.inf)) @ vectors.T
+
+
+def _unit(features: np.ndarray) -> np.ndarray:
+    return features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
+
+
+def _squared_distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Of the rows of `a` `[N, D]` to those of `b` `[M, D]`, float64 `[N, M]`, without an `[N, M, D]` in between."""
+    a, b = a.astype(np.float64), b.astype(np.float64)
+    return np.maximum((a**2).sum(axis=1)[:, None] + (b**2).sum(axis=1) - 2 * a @ b.T, 0)

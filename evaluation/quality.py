@@ -1,0 +1,131 @@
+"""How well image quality is graded: agreement of grades, and of the expected score with its target.
+
+A grade is one of G ordered classes, 0 the worst. Where the target is a score, `to_grades` bins it, and
+the same figures apply. The score is in the unit of its target: with grade targets, the expected grade in [0, G − 1].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from evaluation.bootstrap import Statistic, figures, group_sums, ratio
+from evaluation.classification import checked, class_rates, macro
+
+
+def to_grades(scores: np.ndarray, edges: Sequence[float]) -> np.ndarray:
+    """Grades int64 `[N]` of scores `[N]`: how many of the increasing inner `edges` a score reaches or passes."""
+    return np.digitize(scores, edges).astype(np.int64)
+
+
+def quality_metrics(
+    probabilities: np.ndarray, grades: np.ndarray, scores: np.ndarray, targets: np.ndarray | None = None
+) -> dict[str, float]:
+    """Figures over N videos; nan where one is not defined (an empty set; a correlation or kappa of equal values).
+
+    Args:
+        probabilities: `[N, G]` of the grades.
+        grades: int64 `[N]` in [0, G): the truth, or the true score binned.
+        scores: float `[N]`, predicted.
+        targets: float `[N]`, the true scores; the grades where not given.
+
+    Returns:
+        accuracy, top2, macro_f1 (over the grades present, as in `evaluation.classification`);
+        quadratic_kappa, over all G grades; mae, spearman, pearson, of score and target; and Bland & Altman's (1986)
+        bias, the mean of score − target, with limit_low and limit_high, bias ∓ 1.96 standard deviations.
+
+    Raises:
+        ValueError: as `classification_metrics`, or a score that is not finite.
+    """
+    return figures(quality_statistic(probabilities, grades, scores, targets), len(grades))
+
+
+def quality_statistic(
+    probabilities: np.ndarray, grades: np.ndarray, scores: np.ndarray, targets: np.ndarray | None = None
+) -> Statistic:
+    """`quality_metrics` as a function of the videos' weights (see `evaluation.bootstrap`)."""
+    probabilities, grades = checked(probabilities, grades)
+    scores = np.asarray(scores, np.float64)
+    targets = np.asarray(grades if targets is None else targets, np.float64)
+    if scores.shape != grades.shape or targets.shape != grades.shape or not np.isfinite([scores, targets]).all():
+        raise ValueError("expected one finite score and one finite target per video: leave failed videos out")
+    order = np.argsort(-probabilities, axis=1, kind="stable")
+    predictions, in_two = order[:, 0], (order[:, :2] == grades[:, None]).any(axis=1)
+    difference = scores - targets
+
+    def statistic(weights: np.ndarray) -> dict[str, np.ndarray]:
+        total = weights.sum(axis=1)
+        support, _, _, f1 = class_rates(weights, grades, predictions, probabilities.shape[1])
+        bias = ratio(weights @ difference, total)
+        variance = ratio((weights * (difference - bias[:, None]) ** 2).sum(axis=1), total - 1)
+        return {
+            "accuracy": ratio(weights @ (predictions == grades), total),
+            "top2": ratio(weights @ in_two, total),
+            "macro_f1": macro(f1, support),
+            "quadratic_kappa": _quadratic_kappa(weights, grades, predictions),
+            "mae": ratio(weights @ np.abs(difference), total),
+            "spearman": _correlation(weights, _ranks(weights, scores), _ranks(weights, targets)),
+            "pearson": _correlation(weights, scores, targets),
+            "bias": bias,
+            "limit_low": bias - 1.96 * np.sqrt(variance),
+            "limit_high": bias + 1.96 * np.sqrt(variance),
+        }
+
+    return statistic
+
+
+def per_view(
+    views: np.ndarray,
+    probabilities: np.ndarray,
+    grades: np.ndarray,
+    scores: np.ndarray,
+    targets: np.ndarray | None = None,
+    *,
+    names: Sequence[str] | None = None,
+) -> list[dict]:
+    """One row for each view that occurs in `views` int64 `[N]`: view, name, support and its `quality_metrics`."""
+    views, targets = np.asarray(views), np.asarray(grades if targets is None else targets)
+    rows = []
+    for view in np.unique(views).tolist():
+        of = views == view
+        row = {"view": view, "name": names[view] if names else str(view), "support": int(of.sum())}
+        rows.append(row | quality_metrics(probabilities[of], grades[of], scores[of], targets[of]))
+    return rows
+
+
+def _quadratic_kappa(weights: np.ndarray, grades: np.ndarray, predictions: np.ndarray) -> np.ndarray:
+    """Cohen's kappa with quadratic weights, `[B]`: 1 − mean (g − p)² over its mean were g and p independent.
+
+    That latter mean is E[g²] + E[p²] − 2·E[g]·E[p], so no table of grades is needed.
+    """
+
+    def mean(values: np.ndarray) -> np.ndarray:
+        return ratio(weights @ values, weights.sum(axis=1))
+
+    by_chance = mean(grades**2) + mean(predictions**2) - 2 * mean(grades) * mean(predictions)
+    return 1 - ratio(mean((grades - predictions) ** 2), by_chance)
+
+
+def _ranks(weights: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Ranks `[B, N]` that `values` `[N]` have when repeated by `weights`; ties share their mean rank (less ½)."""
+    level = np.unique(values, return_inverse=True)[1].reshape(-1)
+    mass = group_sums(weights, level)
+    return (mass.cumsum(axis=1) - mass / 2)[:, level]
+
+
+def _correlation(weights: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Weighted Pearson correlation `[B]` of `a` and `b`, each `[N]` or `[B, N]`; nan where one of them is constant."""
+
+    def centred(values: np.ndarray) -> np.ndarray:
+        from_mean = values - ratio((weights * values).sum(axis=1), weights.sum(axis=1))[:, None]
+        return np.where(
+            np.abs(from_mean) > 1e-12 * np.abs(values).max(initial=0), from_mean, 0
+        )  # rounding is no spread
+
+    def mean_product(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        return (weights * x * y).sum(axis=1)
+
+    a, b = centred(a), centred(b)
+    both = mean_product(a, a) * mean_product(b, b)
+    return ratio(mean_product(a, b), np.sqrt(both))
