@@ -1,0 +1,76 @@
+"""A run of transformer blocks, as both towers and all branches use it: prompts, stochastic depth, recomputation."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+
+class Blocks(nn.Module):
+    """Consecutive blocks of one tower: tokens [N, L, width] → tokens [N, L, width].
+
+    `prompts` maps the index of a block to its learnable tokens [n, width], which replace the tokens at `slot` before
+    that block (deep prompting, ViFi-CLIP); `drop_path` is the probability of leaving a block out for one sample.
+    """
+
+    def __init__(
+        self,
+        blocks: Sequence[nn.Module],
+        *,
+        prompts: dict[int, nn.Parameter] | None = None,
+        slot: slice = slice(0, 0),
+        drop_path: Sequence[float] = (),
+        recompute: bool = False,
+    ) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(blocks)
+        self.prompts = nn.ParameterDict({str(i): prompt for i, prompt in (prompts or {}).items()})
+        self.slot = slot
+        self.drop_path = list(drop_path) or [0.0] * len(self.blocks)
+        self.recompute = recompute
+
+    def forward(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
+        """`mask` [L, L] is added to the attention logits."""
+        for i, block in enumerate(self.blocks):
+            if str(i) in self.prompts:
+                tokens = self._replace(tokens, self.prompts[str(i)])
+            if self.recompute and torch.is_grad_enabled():
+                after = checkpoint(block, tokens, None, None, mask, use_reentrant=False)
+            else:
+                after = block(tokens, attn_mask=mask)
+            tokens = self._drop(tokens, after, self.drop_path[i]) if self.training else after
+        return tokens
+
+    def _replace(self, tokens: Tensor, prompt: Tensor) -> Tensor:
+        start, stop, _ = self.slot.indices(tokens.shape[1])
+        prompt = prompt.to(tokens.dtype).expand(len(tokens), -1, -1)
+        return torch.cat([tokens[:, :start], prompt, tokens[:, stop:]], dim=1)
+
+    @staticmethod
+    def _drop(before: Tensor, after: Tensor, probability: float) -> Tensor:
+        if probability == 0:
+            return after
+        keep = torch.rand(len(before), 1, 1, device=before.device) >= probability
+        return before + (after - before) * keep.to(before.dtype) / (1 - probability)
+
+    def split(self, at: int) -> tuple[Blocks, Blocks]:
+        """The first `at` blocks and the rest; both keep the same modules and parameters, nothing is copied."""
+        return self._part(0, at), self._part(at, len(self.blocks))
+
+    def _part(self, start: int, stop: int) -> Blocks:
+        return Blocks(
+            self.blocks[start:stop],
+            prompts={int(i) - start: prompt for i, prompt in self.prompts.items() if start <= int(i) < stop},
+            slot=self.slot,
+            drop_path=self.drop_path[start:stop],
+            recompute=self.recompute,
+        )
+
+
+def own_copy(module: nn.Module) -> nn.Module:
+    """A deep copy with parameters of its own, trainable or not as the original's."""
+    return copy.deepcopy(module)

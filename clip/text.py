@@ -1,0 +1,115 @@
+"""The text tower, and the class prompts it reads: fixed templates or a learnable context."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import open_clip
+import torch
+from torch import Tensor, nn
+
+from clip.blocks import Blocks
+from utils.errors import UserError
+
+CONTEXT_LENGTH = 77
+
+
+def tokenize(texts: Sequence[str]) -> Tensor:
+    """CLIP's byte-pair ids, int64 [K, 77], zero after the end of text. Raises UserError for a text that is too long."""
+    tokenizer = open_clip.SimpleTokenizer(context_length=CONTEXT_LENGTH)
+    for text in texts:
+        if len(tokenizer.encode(text)) > CONTEXT_LENGTH - 2:
+            raise UserError(f"label list: a prompt has more than {CONTEXT_LENGTH - 2} tokens; shorten: {text!r}")
+    return tokenizer(list(texts))
+
+
+def end_of_text(ids: Tensor) -> Tensor:
+    """Position of the end-of-text token, whose id is the largest, int64 [K]."""
+    return ids.argmax(dim=-1)
+
+
+def fill(template: str, names: Sequence[str]) -> list[str]:
+    """`template` with each name in place of `{view}`; words without `{view}` stand before the name and a full stop."""
+    if "{view}" in template:
+        return [template.replace("{view}", name) for name in names]
+    return [f"{template} {name}." for name in names]
+
+
+class ClassPrompts(nn.Module):
+    """The prompts of all classes as embeddings [K, L, width], L being the longest prompt's end of text.
+
+    The text tower is causal, so what follows the end of text cannot change the feature there, and is left out. The
+    embeddings are looked up in `table` once and do not train; with a `context` [n, width] the tokens 1 … n are one
+    parameter that all classes share (CoOp, ViFi-CLIP). `token_ids` [K, 77] is what was tokenised.
+    """
+
+    def __init__(
+        self, token_ids: Tensor, table: nn.Embedding, context: Tensor | None = None, length: int | None = None
+    ) -> None:
+        super().__init__()
+        self.token_ids = token_ids
+        length = length or int(end_of_text(token_ids).max()) + 1
+        with torch.no_grad():
+            self.register_buffer("embeddings", table(token_ids[:, :length]).float().clone())
+        self.register_buffer("end", end_of_text(token_ids), persistent=False)
+        self.context = nn.Parameter(context.clone()) if context is not None else None
+
+    def forward(self) -> Tensor:
+        if self.context is None:
+            return self.embeddings
+        context = self.context.expand(len(self.embeddings), -1, -1)
+        return torch.cat([self.embeddings[:, :1], context, self.embeddings[:, 1 + len(self.context) :]], dim=1)
+
+
+def fixed_prompts(names: Sequence[str], template: str, table: nn.Embedding) -> ClassPrompts:
+    """Prompts of a template (`fill`)."""
+    return ClassPrompts(tokenize(fill(template, names)), table)
+
+
+def learnable_prompts(names: Sequence[str], words: str, tokens: int, table: nn.Embedding) -> ClassPrompts:
+    """Prompts whose first `tokens` tokens after the start of text train.
+
+    Up to 4 tokens start as the embeddings of `words`; more start from a normal of standard deviation 0.02, and the
+    tokenised prompt holds that many `X` in their place. Underscores in names and words become spaces.
+    """
+    names = [name.replace("_", " ") for name in names]
+    words = words.replace("_", " ")
+    if words and tokens <= 4:
+        with torch.no_grad():
+            context = table(tokenize([words]))[0, 1 : 1 + tokens].float()
+    else:
+        words = " ".join(["X"] * tokens)
+        context = 0.02 * torch.randn(tokens, table.embedding_dim)
+    return ClassPrompts(tokenize([f"{words} {name}." for name in names]), table, context)
+
+
+class TextTower(nn.Module):
+    """Prompt embeddings [K, L, width] → text features [K, D], taken at the position `end` [K] of each prompt."""
+
+    def __init__(
+        self, towers: open_clip.CLIP, *, prompts: int = 0, prompt_depth: int = 0, recompute: bool = False
+    ) -> None:
+        super().__init__()
+        self.positional_embedding = towers.positional_embedding
+        blocks, width = towers.transformer.resblocks, towers.transformer.width
+        deep = range(1, min(prompt_depth, len(blocks))) if prompts else ()
+        self.blocks = Blocks(
+            blocks,
+            prompts={i: nn.Parameter(0.02 * torch.randn(prompts, width)) for i in deep},
+            slot=slice(1, 1 + prompts),
+            recompute=recompute,
+        )
+        self.ln_final = towers.ln_final
+        self.text_projection = towers.text_projection
+
+    def forward(self, embeddings: Tensor, end: Tensor) -> Tensor:
+        length = embeddings.shape[1]
+        tokens = (embeddings + self.positional_embedding[:length]).to(self.text_projection.dtype)
+        tokens = self.blocks(tokens, causal_mask(length, tokens))
+        tokens = self.ln_final(tokens)
+        return tokens[torch.arange(len(tokens), device=end.device), end] @ self.text_projection
+
+
+def causal_mask(length: int, like: Tensor) -> Tensor:
+    """[L, L] of 0 on and below the diagonal and −∞ above, with the dtype and device of `like`."""
+    return torch.full((length, length), float("-inf"), dtype=like.dtype, device=like.device).triu(1)

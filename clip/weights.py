@@ -1,0 +1,119 @@
+"""Pretrained weights into the towers: from open_clip's registry, the Hugging Face hub, or a local file."""
+
+from __future__ import annotations
+
+import logging
+import zipfile
+from pathlib import Path
+
+import open_clip
+import torch
+from open_clip.model import resize_pos_embed
+from open_clip.pretrained import download_pretrained, download_pretrained_from_hf, get_pretrained_cfg, is_pretrained_cfg
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from clip.architectures import REGISTRY_NAME, build_towers
+from utils.errors import UserError
+
+log = logging.getLogger(__name__)
+
+# Scalars that OpenAI's archives carry beside the weights.
+_NOT_WEIGHTS = ("input_resolution", "context_length", "vocab_size")
+
+
+def load_towers(arch: str, pretrained: str, image_size: int, quick_gelu: bool = True) -> open_clip.CLIP:
+    """The towers of `arch` in float32, with the weights that `pretrained` names.
+
+    `pretrained`: `openai` or another tag that open_clip knows for `arch`, `hf-hub:NAME`, the path of an OpenAI `.pt`
+    (TorchScript archive or state dict), a safetensors or a state-dict file, or empty for random weights (warned).
+    A tag's own activation wins over `quick_gelu`. Position embeddings are resized to `image_size`.
+    Raises UserError with what to do where the weights cannot be had or do not fit.
+    """
+    registry_name = REGISTRY_NAME.get(arch, "")
+    tag_known = is_pretrained_cfg(registry_name, pretrained)
+    if tag_known:
+        quick_gelu = bool(get_pretrained_cfg(registry_name, pretrained).get("quick_gelu", False))
+    towers = build_towers(arch, image_size, quick_gelu)
+    if not pretrained:
+        log.warning(
+            "MODEL.PRETRAINED is empty: %s STARTS FROM RANDOM WEIGHTS and has to learn everything from your videos; "
+            "set it to openai, an open_clip tag, hf-hub:NAME or a file",
+            arch,
+        )
+        return towers
+    file = _locate(registry_name, pretrained, tag_known, arch)
+    _load(towers, read_state_dict(file), file, arch)
+    log.info("weights of %s from %s", arch, file.name)
+    return towers
+
+
+def _locate(registry_name: str, pretrained: str, tag_known: bool, arch: str) -> Path:
+    if Path(pretrained).is_file():
+        return Path(pretrained)
+    try:
+        if pretrained.startswith("hf-hub:"):
+            return Path(download_pretrained_from_hf(pretrained.removeprefix("hf-hub:")))
+        if tag_known:
+            return Path(download_pretrained(get_pretrained_cfg(registry_name, pretrained)))
+    except Exception as error:  # whatever the network raises, the remedy is the same
+        source = pretrained
+        if tag_known:
+            entry = get_pretrained_cfg(registry_name, pretrained)
+            source = entry.get("url") or f"hf-hub:{entry.get('hf_hub', '').rstrip('/')}"
+        raise UserError(
+            f"MODEL.PRETRAINED {pretrained}: the weights could not be downloaded ({type(error).__name__}). "
+            f"Fetch {source} on a machine with a network, copy the file here, and give its path: "
+            "--pretrained /path/to/file"
+        ) from None
+    tags = open_clip.list_pretrained_tags_by_model(registry_name) if registry_name else []
+    known = f"a tag of {arch} ({', '.join(tags)}), " if tags else ""
+    raise UserError(f"MODEL.PRETRAINED {pretrained}: no such file; it must be {known}hf-hub:NAME or an existing file")
+
+
+def read_state_dict(file: Path) -> dict[str, torch.Tensor]:
+    """Name → tensor of a safetensors file, a TorchScript archive or a saved state dict (bare, or under `state_dict`).
+
+    Nothing in the file is executed but TorchScript's own loader. Raises UserError for any other content.
+    """
+    try:
+        if file.suffix == ".safetensors":
+            return load_file(file)
+        if _is_torchscript(file):
+            state = torch.jit.load(file, map_location="cpu").state_dict()
+        else:
+            state = torch.load(file, map_location="cpu", weights_only=True)
+    except (RuntimeError, ValueError, EOFError, OSError, SafetensorError) as error:
+        raise UserError(f"{file}: not a file of weights: {str(error).splitlines()[0]}") from None
+    except Exception as error:  # pickle.UnpicklingError and what a damaged archive makes of it
+        raise UserError(f"{file}: not a file of plain weights ({type(error).__name__})") from None
+    state = state.get("state_dict", state) if isinstance(state, dict) else None
+    if not state or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise UserError(f"{file}: expected a state dict (names and tensors), found something else")
+    return {key.removeprefix("module."): value for key, value in state.items() if key not in _NOT_WEIGHTS}
+
+
+def _is_torchscript(file: Path) -> bool:
+    if not zipfile.is_zipfile(file):
+        return False
+    with zipfile.ZipFile(file) as archive:
+        return any(name.endswith("constants.pkl") for name in archive.namelist())
+
+
+def _load(towers: open_clip.CLIP, state: dict[str, torch.Tensor], file: Path, arch: str) -> None:
+    expected = towers.state_dict()
+    missing = sorted(set(expected) - set(state))
+    unexpected = sorted(set(state) - set(expected))
+    if missing or unexpected:
+        raise UserError(
+            f"{file}: not weights of {arch}: {len(missing)} names missing (first: {', '.join(missing[:3]) or 'none'}), "
+            f"{len(unexpected)} unknown (first: {', '.join(unexpected[:3]) or 'none'}); check MODEL.ARCH"
+        )
+    resize_pos_embed(state, towers)
+    for name, value in state.items():
+        if value.shape != expected[name].shape:
+            raise UserError(
+                f"{file}: {name} has the shape {list(value.shape)}, {arch} needs {list(expected[name].shape)}; "
+                "check MODEL.ARCH"
+            )
+    towers.load_state_dict(state)

@@ -1,0 +1,69 @@
+"""What leaves the trunk: an image branch with its pooling, a text branch with its prompts."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from clip.blocks import Blocks, own_copy
+from clip.text import ClassPrompts, TextTower
+from models.pooling import TemporalPooling
+
+
+class ImageBranch(nn.Module):
+    """The last blocks of the image tower, ln_post, projection and temporal pooling."""
+
+    def __init__(self, blocks: Blocks, ln_post: nn.Module, projection: nn.Parameter) -> None:
+        super().__init__()
+        self.blocks = blocks
+        self.ln_post = ln_post
+        self.projection = projection
+        self.pooling = TemporalPooling(projection.shape[1])
+
+    def frame_features(self, tokens: Tensor, batch: int) -> Tensor:
+        """Tokens of the trunk [B·T, L, width] → frame features [B, T, D], not normalised."""
+        features = self.ln_post(self.blocks(tokens)[:, 0]) @ self.projection
+        return features.unflatten(0, (batch, -1))
+
+    def copy(self) -> ImageBranch:
+        """A branch of its own with the same weights: how a stage adds one."""
+        return own_copy(self)
+
+
+class TextBranch(nn.Module):
+    """Class prompts and the tower that reads them: L2-normalised text features [K, D].
+
+    While nothing in it trains, or gradients are off, the features are computed once and kept until the mode or the
+    weights change.
+    """
+
+    def __init__(self, prompts: ClassPrompts, tower: TextTower) -> None:
+        super().__init__()
+        self.prompts = prompts
+        self.tower = tower
+        self._kept: Tensor | None = None
+        self.register_load_state_dict_post_hook(lambda module, _: module._forget())
+
+    def forward(self) -> Tensor:
+        if torch.is_grad_enabled() and any(p.requires_grad for p in self.parameters()):
+            return self._encode()
+        if self._kept is None:
+            with torch.no_grad():
+                self._kept = self._encode()
+        return self._kept
+
+    def _encode(self) -> Tensor:
+        return F.normalize(self.tower(self.prompts(), self.prompts.end).float(), dim=-1)
+
+    def _forget(self) -> None:
+        self._kept = None
+
+    def train(self, mode: bool = True) -> TextBranch:
+        """Also forgets the kept features, since training moves the weights."""
+        self._forget()
+        return super().train(mode)
+
+    def _apply(self, fn, recurse=True):  # moving or casting the module
+        self._forget()
+        return super()._apply(fn, recurse)

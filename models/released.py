@@ -1,0 +1,171 @@
+"""The published EchoViewCLIP code's model, and the translation of its checkpoints.
+
+It differs from the paper's figure in the ways that the classes below say, and is kept so that checkpoints trained
+with that code load and answer the same.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from clip.blocks import own_copy
+from models.branch import ImageBranch, TextBranch
+from models.quality import expected_score
+from models.video_clip import VideoCLIP
+
+
+class ReleasedNegativeBranch(ImageBranch):
+    """A negative path with its own class token, positions and projection, which start random and are never trained.
+
+    It runs the trunk a second time on them; the patch embedding, ln_pre and the trunk's blocks are shared.
+    """
+
+    def __init__(self, positive: ImageBranch, stem_width: int, positions: int) -> None:
+        branch = positive.copy()
+        scale = stem_width**-0.5
+        projection = nn.Parameter(scale * torch.randn_like(positive.projection), requires_grad=False)
+        super().__init__(branch.blocks, branch.ln_post, projection)
+        self.pooling = branch.pooling
+        self.class_embedding = nn.Parameter(scale * torch.randn(stem_width), requires_grad=False)
+        self.positional_embedding = nn.Parameter(scale * torch.randn(positions, stem_width), requires_grad=False)
+
+
+class ReleasedNegativeText(TextBranch):
+    """A negative text tower that reads the *positive* prompts, at the end-of-text positions of the negative ones."""
+
+    def __init__(self, positive: TextBranch, end: Tensor) -> None:
+        super().__init__(positive.prompts, own_copy(positive.tower))
+        self.register_buffer("end", end, persistent=False)
+
+    def _encode(self) -> Tensor:
+        return F.normalize(self.tower(self.prompts(), self.end).float(), dim=-1)
+
+
+class ReleasedQualityHead(nn.Module):
+    """[pos ‖ neg ‖ softmax over time of (negative − positive attention)] → Linear → Linear, nothing between."""
+
+    def __init__(self, dim: int, frames: int, grades: int) -> None:
+        super().__init__()
+        self.hidden = nn.Linear(2 * dim + frames, dim)
+        self.head = nn.Linear(dim, grades)
+
+    def forward(self, positive: Tensor, negative: Tensor, difference: Tensor) -> Tensor:
+        return self.head(self.hidden(torch.cat([positive, negative, difference.softmax(dim=-1)], dim=-1)))
+
+
+class ReleasedVideoCLIP(VideoCLIP):
+    """`VideoCLIP` with the published code's negative path, pooling and quality head; the same entries come back."""
+
+    def __init__(self, *args, frames: int, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        self.frames = frames
+
+    def add_negative(self, text: TextBranch | None) -> None:
+        """Adds the second pass' tokens, branch and pooling."""
+        positions, width = self.stem.positional_embedding.shape
+        self.negative = ReleasedNegativeBranch(self.positive, width, positions)
+        self.negative_text = text
+
+    def add_quality(self, grades: int) -> None:
+        """Adds the head; this variant has no quality branch."""
+        self.quality = ReleasedQualityHead(self.positive.projection.shape[1], self.frames, grades)
+
+    def restart_branch(self, part: str) -> None:
+        """Starts the negative blocks, ln_post, pooling and text from the positive ones; the rest stays random."""
+        if part == "negative":
+            self.add_negative(self.negative_text)
+            if self.negative_text is not None:
+                self.negative_text.tower = own_copy(self.positive_text.tower)
+        else:
+            self.add_quality(self.quality.head.out_features)
+
+    def forward(self, video: Tensor, parts: Collection[str]) -> dict[str, Tensor]:
+        batch = len(video)
+        patches = self.stem.patches(video.flatten(0, 1))
+        answers: dict[str, Tensor] = {}
+        tokens = self.stem.tokens(patches, self.stem.class_embedding, self.stem.positional_embedding)
+        positive = self.positive.frame_features(self.trunk(tokens), batch)
+        pooled, weights = self.positive.pooling(positive)
+        if "positive" in parts:
+            answers |= self._compare(pooled, weights, self.positive_text, "")
+        if "negative" not in parts and "quality" not in parts:
+            return answers
+        tokens = self.stem.tokens(patches, self.negative.class_embedding, self.negative.positional_embedding)
+        negative = self.negative.frame_features(self.trunk(tokens), batch)
+        weights_no = self.negative.pooling.weights(negative)
+        # The mean half pools negative features, the weighted half positive ones: as published.
+        pooled_no = self.negative.pooling.pool(negative, positive, weights_no)
+        if "negative" in parts:
+            answers |= self._compare(pooled_no, weights_no, self.negative_text, "_no")
+        if "quality" in parts:
+            logits = self.quality(pooled, pooled_no, weights_no - weights)
+            answers |= {"quality_logits": logits.float(), "quality_score": expected_score(logits)}
+            answers |= {"quality_attention": weights_no.float()}
+        return answers
+
+
+def is_published(state: dict[str, Tensor]) -> bool:
+    """Whether these are the keys of a checkpoint of the published code."""
+    return any(key.removeprefix("module.").startswith("image_encoder.") for key in state)
+
+
+def translate(state: dict[str, Tensor], shared_blocks: int) -> dict[str, Tensor]:
+    """Published keys → keys of `ReleasedVideoCLIP`. Tables that are rebuilt from the prompts are left out."""
+    rules = [
+        (r"image_encoder\.(conv1|ln_pre|class_embedding|positional_embedding)(.*)", r"stem.\1\2"),
+        (r"image_encoder\.VPT", r"stem.prompts"),
+        (r"image_encoder\.ln_post(.*)", r"positive.ln_post\1"),
+        (r"image_encoder\.proj", r"positive.projection"),
+        (r"image_attention(_no)?\.(.*)", lambda m: f"{_side(m[1])}.pooling.attention.{m[2]}"),
+        (r"projector(_no)?\.(.*)", lambda m: f"{_side(m[1])}.pooling.projection.{m[2]}"),
+        (r"image_encoder_inpost_no\.(.*)", r"negative.ln_post.\1"),
+        (r"(class_embedding|positional_embedding)", r"negative.\1"),
+        (r"proj", r"negative.projection"),
+        (r"projector_sqc\.(.*)", r"quality.hidden.\1"),
+        (r"classifier_sqc\.(.*)", r"quality.head.\1"),
+        (r"prompt_learner\.ctx", r"positive_text.prompts.context"),
+        (r"text_encoder(_no)?\.transformer\.resblocks\.(.*)", lambda m: f"{_side(m[1])}_text.tower.{_block(m[2])}"),
+        (r"text_encoder(_no)?\.(.*)", lambda m: f"{_side(m[1])}_text.tower.{m[2]}"),
+        (r"logit_scale", r"logit_scale"),
+    ]
+    translated = {}
+    for key, value in state.items():
+        key = key.removeprefix("module.")
+        if key.startswith("prompt_learner") and key != "prompt_learner.ctx":
+            continue
+        for pattern, name in _image_blocks(shared_blocks) + rules:
+            match = re.fullmatch(pattern, key)
+            if match:
+                translated[name(match) if callable(name) else match.expand(name)] = value
+                break
+        else:
+            translated[key] = value  # reported as unknown where it is loaded
+    return translated
+
+
+def _side(suffix: str | None) -> str:
+    return "negative" if suffix else "positive"
+
+
+def _block(rest: str) -> str:
+    """`3.attn…` → `blocks.blocks.3.attn…`; a layer's learnable tokens → `blocks.prompts.3`."""
+    index, name = rest.split(".", 1)
+    return f"blocks.prompts.{index}" if name == "VPT_shallow" else f"blocks.blocks.{index}.{name}"
+
+
+def _image_blocks(shared: int) -> list:
+    def positive(match: re.Match) -> str:
+        index = int(match[1])
+        if index < shared:
+            return "trunk." + _block(f"{index}.{match[2]}").removeprefix("blocks.")
+        return "positive." + _block(f"{index - shared}.{match[2]}")
+
+    return [
+        (r"image_encoder\.transformer\.resblocks\.(\d+)\.(.*)", positive),
+        (r"image_encoder_no\.(.*)", lambda m: "negative." + _block(m[1])),
+    ]

@@ -1,0 +1,108 @@
+"""The model that grows: a trunk run once, a positive branch, then a negative one, then a quality one."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from clip.blocks import Blocks, own_copy
+from clip.image import ImageStem
+from models.branch import ImageBranch, TextBranch
+from models.quality import QualityBranch, expected_score
+
+
+class VideoCLIP(nn.Module):
+    """Video-CLIP of the paper. Parts that a stage has not added yet are None.
+
+    `forward` takes normalised clips [B, T, 3, H, W] and the parts wanted (of `parts`), and returns those entries:
+
+    | part     | entries |
+    |----------|---|
+    | positive | `features` [B, D], `logits` [B, K], `attention` [B, T], `text` [K, D] |
+    | negative | `features_no` [B, D], `logits_no` [B, K], `attention_no` [B, T], `text_no` [K, D] |
+    | quality  | `quality_logits` [B, G], `quality_score` [B] in [0, 1], `quality_attention` [B, T] |
+
+    Features are L2-normalised float32; logits are `logit_scale.exp()` times the cosines.
+    """
+
+    def __init__(
+        self,
+        stem: ImageStem,
+        trunk: Blocks,
+        positive: ImageBranch,
+        positive_text: TextBranch | None,
+        logit_scale: nn.Parameter,
+    ) -> None:
+        super().__init__()
+        self.stem = stem
+        self.trunk = trunk
+        self.positive = positive
+        self.positive_text = positive_text
+        self.logit_scale = logit_scale
+        self.negative: nn.Module | None = None
+        self.negative_text: TextBranch | None = None
+        self.quality: nn.Module | None = None
+
+    def add_negative(self, text: TextBranch | None) -> None:
+        """Adds the negative branch as a copy of the positive one, and its text branch."""
+        self.negative = self.positive.copy()
+        self.negative_text = text
+
+    def add_quality(self, grades: int) -> None:
+        """Adds the quality branch as a copy of the positive one, and its head."""
+        self.quality = QualityBranch(self.positive, grades)
+
+    def restart_branch(self, part: str) -> None:
+        """Starts a branch that a checkpoint did not hold from the positive one, whose weights came with it."""
+        if part == "negative":
+            self.negative = self.positive.copy()
+            if self.negative_text is not None:
+                self.negative_text.tower = own_copy(self.positive_text.tower)
+        else:
+            self.add_quality(self.quality.head.out_features)
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """What the model can answer."""
+        has = {"positive": True, "negative": self.negative is not None, "quality": self.quality is not None}
+        return tuple(part for part, there in has.items() if there)
+
+    def forward(self, video: Tensor, parts: Collection[str]) -> dict[str, Tensor]:
+        batch = len(video)
+        tokens = self.trunk(self.stem(video.flatten(0, 1)))
+        answers: dict[str, Tensor] = {}
+        positive = negative = None
+        if "positive" in parts or "quality" in parts:
+            positive = self.positive.frame_features(tokens, batch)
+        if "negative" in parts or "quality" in parts:
+            negative = self.negative.frame_features(tokens, batch)
+        if "positive" in parts:
+            features, weights = self.positive.pooling(positive)
+            answers |= self._compare(features, weights, self.positive_text, "")
+        if "negative" in parts:
+            features, weights = self.negative.pooling(negative)
+            answers |= self._compare(features, weights, self.negative_text, "_no")
+        if "quality" in parts:
+            logits, weights = self.quality(tokens, positive, negative)
+            answers |= _quality_answers(logits, weights)
+        return answers
+
+    def _compare(self, features: Tensor, weights: Tensor, text: TextBranch | None, suffix: str) -> dict[str, Tensor]:
+        """A branch's video features against its class texts."""
+        features = F.normalize(features.float(), dim=-1)
+        answers = {f"features{suffix}": features, f"attention{suffix}": weights.float()}
+        if text is not None:
+            classes = text()
+            logits = self.logit_scale.float().exp() * features @ classes.t()
+            answers |= {f"logits{suffix}": logits, f"text{suffix}": classes}
+        return answers
+
+
+def _quality_answers(logits: Tensor, weights: Tensor) -> dict[str, Tensor]:
+    return {
+        "quality_logits": logits.float(),
+        "quality_score": expected_score(logits),
+        "quality_attention": weights.float(),
+    }

@@ -1,0 +1,329 @@
+"""Every setting, its default and its meaning; and the typed layer that reads yaml files and `--opts` into them.
+
+The keys are those of the published EchoViewCLIP (and so of ViFi-CLIP and X-CLIP) plus a few of our own. Reading is
+strict: an unknown key, a value of the wrong type or a setting that contradicts another is a `UserError`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from yacs.config import CfgNode
+
+from utils.errors import UserError
+
+STAGES = ("view", "negation", "quality")
+STAGE_OF_USE = {"both": "view", "image": "view", "text": "view", "no_text": "negation", "quality": "quality"}
+
+
+def default_config() -> CfgNode:
+    """A fresh tree of every key with its default."""
+    c = CfgNode()
+    c.BASE = [""]  # yaml files read before this one, relative to it
+    c.STAGE = ""  # view | negation | quality; empty: derived from TRAINER.ViFi_CLIP.USE
+    c.OUTPUT = "output"  # folder of the run: config, log, metrics, checkpoints, report
+    c.SEED = 1024  # all randomness is a function of it
+    c.SAVE_FREQ = 1  # keep ckpt_epoch_N.pth every so many epochs (0: only last.pth and best.pth)
+    c.PRINT_FREQ = 50  # log a line every so many batches
+    c.DEVICE = "auto"  # auto | cpu | cuda
+
+    c.DATA = CfgNode()
+    c.DATA.ROOT = ""  # folder that holds `videos/` and the lists (Standard Folder, docs/data.md)
+    c.DATA.TRAIN_FILE = ""  # list of training videos
+    c.DATA.VAL_FILE = ""  # list of validation videos
+    c.DATA.OOD_FILE = ""  # list of videos that belong to no class; several lists separated by commas
+    c.DATA.DATASET = "ultracls"  # name of the data set, in the log and the report
+    c.DATA.INPUT_SIZE = 224  # side of the square that the model sees, pixels
+    c.DATA.NUM_FRAMES = 16  # frames of a clip
+    c.DATA.NUM_CLASSES = 38  # views; must agree with LABEL_LIST
+    c.DATA.NUM_QUALITIES = 3  # grades; must agree with QUALITY_LIST
+    c.DATA.LABEL_LIST = "labels/ultracls.csv"  # id,name of each view
+    c.DATA.QUALITY_LIST = "labels/quality.csv"  # id,name of each grade, worst first
+    c.DATA.QUALITY_TARGET = "grade"  # grade: a class per video | score: a float in [0, 1] per video
+    c.DATA.DECODER = "pyav"  # pyav | torchcodec | decord
+    c.DATA.SAMPLING = "uniform"  # uniform: one frame a segment | stride: fixed seconds | cycle: one heart cycle
+    c.DATA.STRIDE_SECONDS = 0.04  # time between frames with SAMPLING stride
+    c.DATA.MAX_BAD_FRACTION = 0.01  # share of unreadable videos in an epoch that stops the training
+    c.DATA.NUM_WORKERS = 4  # reading processes for each training process
+
+    c.MODEL = CfgNode()
+    c.MODEL.ARCH = "ViT-B/16"  # ViT-B/32 | ViT-B/16 | ViT-L/14 | ViT-L/14@336px | tiny
+    c.MODEL.VARIANT = "paper"  # paper | released (loads checkpoints of the published code)
+    c.MODEL.PRETRAINED = ""  # openai | an open_clip tag | hf-hub:NAME | a file | empty: random weights
+    c.MODEL.QUICK_GELU = True  # activation of OpenAI's weights; False for a local file of LAION's (a tag knows its own)
+    c.MODEL.RESUME = ""  # checkpoint to continue, grow from, or evaluate
+    c.MODEL.SHARED_BLOCKS = 8  # blocks of the image tower that all branches share
+    c.MODEL.DROP_PATH_RATE = 0.0  # stochastic depth, rising linearly to this at the last block
+    c.MODEL.FIX_TEXT = False  # keep the text towers as they are
+
+    c.TRAINER = CfgNode()
+    c.TRAINER.ViFi_CLIP = CfgNode()
+    p = c.TRAINER.ViFi_CLIP
+    p.PROMPT_MODEL = False  # learn prompt tokens in both towers and nothing else
+    p.N_CTX_VISION = 16  # learnable tokens of the image tower
+    p.N_CTX_TEXT = 16  # learnable tokens of the text tower
+    p.PROMPT_DEPTH_VISION = 0  # layers of the image tower that get their own tokens
+    p.PROMPT_DEPTH_TEXT = 1  # layers of the text tower that get their own tokens (at least 1)
+    p.CTX_INIT = ""  # words before the class name, or a template with {view}; empty: the variant's own
+    p.CTX_INIT_NO = ""  # the same for the negative prompts
+    p.USE = "both"  # view: both | image | text (what trains); no_text: negation; quality: quality
+    p.ZS_EVAL = False  # plain CLIP zero-shot with the bare class names
+
+    c.TRAIN = CfgNode()
+    c.TRAIN.EPOCHS = 30
+    c.TRAIN.WARMUP_EPOCHS = 5.0  # learning rate rises linearly from 0 over these epochs
+    c.TRAIN.WEIGHT_DECAY = 0.001  # not on biases, norms and embeddings
+    c.TRAIN.LR = 8.0e-6  # peak learning rate
+    c.TRAIN.BATCH_SIZE = 8  # videos a process and batch
+    c.TRAIN.ACCUMULATION_STEPS = 1  # batches whose gradients make one optimiser step
+    c.TRAIN.LR_SCHEDULER = "cosine"  # cosine (to a hundredth of LR) | constant
+    c.TRAIN.OPTIMIZER = "adamw"  # adamw (betas 0.9, 0.98) | sgd (momentum 0.9)
+    c.TRAIN.OPT_LEVEL = "O1"  # O0: float32 | O1: autocast | O2: half weights with float32 master weights
+    c.TRAIN.CLIP_GRAD = 0.0  # largest norm of the gradient (0: not clipped)
+    c.TRAIN.EMA_DECAY = 0.0  # moving average of the weights, evaluated and saved in their place (0: off)
+    c.TRAIN.USE_CHECKPOINT = False  # recompute activations in the backward pass: less memory, a third more time
+    c.TRAIN.AUTO_RESUME = False  # continue OUTPUT/last.pth if it is there
+    c.TRAIN.SAVE_STEPS = 0  # also write last.pth every so many optimiser steps (0: at the end of each epoch)
+    c.TRAIN.OPPOSITE_WEIGHT = 1.0  # weight of the text-semantic-opposite loss (negation)
+    c.TRAIN.ORDINAL_WEIGHT = 1.0  # weight of the squared earth mover's distance between grades (quality)
+
+    c.AUG = CfgNode()
+    c.AUG.LABEL_SMOOTH = 0.1
+    c.AUG.MIXUP = 0.8  # alpha of the Beta distribution (0: off)
+    c.AUG.CUTMIX = 1.0  # alpha of the Beta distribution (0: off)
+    c.AUG.MIXUP_SWITCH_PROB = 0.5  # how often CutMix where both are on
+    c.AUG.COLOR_JITTER = 0.0  # probability; colour carries the class in Doppler, so off by default
+    c.AUG.GRAY_SCALE = 0.0  # probability; off for the same reason
+    c.AUG.FLIP = 0.0  # probability; left and right carry the class, so off by default
+    c.AUG.ERASING = 0.0  # probability of painting a random patch of the sector
+    c.AUG.BACKGROUND_SWAP = 0.0  # probability of taking what lies outside the sector from another video (BackMix)
+    c.AUG.SCALES = [1.0, 0.875, 0.75, 0.66]  # crop sides as shares of the short side
+
+    c.TEST = CfgNode()
+    c.TEST.ONLY_TEST = False  # evaluate MODEL.RESUME and stop
+    c.TEST.NUM_CLIP = 1  # temporal clips of a video
+    c.TEST.NUM_CROP = 1  # crops of a clip: 1 (centre) or 3 along the long side
+    c.TEST.MULTI_VIEW_INFERENCE = False  # 4 clips × 3 crops, unless NUM_CLIP or NUM_CROP say otherwise
+    c.TEST.SCORE = "negation"  # out-of-distribution score that accepts or rejects
+    c.TEST.ACCEPT_RATE = 0.95  # share of validation videos that the threshold accepts
+    return c
+
+
+def load_config(file: str | Path, overrides: Sequence[tuple[str, Any]] = ()) -> CfgNode:
+    """Reads a yaml file with its BASE files, then `overrides` of (dotted key, value); checks and freezes the result.
+
+    Strings in overrides are parsed as yaml where the key is not itself a string. Raises UserError.
+    """
+    config = default_config()
+    _merge_file(config, Path(file), seen=())
+    for key, value in overrides:
+        _set(config, key, value, where=f"--opts {key}")
+    _translate_published(config)
+    _check(config)
+    config.freeze()
+    return config
+
+
+def config_from_text(text: str, overrides: Sequence[tuple[str, Any]] = ()) -> CfgNode:
+    """The inverse of `config.dump()`: the configuration that a checkpoint carries. Raises UserError."""
+    config = default_config()
+    _merge_tree(config, yaml.safe_load(text), "", "the checkpoint's configuration")
+    for key, value in overrides:
+        _set(config, key, value, where=f"--opts {key}")
+    _check(config)
+    config.freeze()
+    return config
+
+
+def _merge_file(config: CfgNode, file: Path, seen: tuple[Path, ...]) -> None:
+    if not file.is_file():
+        raise UserError(f"{file}: no such configuration file (-cfg, or BASE of another file)")
+    if file.resolve() in seen:
+        raise UserError(f"{file}: BASE includes the file itself")
+    try:
+        tree = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{file}: not valid yaml: {' '.join(str(error).split())}") from None
+    if not isinstance(tree, dict):
+        raise UserError(f"{file}: expected keys and values, found {type(tree).__name__}")
+    bases = tree.get("BASE") or []
+    for base in [bases] if isinstance(bases, str) else bases:
+        if base:
+            _merge_file(config, file.parent / base, (*seen, file.resolve()))
+    _merge_tree(config, tree, "", str(file))
+
+
+def _merge_tree(config: CfgNode, tree: dict[str, Any], prefix: str, where: str) -> None:
+    for key, value in tree.items():
+        name = f"{prefix}{key}"
+        if isinstance(config.get(key), CfgNode) and isinstance(value, dict):
+            _merge_tree(config[key], value, f"{name}.", where)
+        else:
+            _assign(config, str(key), value, name, where)
+
+
+def _set(config: CfgNode, name: str, value: Any, where: str) -> None:
+    *parents, key = name.split(".")
+    node = config
+    for parent in parents:
+        node = node.get(parent) if isinstance(node, CfgNode) else None
+    if not isinstance(node, CfgNode):
+        raise UserError(f"{where}: unknown key {name}{_similar(name)}")
+    if isinstance(value, str) and not isinstance(node.get(key), str):
+        try:
+            value = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise UserError(f"{where}: cannot read the value {value!r}") from None
+    _assign(node, key, value, name, where)
+
+
+def _assign(node: CfgNode, key: str, value: Any, name: str, where: str) -> None:
+    if key not in node:
+        raise UserError(f"{where}: unknown key {name}{_similar(name)}")
+    if isinstance(node[key], CfgNode):
+        raise UserError(f"{where}: {name} is a group of keys, not a value; set one of its keys: {', '.join(node[key])}")
+    node[key] = _typed(value, node[key], name, where)
+
+
+def _typed(value: Any, default: Any, name: str, where: str) -> Any:
+    """`value` as the type of `default`; yaml 1.1 leaves `1e-3` a string, which is the float it says."""
+    kind = type(default)
+    if isinstance(value, list | tuple) and kind is list:
+        return [_typed(item, default[0], f"{name}[{i}]", where) for i, item in enumerate(value)]
+    if kind is list and not isinstance(value, dict):
+        return [_typed(value, default[0], name, where)]
+    if isinstance(value, bool) or kind is bool:
+        if isinstance(value, bool) and kind is bool:
+            return value
+    elif kind is str and value is None:
+        return ""
+    elif kind is str and isinstance(value, str | int | float):
+        return str(value)
+    elif kind in (int, float) and isinstance(value, str | int | float):
+        try:
+            number = float(value)
+            if kind is float:
+                return number
+            if number == int(number):
+                return int(number)
+        except (ValueError, OverflowError):
+            pass
+    words = {bool: "True or False", int: "a whole number", float: "a number", str: "text", list: "a list"}
+    raise UserError(f"{where}: {name} must be {words[kind]}, found {value!r}")
+
+
+def _similar(name: str) -> str:
+    near = difflib.get_close_matches(name, list(_names(default_config())), n=1, cutoff=0.6)
+    return f"; did you mean {near[0]}?" if near else "; utils/config.py lists every key"
+
+
+def _names(node: CfgNode, prefix: str = "") -> Sequence[str]:
+    return [
+        name
+        for key, value in node.items()
+        for name in (_names(value, f"{prefix}{key}.") if isinstance(value, CfgNode) else [prefix + key])
+    ]
+
+
+def _translate_published(config: CfgNode) -> None:
+    """Gives the two published yaml files that say something else than they mean the meaning they have."""
+    data = config.DATA
+    if not config.STAGE:
+        use = config.TRAINER.ViFi_CLIP.USE
+        _one_of("TRAINER.ViFi_CLIP.USE", use, tuple(STAGE_OF_USE))
+        config.STAGE = STAGE_OF_USE[use]
+    if config.STAGE == "quality" and Path(data.LABEL_LIST).name == Path(data.QUALITY_LIST).name:
+        warnings.warn(
+            "DATA: the published quality file calls the grades NUM_CLASSES and LABEL_LIST and the views "
+            f"NUM_QUALITIES; read as NUM_QUALITIES {data.NUM_CLASSES}, QUALITY_LIST {data.LABEL_LIST}, "
+            f"NUM_CLASSES {data.NUM_QUALITIES}, LABEL_LIST labels/ultracls.csv",
+            stacklevel=3,
+        )
+        data.NUM_CLASSES, data.NUM_QUALITIES = data.NUM_QUALITIES, data.NUM_CLASSES
+        data.QUALITY_LIST, data.LABEL_LIST = data.LABEL_LIST, default_config().DATA.LABEL_LIST
+    if config.TEST.MULTI_VIEW_INFERENCE and config.TEST.NUM_CLIP == config.TEST.NUM_CROP == 1:
+        config.TEST.NUM_CLIP, config.TEST.NUM_CROP = 4, 3
+
+
+def _one_of(name: str, value: Any, allowed: Sequence[Any]) -> None:
+    if value not in allowed:
+        raise UserError(f"{name} must be one of {', '.join(map(str, allowed))}; found {value!r}")
+
+
+def _at_least(config: CfgNode, least: float, *names: str) -> None:
+    for name in names:
+        value = config
+        for key in name.split("."):
+            value = value[key]
+        if value < least:
+            raise UserError(f"{name} must be at least {least}; found {value}")
+
+
+def _check(config: CfgNode) -> None:
+    """What a value may be, and what may not be said together."""
+    _one_of("STAGE", config.STAGE, STAGES)
+    use = config.TRAINER.ViFi_CLIP.USE
+    _one_of("TRAINER.ViFi_CLIP.USE", use, tuple(STAGE_OF_USE))
+    if use in ("image", "text", "no_text", "quality") and STAGE_OF_USE[use] != config.STAGE:
+        raise UserError(
+            f"TRAINER.ViFi_CLIP.USE {use} belongs to stage {STAGE_OF_USE[use]}, but STAGE is {config.STAGE}"
+        )
+    _one_of("DEVICE", config.DEVICE, ("auto", "cpu", "cuda"))
+    _one_of("MODEL.VARIANT", config.MODEL.VARIANT, ("paper", "released"))
+    _one_of("DATA.QUALITY_TARGET", config.DATA.QUALITY_TARGET, ("grade", "score"))
+    _one_of("DATA.DECODER", config.DATA.DECODER, ("pyav", "torchcodec", "decord"))
+    _one_of("DATA.SAMPLING", config.DATA.SAMPLING, ("uniform", "stride", "cycle"))
+    _one_of("TRAIN.OPT_LEVEL", config.TRAIN.OPT_LEVEL, ("O0", "O1", "O2"))
+    _one_of("TRAIN.OPTIMIZER", config.TRAIN.OPTIMIZER, ("adamw", "sgd"))
+    _one_of("TRAIN.LR_SCHEDULER", config.TRAIN.LR_SCHEDULER, ("cosine", "constant"))
+    _one_of("TEST.NUM_CROP", config.TEST.NUM_CROP, (1, 3))
+    _at_least(config, 1, "DATA.NUM_FRAMES", "DATA.INPUT_SIZE", "DATA.NUM_CLASSES", "DATA.NUM_QUALITIES")
+    _at_least(config, 1, "TRAIN.EPOCHS", "TRAIN.BATCH_SIZE", "TRAIN.ACCUMULATION_STEPS", "TEST.NUM_CLIP", "PRINT_FREQ")
+    _at_least(config, 0, "TRAIN.WARMUP_EPOCHS", "TRAIN.WEIGHT_DECAY", "TRAIN.LR", "TRAIN.CLIP_GRAD", "SAVE_FREQ")
+    _at_least(
+        config, 0, "AUG.MIXUP", "AUG.CUTMIX", "DATA.NUM_WORKERS", "MODEL.SHARED_BLOCKS", "TRAIN.SAVE_STEPS", "SEED"
+    )
+    _at_least(config, 1, "TRAINER.ViFi_CLIP.PROMPT_DEPTH_TEXT", "TRAINER.ViFi_CLIP.N_CTX_TEXT")
+    _at_least(config, 0, "TRAINER.ViFi_CLIP.PROMPT_DEPTH_VISION", "TRAINER.ViFi_CLIP.N_CTX_VISION")
+    for group, key in [("AUG", k) for k in ("LABEL_SMOOTH", "COLOR_JITTER", "GRAY_SCALE", "FLIP", "ERASING")] + [
+        ("AUG", "BACKGROUND_SWAP"),
+        ("AUG", "MIXUP_SWITCH_PROB"),
+        ("MODEL", "DROP_PATH_RATE"),
+        ("TRAIN", "EMA_DECAY"),
+        ("TEST", "ACCEPT_RATE"),
+        ("DATA", "MAX_BAD_FRACTION"),
+    ]:
+        if not 0 <= config[group][key] <= 1:
+            raise UserError(f"{group}.{key} must lie between 0 and 1; found {config[group][key]}")
+
+
+def read_names(file: str | Path, count: int, key: str) -> list[str]:
+    """Names of a label list (`id,name` per line after that header), in order of id.
+
+    Raises UserError where the file is missing, the ids are not 0, 1, 2, … or their number is not `count`
+    (the value of the setting `key`).
+    """
+    import csv
+
+    file = Path(file)
+    if not file.is_file():
+        raise UserError(f"{file}: no such label list (DATA.LABEL_LIST, DATA.QUALITY_LIST)")
+    with file.open(encoding="utf-8-sig", newline="") as lines:
+        rows = list(csv.reader(lines))
+    if not rows or [cell.strip() for cell in rows[0]] != ["id", "name"]:
+        raise UserError(f"{file}:1: a label list begins with the line id,name")
+    names = []
+    for number, row in enumerate(rows[1:], start=2):
+        if not row:
+            continue
+        if len(row) != 2 or row[0].strip() != str(len(names)) or not row[1].strip():
+            raise UserError(f"{file}:{number}: expected `{len(names)},name`, found {','.join(row)!r}")
+        names.append(row[1].strip())
+    if len(names) != count:
+        raise UserError(f"{key} is {count}, but {file} names {len(names)}; make them agree")
+    return names
