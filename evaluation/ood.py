@@ -79,7 +79,7 @@ def ood_metrics(in_scores: np.ndarray, out_scores: np.ndarray) -> dict[str, floa
 
 
 def ood_statistic(scores: np.ndarray, inside: np.ndarray) -> Statistic:
-    """`ood_metrics` of `scores` float `[N]`, `inside` bool `[N]`, by the videos' weights (see `evaluation.bootstrap`)."""
+    """`ood_metrics` of scores `[N]` and whether each is `inside`, bool `[N]`, as a function of the videos' weights."""
     scores, inside = np.asarray(scores, np.float64), np.asarray(inside, bool)
     if np.isnan(scores).any():
         raise ValueError("scores that are nan: leave failed videos out and count them")

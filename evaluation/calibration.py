@@ -1,0 +1,157 @@
+"""Does the model know what it knows? τ, temperature, calibration error, risk–coverage, "unknown" as a class."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from scipy.optimize import minimize_scalar
+from scipy.special import digamma, log_softmax, softmax
+
+from evaluation.bootstrap import Statistic, figures, group_sums, ratio
+from evaluation.classification import checked
+
+
+def threshold(scores: np.ndarray, rate: float) -> float:
+    """τ, the highest value that accepts (score ≥ τ) at least the share `rate` in (0, 1] of in-distribution `scores`.
+
+    That is the ⌈rate·N⌉-th highest score: an observed value, so with distinct scores no more than one video too many
+    is accepted.
+
+    Raises:
+        ValueError: no scores, a score that is nan, a rate outside (0, 1].
+    """
+    scores = np.sort(np.asarray(scores, np.float64))
+    if not len(scores) or np.isnan(scores).any() or not 0 < rate <= 1:
+        raise ValueError(f"τ needs scores without nan and a rate in (0, 1], got {len(scores)} scores and rate {rate}")
+    return float(scores[-math.ceil(round(rate * len(scores), 9))])  # 0.07 · 100 is 7, not 7.000000000000001
+
+
+def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
+    """T > 0 such that softmax(logits / T) has the lowest mean negative log-likelihood (Guo et al. 2017).
+
+    `logits` `[N, K]` and `labels` `[N]` are of validation videos. T is sought in [0.01, 100]: labels that the logits
+    already rank without error want T → 0.
+    """
+    logits, labels = checked(logits, labels)
+    if not len(labels):
+        raise ValueError("a temperature cannot be fitted to no videos")
+
+    def negative_log_likelihood(log_temperature: float) -> float:
+        likelihood = log_softmax(logits / math.exp(log_temperature), axis=1)
+        return -float(np.take_along_axis(likelihood, labels[:, None], axis=1).mean())
+
+    bounds = (math.log(0.01), math.log(100))
+    return math.exp(minimize_scalar(negative_log_likelihood, bounds=bounds, method="bounded").x)
+
+
+def at_temperature(probabilities: np.ndarray, temperature: float) -> np.ndarray:
+    """softmax(logits / T), float64 `[N, K]`, from softmax(logits) alone: log p and the logits differ by a constant."""
+    return softmax(np.log(np.maximum(np.asarray(probabilities, np.float64), 1e-300)) / temperature, axis=1)
+
+
+def reliability(confidence: np.ndarray, correct: np.ndarray, bins: int = 15) -> list[dict]:
+    """Rows of a reliability diagram, empty bins left out: low, high, count, and the means confidence and accuracy.
+
+    `confidence` float `[N]` in [0, 1] is the probability of the predicted class, `correct` bool `[N]`; bins have
+    equal width and hold their upper edge.
+    """
+    confidence, bin_of = np.asarray(confidence, np.float64), _bins(confidence, bins)
+    return [
+        {
+            "low": b / bins,
+            "high": (b + 1) / bins,
+            "count": int((bin_of == b).sum()),
+            "confidence": float(confidence[bin_of == b].mean()),
+            "accuracy": float(np.mean(np.asarray(correct)[bin_of == b])),
+        }
+        for b in np.unique(bin_of).tolist()
+    ]
+
+
+def calibration_metrics(confidence: np.ndarray, correct: np.ndarray, bins: int = 15) -> dict[str, float]:
+    """Of the confidence `[N]` in [0, 1] of predictions that are `correct`, bool `[N]`; nan for an empty set.
+
+    Returns:
+        ece: expected calibration error, the mean of |accuracy − confidence| of the bins of `reliability`, by count.
+        aurc: area under the risk–coverage curve, the mean error rate among the n most confident over n = 1 … N
+            (Geifman & El-Yaniv 2017). Equal confidences count as shuffled: the mean over their orders, exactly.
+    """
+    return figures(calibration_statistic(confidence, correct, bins), len(confidence))
+
+
+def calibration_statistic(confidence: np.ndarray, correct: np.ndarray, bins: int = 15) -> Statistic:
+    """`calibration_metrics` as a function of the videos' weights (see `evaluation.bootstrap`)."""
+    confidence, wrong = np.asarray(confidence, np.float64), ~np.asarray(correct, bool)
+    in_bin = np.eye(bins)[_bins(confidence, bins)]
+    area = risk_statistic(confidence, ~wrong)
+
+    def statistic(weights: np.ndarray) -> dict[str, np.ndarray]:
+        gap = (weights * (confidence + wrong - 1)) @ in_bin
+        return {"ece": ratio(np.abs(gap).sum(axis=1), weights.sum(axis=1))} | area(weights)
+
+    return statistic
+
+
+def risk_statistic(order_by: np.ndarray, correct: np.ndarray) -> Statistic:
+    """The figure aurc of `calibration_metrics` alone, for any score `[N]` that orders videos, highest first."""
+    level, wrong = (
+        np.unique(-np.asarray(order_by, float), return_inverse=True)[1].reshape(-1),
+        ~np.asarray(correct, bool),
+    )
+
+    def statistic(weights: np.ndarray) -> dict[str, np.ndarray]:
+        count, errors = group_sums(weights, level), group_sums(weights * wrong, level)  # [B, levels]
+        after, errors_after = count.cumsum(axis=1), errors.cumsum(axis=1)
+        before, errors_before = after - count, errors_after - errors
+        # Σ over the places i of a level of (errors_before + (i − before)·rate) / i, through harmonic numbers.
+        rate = np.nan_to_num(ratio(errors, count))
+        harmonic = digamma(after + 1) - digamma(before + 1)
+        risks = errors + (errors_before - before * rate) * harmonic
+        return {"aurc": ratio(risks.sum(axis=1), weights.sum(axis=1))}
+
+    return statistic
+
+
+def risk_coverage(order_by: np.ndarray, correct: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Coverage and risk (error rate among the covered), each `[levels]`, at every threshold of the score `[N]`."""
+    level, wrong = (
+        np.unique(-np.asarray(order_by, float), return_inverse=True)[1].reshape(-1),
+        ~np.asarray(correct, bool),
+    )
+    covered = np.bincount(level).cumsum()
+    return covered / max(len(level), 1), np.bincount(level, wrong).cumsum() / np.maximum(covered, 1)
+
+
+def joint_metrics(predictions: np.ndarray, labels: np.ndarray, scores: np.ndarray, tau: float) -> dict[str, float]:
+    """One accuracy over K views and "unknown": what a user meets who is told a view or nothing.
+
+    Args:
+        predictions: int `[N]`, the likeliest view.
+        labels: int `[N]`, -1 for outsiders.
+        scores: float `[N]`; a video is accepted when its score is at least `tau`.
+
+    Returns:
+        joint_accuracy: share of videos that are accepted with the right view or rejected as outsiders;
+        accepted: share of insiders accepted; rejected: share of outsiders rejected.
+    """
+    return figures(joint_statistic(predictions, labels, scores, tau), len(labels))
+
+
+def joint_statistic(predictions: np.ndarray, labels: np.ndarray, scores: np.ndarray, tau: float) -> Statistic:
+    """`joint_metrics` as a function of the videos' weights (see `evaluation.bootstrap`)."""
+    accepted, outside = np.asarray(scores) >= tau, np.asarray(labels) < 0
+    right = np.where(outside, ~accepted, accepted & (np.asarray(predictions) == labels))
+
+    def statistic(weights: np.ndarray) -> dict[str, np.ndarray]:
+        return {
+            "joint_accuracy": ratio(weights @ right, weights.sum(axis=1)),
+            "accepted": ratio(weights @ (accepted & ~outside), weights @ ~outside),
+            "rejected": ratio(weights @ (~accepted & outside), weights @ outside),
+        }
+
+    return statistic
+
+
+def _bins(confidence: np.ndarray, bins: int) -> np.ndarray:
+    return np.clip(np.ceil(np.asarray(confidence, np.float64) * bins).astype(np.int64) - 1, 0, bins - 1)

@@ -1,0 +1,212 @@
+"""`predictions.csv`: what a model answered about every video of an evaluation, row by row; written and read here only.
+
+    path, patient, set, label, prediction, probability, failed,
+    s_<name>                     scores, higher = in distribution
+    p_0 … p_{K-1}                view probabilities, and n_0 … those of the negative branch
+    grade, grade_prediction, score_target, score_prediction, g_0 … g_{G-1}
+    attention, frames            T weights and T frame indices, separated by spaces
+
+An empty cell is an unknown (no label, a video that failed). prediction, probability and grade_prediction follow from
+the probabilities; they are written for people and not read back.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+
+import numpy as np
+
+from utils.errors import UserError
+from utils.files import atomic_path
+
+SETS = ("in", "near", "far", "ood")
+
+_VECTORS = {  # column: kind, and the value of an empty cell
+    "patient": (str, ""),
+    "set": (str, "in"),
+    "label": (np.int64, -1),
+    "failed": (bool, False),
+    "grade": (np.int64, -1),
+    "score_target": (np.float64, np.nan),
+    "score_prediction": (np.float64, np.nan),
+}
+_MATRICES = {"probabilities": "p_", "negative": "n_", "grade_probabilities": "g_"}  # attribute: columns' prefix
+_SEQUENCES = {"attention": (np.float32, np.nan), "frames": (np.int64, -1)}
+
+
+@dataclass
+class Predictions:
+    """N videos and what was answered about each. What a stage does not answer is left out and filled with unknowns.
+
+    Attributes:
+        path: `[N]`, the names as in the list file.
+        patient: `[N]`, "" where not known.
+        set: `[N]`, one of `SETS`: "in" distribution, outsiders "near" to it and "far" from it, other outsiders "ood".
+        label: int64 `[N]`, the view, -1 where there is none.
+        failed: bool `[N]`, videos that could not be read; their numbers are nan.
+        probabilities: float32 `[N, K]`, of the views.
+        negative: float32 `[N, K]`, of the views, by the negative branch.
+        scores: float64 `[N]` by name, higher = in distribution.
+        grade: int64 `[N]`, -1 where there is none.
+        grade_probabilities: float32 `[N, G]`.
+        score_target, score_prediction: float64 `[N]`, nan where there is none.
+        attention: float32 `[N, T]`, the weight of each frame.
+        frames: int64 `[N, T]`, the frames' indices in their video, -1 where there is none.
+
+    Raises:
+        ValueError: an array that is not of N videos, a set that is none of `SETS`.
+    """
+
+    path: np.ndarray
+    patient: np.ndarray | None = None
+    set: np.ndarray | None = None
+    label: np.ndarray | None = None
+    failed: np.ndarray | None = None
+    probabilities: np.ndarray | None = None
+    negative: np.ndarray | None = None
+    scores: dict[str, np.ndarray] = field(default_factory=dict)
+    grade: np.ndarray | None = None
+    grade_probabilities: np.ndarray | None = None
+    score_target: np.ndarray | None = None
+    score_prediction: np.ndarray | None = None
+    attention: np.ndarray | None = None
+    frames: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        self.path = np.asarray(self.path, str)
+        for name, (kind, missing) in _VECTORS.items():
+            self._fill(name, kind, (missing,) * len(self))
+        for name in _MATRICES:
+            self._fill(name, np.float32, np.empty((len(self), 0)))
+        for name, (kind, _) in _SEQUENCES.items():
+            self._fill(name, kind, np.empty((len(self), 0)))
+        self.scores = {name: np.asarray(values, np.float64) for name, values in self.scores.items()}
+        for name, values in self.scores.items():
+            self._check(f"score {name}", values)
+        if unknown := set(self.set.tolist()) - {*SETS}:
+            raise ValueError(f"set must be one of {', '.join(SETS)}, got {', '.join(sorted(unknown))}")
+
+    def _fill(self, name: str, kind: type, default: object) -> None:
+        given = getattr(self, name)
+        setattr(self, name, np.asarray(default if given is None else given, kind))
+        self._check(name, getattr(self, name))
+
+    def _check(self, name: str, values: np.ndarray) -> None:
+        if len(values) != len(self):
+            raise ValueError(f"{name} has {len(values)} entries for {len(self)} videos")
+
+    def __len__(self) -> int:
+        return len(self.path)
+
+    @property
+    def prediction(self) -> np.ndarray:
+        """The likeliest view, int64 `[N]`; -1 for videos without probabilities."""
+        return _likeliest(self.probabilities)
+
+    @property
+    def probability(self) -> np.ndarray:
+        """The likeliest view's probability, float32 `[N]`; nan for videos without probabilities."""
+        return self.probabilities.max(axis=1) if self.probabilities.size else np.full(len(self), np.nan, np.float32)
+
+    @property
+    def grade_prediction(self) -> np.ndarray:
+        """The likeliest grade, int64 `[N]`; -1 for videos without grade probabilities."""
+        return _likeliest(self.grade_probabilities)
+
+    @property
+    def clusters(self) -> np.ndarray:
+        """Whom to resample, str `[N]`: the patient, or the video itself where the patient is not known."""
+        return np.where(self.patient == "", np.char.add("video ", self.path), np.char.add("patient ", self.patient))
+
+    def where(self, mask: np.ndarray) -> Predictions:
+        """The videos of `mask`, bool `[N]` or indices."""
+        chosen = {f.name: getattr(self, f.name)[mask] for f in fields(self) if f.name != "scores"}
+        return Predictions(**chosen, scores={name: values[mask] for name, values in self.scores.items()})
+
+
+def write_predictions(path: str | Path, predictions: Predictions) -> None:
+    """Writes the file, whole or not at all. Numbers keep every digit, so figures can be computed from it again."""
+    p = predictions
+    columns = {"path": p.path, "patient": p.patient, "set": p.set, "label": _cells(p.label)}
+    if p.probabilities.shape[1]:
+        columns |= {"prediction": _cells(p.prediction), "probability": _cells(p.probability)}
+    columns["failed"] = p.failed.astype(int).astype(str)
+    columns |= {f"s_{name}": _cells(values) for name, values in p.scores.items()}
+    if p.grade_probabilities.shape[1]:
+        columns |= {"grade": _cells(p.grade), "grade_prediction": _cells(p.grade_prediction)}
+        columns |= {name: _cells(getattr(p, name)) for name in ("score_target", "score_prediction")}
+    for name, prefix in _MATRICES.items():
+        columns |= {f"{prefix}{k}": _cells(column) for k, column in enumerate(getattr(p, name).T)}
+    for name in _SEQUENCES:
+        if getattr(p, name).shape[1]:
+            columns[name] = [" ".join(row).strip() for row in _cells(getattr(p, name))]
+    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(columns)
+        writer.writerows(zip(*columns.values(), strict=True))
+
+
+def read_predictions(path: str | Path) -> Predictions:
+    """Reads what `write_predictions` wrote.
+
+    Raises:
+        UserError: no such file, no column `path`, rows of unequal length, a cell that is not what its column holds.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; evaluate first (main.py --only_test)")
+    with path.open(newline="", encoding="utf-8") as file:
+        header, *rows = list(csv.reader(file)) or [[]]
+    if "path" not in header:
+        raise UserError(f"{path}: line 1 has no column 'path'; evaluate again (main.py --only_test)")
+    for line, row in enumerate(rows, 2):
+        if len(row) != len(header):
+            raise UserError(f"{path}: line {line} has {len(row)} cells, not {len(header)}; evaluate again")
+    cells = {name: [row[i] for row in rows] for i, name in enumerate(header)}
+
+    def column(name: str, parse: Callable[[str], object]) -> list:
+        values = []
+        for line, cell in enumerate(cells[name], 2):
+            try:
+                values.append(parse(cell))
+            except ValueError:
+                raise UserError(f"{path}: line {line}, column {name}: cannot read {cell!r}; evaluate again") from None
+        return values
+
+    found = {"path": cells["path"]}
+    for name, (kind, missing) in _VECTORS.items():
+        if name in cells:
+            parse = (lambda cell: bool(int(cell))) if kind is bool else kind
+            found[name] = column(name, lambda cell, parse=parse, missing=missing: parse(cell) if cell else missing)
+    for name, prefix in _MATRICES.items():
+        if f"{prefix}0" in cells:
+            found[name] = np.transpose([column(c, _number) for c in header if c.startswith(prefix)])
+    for name, (kind, missing) in _SEQUENCES.items():
+        if name in cells:
+            parts = column(name, lambda cell, kind=kind: [kind(part) for part in cell.split()])
+            length = max(map(len, parts), default=0)
+            found[name] = [part or [missing] * length for part in parts]
+    scores = {name[2:]: column(name, _number) for name in header if name.startswith("s_")}
+    try:
+        return Predictions(**found, scores=scores)
+    except ValueError as error:
+        raise UserError(f"{path}: {error}; evaluate again (main.py --only_test)") from None
+
+
+def _likeliest(probabilities: np.ndarray) -> np.ndarray:
+    if not probabilities.size:
+        return np.full(len(probabilities), -1)
+    return np.where(np.isfinite(probabilities).all(axis=1), probabilities.argmax(axis=1), -1)
+
+
+def _cells(values: np.ndarray) -> np.ndarray:
+    """Text of each number, the shortest that reads back as the same; unknowns (nan, -1 among integers) are empty."""
+    unknown = np.isnan(values) if values.dtype.kind == "f" else values < 0
+    return np.where(unknown, "", values.astype(str))
+
+
+def _number(cell: str) -> float:
+    return float(cell) if cell else np.nan

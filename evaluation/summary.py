@@ -1,0 +1,172 @@
+"""From predictions to `metrics.json`: every figure of an evaluation, with intervals by patient, under flat names.
+
+top1, macro_f1, …, ece, aurc            views, over in-distribution videos; negative/top1, … by the negative branch
+near/<score>/auroc, far/…, ood/…        near, far and all outsiders against in-distribution videos
+joint_accuracy, accepted, rejected      K views and "unknown" at τ; joint_aurc orders all videos by the score
+quality/quadratic_kappa, …              image quality
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Iterator, Sequence
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+
+from evaluation.bootstrap import Statistic, figures, intervals
+from evaluation.calibration import at_temperature, calibration_statistic, joint_statistic, risk_statistic
+from evaluation.classification import classification_statistic, confused_pairs, confusion_matrix, per_class
+from evaluation.ood import ood_statistic
+from evaluation.predictions import SETS, Predictions
+from evaluation.quality import per_view, quality_statistic
+from utils.files import write_text
+
+
+def summarise(
+    predictions: Predictions,
+    *,
+    stage: str,
+    epoch: int | None = None,
+    score: str = "negation",
+    tau: float | None = None,
+    temperature: float = 1.0,
+    classes: Sequence[str] = (),
+    grades: Sequence[str] = (),
+    draws: int = 1000,
+    seed: int = 0,
+    environment: dict[str, str] | None = None,
+) -> dict:
+    """All that the predictions allow to say; failed videos are counted and take part in nothing else.
+
+    Args:
+        predictions: of one evaluation, all processes together.
+        stage: view, negation or quality, as a name for the page.
+        epoch: of the checkpoint.
+        score: the score that accepts or rejects; τ and the joint figures are of this one.
+        tau: from `evaluation.calibration.threshold` on validation videos; without it there are no joint figures.
+        temperature: from `fit_temperature` on validation videos.
+        classes: names of the K views; grades: names of the G grades.
+        draws: bootstrap draws; 0 leaves the intervals out.
+        seed: of the bootstrap.
+        environment: what it ran on, added to `versions()`.
+
+    Returns:
+        The content of `metrics.json` (docs/evaluation.md): stage, epoch, score, tau, temperature, classes, grades,
+        counts, metrics {name: float}, intervals {name: (low, high) or None}, per_class, confused, per_view,
+        environment.
+    """
+    read = predictions.where(~predictions.failed)
+    metrics, ranges = {}, {}
+    for prefix, rows, statistic in _statistics(read, score, tau, temperature):
+        metrics |= {prefix + name: value for name, value in figures(statistic, len(rows)).items()}
+        if draws:
+            drawn = intervals(statistic, read.clusters[rows], draws=draws, seed=seed)
+            ranges |= {prefix + name: interval for name, interval in drawn.items()}
+    view, graded = read.where(labelled(read)), read.where(_graded(read))
+    resample = {"patients": view.clusters, "draws": draws, "seed": seed} if draws else {}
+    matrix = confusion_matrix(view.label, view.prediction, view.probabilities.shape[1])
+    return {
+        "stage": stage,
+        "epoch": epoch,
+        "score": score,
+        "tau": tau,
+        "temperature": temperature,
+        "classes": list(classes),
+        "grades": list(grades),
+        "counts": _counts(predictions),
+        "metrics": metrics,
+        "intervals": ranges,
+        "per_class": per_class(view.probabilities, view.label, names=classes, **resample) if len(view) else [],
+        "confused": confused_pairs(matrix) if len(view) else [],
+        "per_view": _quality_per_view(graded, classes),
+        "environment": versions() | (environment or {}),
+    }
+
+
+def write_metrics(path: str | Path, summary: dict) -> None:
+    """Writes a summary as strict JSON; a figure that is not defined (nan) becomes null."""
+    write_text(path, json.dumps(_plain(summary), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the libraries that decide the numbers; nothing that names the machine or its user."""
+    libraries = ("torch", "torchvision", "open_clip_torch", "timm", "numpy", "scikit-learn", "av", "pydicom")
+    found = {library: metadata.version(library) for library in libraries if _installed(library)}
+    return {"python": platform.python_version(), "system": f"{platform.system()} {platform.machine()}"} | found
+
+
+def labelled(p: Predictions) -> np.ndarray:
+    """Which videos of `p` count for views, bool `[N]`: in distribution, read, labelled and answered."""
+    return (p.set == "in") & ~p.failed & (p.label >= 0) & (p.prediction >= 0)
+
+
+def _graded(p: Predictions) -> np.ndarray:
+    return (p.grade >= 0) & (p.grade_prediction >= 0) & np.isfinite(p.score_prediction)
+
+
+def _statistics(
+    p: Predictions, score: str, tau: float | None, temperature: float
+) -> Iterator[tuple[str, np.ndarray, Statistic]]:
+    """Prefix of the names, indices of the videos `[n]`, and what to compute of them."""
+    rows = np.flatnonzero(labelled(p))
+    if len(rows):
+        label, right = p.label[rows], (p.label == p.prediction)[rows]
+        yield "", rows, classification_statistic(p.probabilities[rows], label)
+        scaled = at_temperature(p.probabilities[rows], temperature)
+        yield "", rows, calibration_statistic(scaled.max(axis=1), right)
+        yield "unscaled/", rows, calibration_statistic(p.probability[rows], right)
+        if p.negative.shape[1]:
+            yield "negative/", rows, classification_statistic(p.negative[rows], label)
+    outside = p.set != "in"
+    if outside.any():
+        for kind in ("near", "far", "ood"):
+            rows = np.flatnonzero(~outside | (outside if kind == "ood" else p.set == kind))
+            if outside[rows].any():
+                for name, values in p.scores.items():
+                    yield f"{kind}/{name}/", rows, ood_statistic(values[rows], ~outside[rows])
+    if tau is not None and score in p.scores:
+        rows = np.flatnonzero((labelled(p) | outside) & np.isfinite(p.scores[score]))
+        label = np.where(outside, -1, p.label)[rows]
+        yield "", rows, joint_statistic(p.prediction[rows], label, p.scores[score][rows], tau)
+        yield "joint_", rows, risk_statistic(p.scores[score][rows], p.prediction[rows] == label)
+    rows = np.flatnonzero(_graded(p))
+    if len(rows):
+        yield "quality/", rows, quality_statistic(*_quality(p.where(rows)))
+
+
+def _quality(p: Predictions) -> tuple[np.ndarray, ...]:
+    targets = np.where(np.isfinite(p.score_target).all(), p.score_target, p.grade)
+    return p.grade_probabilities, p.grade, p.score_prediction, targets
+
+
+def _quality_per_view(p: Predictions, classes: Sequence[str]) -> list[dict]:
+    view = np.where(p.label >= 0, p.label, p.prediction)
+    known = p.where(view >= 0)
+    return per_view(view[view >= 0], *_quality(known), names=classes) if len(known) else []
+
+
+def _counts(p: Predictions) -> dict[str, int]:
+    sets = {kind: int((p.set == kind).sum()) for kind in SETS}
+    patients = len(np.unique(p.patient[p.patient != ""]))
+    return {"videos": len(p), "patients": patients, "failed": int(p.failed.sum())} | sets
+
+
+def _installed(library: str) -> bool:
+    try:
+        metadata.version(library)
+    except metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    return None if isinstance(value, float) and not np.isfinite(value) else value
