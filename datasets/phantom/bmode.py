@@ -1,0 +1,220 @@
+"""B-mode: from signed distances to an ultrasound image.
+
+Scatterers with per-tissue strength, fixed to the tissue → point-spread function (constant in angle, so it widens with
+depth) → envelope, whose speckle is Rayleigh distributed → attenuation and gain → log compression → scan conversion.
+Everything up to scan conversion happens on a small polar grid [T, D, B] of float32, vectorised over frames.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from scipy import sparse
+from scipy.ndimage import gaussian_filter, zoom
+
+from datasets.phantom.anatomy import Array, Scene
+from datasets.phantom.quality import Quality
+from utils.seeding import generator
+
+RANGE = 52.0  # dB between black and white
+LATTICE = 0.11  # cm between scatterers
+STRENGTH = {"blood": 0.006, "muscle": 0.17, "lining": 0.55, "valve": 0.75, "around": 0.10, "liver": 0.13}
+
+
+@lru_cache(maxsize=1)
+def scatterers() -> Array:
+    """A periodic block of complex scatterers [64³], standard normal: looked up by position, so speckle travels."""
+    rng = generator(64)
+    return (rng.standard_normal(64**3) + 1j * rng.standard_normal(64**3)).astype(np.complex64)
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """What microbubbles add: blood's and muscle's brightness [T, 1, 1], 0 dark to 1 white, and the flash [T, 1, 1]."""
+
+    blood: Array
+    muscle: Array
+    flash: Array
+
+
+def smooth_noise(rng: np.random.Generator, shape: tuple[int, int], cell: int) -> Array:
+    """A smooth random field of `shape` with values about 0 to 1 and features of about `cell` samples."""
+    coarse = rng.random((shape[0] // cell + 2, shape[1] // cell + 2))
+    field = zoom(coarse, cell, order=1, grid_mode=False, mode="nearest", prefilter=False)
+    return field[: shape[0], : shape[1]].astype(np.float32)
+
+
+def inside(distance: Array, width: float) -> Array:
+    """Share of a sample inside a structure, for a border `width` cm wide."""
+    share = distance * np.float32(-1.0 / width)
+    share += np.float32(0.5)
+    return np.clip(share, 0.0, 1.0, out=share)
+
+
+def rim(distance: Array, at: float, width: float) -> Array:
+    """A bright line where `distance` equals `at`, falling to 0 over `width` cm."""
+    line = distance - np.float32(at)
+    np.abs(line, out=line)
+    line *= np.float32(-1.0 / width)
+    line += np.float32(1.0)
+    return np.maximum(line, 0.0, out=line)
+
+
+def _slope(distance: Array, spacing: float) -> Array:
+    """Squared cosine between beam and surface: how squarely the sound meets it."""
+    slope = np.empty_like(distance)
+    slope[:, 1:-1] = distance[:, 2:] - distance[:, :-2]
+    slope[:, 0], slope[:, -1] = slope[:, 1], slope[:, -2]
+    slope *= np.float32(0.5 / spacing)
+    slope *= slope
+    return np.minimum(slope, 1.0, out=slope)
+
+
+def reflectivity(
+    scene: Scene, depth: Array, rng: np.random.Generator, contrast: Contrast | None
+) -> tuple[Array, Array]:
+    """Strength of scatterers [T, D, B], and the share of blood in each sample."""
+    points = scene.points
+    spacing = float(depth[1] - depth[0])
+    blood = inside(scene.blood, 0.14)
+    pattern = smooth_noise(rng, points.shape[1:], 12)
+    caudal = -(points[0] + points[1]) * np.float32(0.7071) - np.float32(4.6)
+    around = STRENGTH["around"] * (0.35 + 1.1 * pattern) * np.exp(-depth / 9.0)[:, None]
+    liver = STRENGTH["liver"] * (0.8 + 0.3 * pattern)
+    surroundings = (around + inside(-caudal, 0.4) * (liver - around)).astype(np.float32)
+    surroundings += 0.5 * rim(caudal, 0.05, 0.16) * (points[2] < scene.heart.length + 3)
+    square = _slope(np.minimum(scene.blood, scene.outside + 1.0), spacing)
+    tissue = np.float32(STRENGTH["muscle"]) * (np.float32(0.5) + np.float32(0.75) * square)
+    tissue *= np.float32(0.75) + np.float32(0.5) * smooth_noise(rng, points.shape[1:], 5)
+    if contrast is not None:
+        tissue *= np.float32(0.35)
+        tissue += contrast.muscle * inside(scene.muscle, 0.2) * np.float32(0.3)
+    heart = inside(scene.outside, 0.15)
+    echo = surroundings + heart * (tissue - surroundings)
+    skin = rim(scene.outside, 0.1, 0.2)
+    skin *= np.float32(0.12) + np.float32(0.75) * _slope(scene.outside, spacing)
+    lining = rim(scene.blood, 0.06, 0.13)
+    lining *= square * np.float32(STRENGTH["lining"] * (1.0 if contrast is None else 0.1))
+    np.maximum(echo, skin * np.float32(0.9 if contrast is None else 0.3), out=echo)
+    np.maximum(echo, lining, out=echo)
+    pool = np.float32(STRENGTH["blood"]) if contrast is None else contrast.blood
+    echo += blood * (pool - echo)
+    leaflets = rim(scene.valves, 0.0, 0.17) * np.float32(STRENGTH["valve"] * (1.0 if contrast is None else 0.15))
+    np.maximum(echo, leaflets, out=echo)
+    if contrast is not None:
+        echo += contrast.flash * np.float32(1.6) * (np.float32(0.4) + pattern)
+    return echo, blood
+
+
+def chest_wall(depth: Array, rng: np.random.Generator) -> Array:
+    """Bright layers of skin, fat and muscle under the probe, [D, 1]: strength to add."""
+    layers = 0.5 + 0.5 * np.sin(depth * rng.uniform(9, 14) + rng.uniform(0, 6))
+    return (0.55 * layers * np.exp(-((depth / 0.85) ** 2)) + 0.5 * np.exp(-depth / 0.25))[:, None].astype(np.float32)
+
+
+def _spread(field: Array, axis: int, passes: int) -> Array:
+    """Binomial smoothing along `axis`: `passes` times [1, 2, 1] / 4, kept at equal speckle energy."""
+    for _ in range(passes):
+        middle = [slice(None)] * 3
+        middle[axis] = slice(1, -1)
+        before, after = list(middle), list(middle)
+        before[axis], after[axis] = slice(0, -2), slice(2, None)
+        smoothed = field.copy()
+        part = smoothed[tuple(middle)]
+        part += part
+        part += field[tuple(before)]
+        part += field[tuple(after)]
+        smoothed *= np.float32(0.25 * 1.28)
+        field = smoothed
+    return field
+
+
+def envelope(echo: Array, scene: Scene, blood: Array, t: Array, quality: Quality, fine: bool) -> Array:
+    """Speckled amplitude [T, D, B]: the scatterers at each sample's tissue, seen through the point-spread function."""
+    x, y, z = scene.material(np.float32(0.0))
+    scale = np.float32(1.0 / LATTICE)
+    flow = (blood > 0.5) * (t[:, None, None] * 37.0).astype(np.float32)
+    index = (x * scale).astype(np.int32) & 63
+    index <<= 6
+    index |= (y * scale + flow).astype(np.int32) & 63
+    index <<= 6
+    index |= (z * scale).astype(np.int32) & 63
+    field = scatterers().take(index)
+    field *= echo
+    soft = quality["blur"]
+    field = _spread(field, 1, (2 if fine else 1) + round(7 * soft))
+    field = _spread(field, 2, (2 if fine else 1) + round(9 * soft))
+    return np.abs(field)
+
+
+def defective(amplitude: Array, radii: Array, rng: np.random.Generator, quality: Quality) -> Array:
+    """Adds what stands between probe and heart: fog, near-field noise, shadows and a cut sector."""
+    _, depths, beams = amplitude.shape
+    speckle = np.abs(rng.standard_normal((2, depths, beams), np.float32)).sum(0) * np.float32(0.6)
+    veil = np.zeros((depths, beams), np.float32)
+    if quality["clutter"]:
+        fog = (
+            gaussian_filter(smooth_noise(rng, (depths, beams), 16), 3) * np.exp(-(((radii - 0.45) / 0.4) ** 2))[:, None]
+        )
+        veil += 0.19 * quality["clutter"] ** 1.2 * (0.25 + fog)
+    if quality["near_field"]:
+        near = np.exp(-((radii / (0.18 + 0.2 * quality["near_field"])) ** 4))[:, None]
+        bands = 0.6 + 0.4 * np.sin(radii * rng.uniform(60, 90))[:, None]
+        veil += quality["near_field"] * near * bands * 0.75
+    amplitude = amplitude + veil * speckle
+    angle = np.linspace(-1, 1, beams)
+    gain = np.ones((depths, beams))
+    for _ in range(3 if quality["dropout"] else 0):
+        centre, width = rng.uniform(-0.85, 0.85), 0.05 + 0.13 * quality["dropout"]
+        shade = np.exp(-(((angle - centre) / width) ** 4))[None, :] * np.clip((radii - 0.06) / 0.1, 0, 1)[:, None]
+        gain *= 1 - 0.985 * min(1.0, 0.35 + quality["dropout"]) * shade
+    return amplitude * gain.astype(np.float32)
+
+
+def compress(amplitude: Array, quality: Quality, gain: float, rng: np.random.Generator, span: float = RANGE) -> Array:
+    """Log compression to grey levels [0, 255] float32; `gain` in dB; a floor of receiver noise grows with depth."""
+    depths, beams = amplitude.shape[1:]
+    floor = np.float32(0.0035) * (0.4 + np.linspace(0, 1, depths)[:, None] ** 2)
+    noise = np.abs(rng.standard_normal((depths, beams), np.float32)) * floor
+    level = np.log10(amplitude + noise.astype(np.float32))
+    level *= np.float32(20 * 255 / span)
+    level += np.float32(255 * (span + gain - 21 * quality["low_gain"]) / span)
+    return np.clip(level, 0, 255, out=level)
+
+
+@dataclass(frozen=True)
+class Sector:
+    """Where a sector lies in a square frame, as shares of its side: apex, radius, half angle in radians."""
+
+    top: float
+    centre: float
+    radius: float
+    half: float
+
+
+@lru_cache(maxsize=32)
+def scan_converter(sector: Sector, size: int, depths: int, beams: int) -> tuple[sparse.csr_matrix, Array]:
+    """The bilinear map from a polar image [D·B] to pixels [size²], and the mask [size, size] of the sector."""
+    rows, columns = np.mgrid[0:size, 0:size] + 0.5
+    x, y = columns / size - sector.centre, rows / size - sector.top
+    radius, angle = np.hypot(x, y) / sector.radius, np.arctan2(x, y)
+    mask = (radius <= 1) & (np.abs(angle) <= sector.half) & (radius > 0.03)
+    depth = np.clip(radius[mask] * (depths - 1), 0, depths - 1.001)
+    beam = np.clip((angle[mask] / sector.half + 1) / 2 * (beams - 1), 0, beams - 1.001)
+    d, b = depth.astype(int), beam.astype(int)
+    fd, fb = depth - d, beam - b
+    pixel = np.flatnonzero(mask)
+    index = np.concatenate([(d + i) * beams + b + j for i in (0, 1) for j in (0, 1)])
+    weight = np.concatenate([(fd if i else 1 - fd) * (fb if j else 1 - fb) for i in (0, 1) for j in (0, 1)])
+    shape = (size * size, depths * beams)
+    matrix = sparse.csr_matrix((weight.astype(np.float32), (np.tile(pixel, 4), index)), shape=shape)
+    return matrix, mask
+
+
+def to_pixels(image: Array, sector: Sector, size: int) -> Array:
+    """Scan conversion: polar [T, D, B] to pixels [T, size, size] float32, 0 outside the sector."""
+    frames, depths, beams = image.shape
+    matrix, _ = scan_converter(sector, size, depths, beams)
+    return (matrix @ image.reshape(frames, -1).T).T.reshape(frames, size, size)

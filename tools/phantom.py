@@ -1,0 +1,43 @@
+"""Makes the echo phantom: python tools/phantom.py DST [--patients N] [--seed S] [--size 256] [--frames 32] [--sheet PNG].
+
+The data set is in the Standard Folder format: videos/, train.txt, val.txt, test.txt, ood_near.txt, ood_far.txt,
+quality_*.txt and annotations.csv. See docs/phantom.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from datasets.phantom import generate
+from datasets.phantom.sheet import write_sheet
+from utils.errors import UserError, exit_code
+
+
+def main() -> int:
+    """Parses the command line, makes what it asks for and prints where it is."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("destination", metavar="DST", type=Path, nargs="?", help="folder to make the data set in")
+    parser.add_argument("--patients", type=int, default=36, help="hearts, at least 3 (default: 36)")
+    parser.add_argument("--seed", type=int, default=0, help="everything is a function of it (default: 0)")
+    parser.add_argument("--size", type=int, default=256, help="pixels a side, even (default: 256)")
+    parser.add_argument("--frames", type=int, default=32, help="frames a video (default: 32)")
+    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes (default: one a core)")
+    parser.add_argument("--sheet", type=Path, help="write a contact sheet of all views here; without DST, nothing else")
+    arguments = parser.parse_args()
+    if arguments.destination is None and arguments.sheet is None:
+        raise UserError("nothing to make: give the folder DST, or --sheet FILE for the contact sheet alone")
+    if arguments.sheet is not None:
+        print(write_sheet(arguments.sheet, arguments.seed, arguments.size))
+    if arguments.destination is not None:
+        a = arguments
+        print(generate(a.destination, a.patients, a.seed, a.size, a.frames, a.workers))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(exit_code(main))
