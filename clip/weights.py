@@ -22,19 +22,22 @@ log = logging.getLogger(__name__)
 _NOT_WEIGHTS = ("input_resolution", "context_length", "vocab_size")
 
 
-def load_towers(arch: str, pretrained: str, image_size: int, quick_gelu: bool = True) -> open_clip.CLIP:
+def load_towers(arch: str, pretrained: str | None, image_size: int, quick_gelu: bool = True) -> open_clip.CLIP:
     """The towers of `arch` in float32, with the weights that `pretrained` names.
 
     `pretrained`: `openai` or another tag that open_clip knows for `arch`, `hf-hub:NAME`, the path of an OpenAI `.pt`
-    (TorchScript archive or state dict), a safetensors or a state-dict file, or empty for random weights (warned).
+    (TorchScript archive or state dict), a safetensors or a state-dict file, empty for random weights (with a loud
+    warning), or None for random weights that something else will overwrite.
     A tag's own activation wins over `quick_gelu`. Position embeddings are resized to `image_size`.
     Raises UserError with what to do where the weights cannot be had or do not fit.
     """
     registry_name = REGISTRY_NAME.get(arch, "")
-    tag_known = is_pretrained_cfg(registry_name, pretrained)
+    tag_known = is_pretrained_cfg(registry_name, pretrained or "")
     if tag_known:
         quick_gelu = bool(get_pretrained_cfg(registry_name, pretrained).get("quick_gelu", False))
     towers = build_towers(arch, image_size, quick_gelu)
+    if pretrained is None:
+        return towers
     if not pretrained:
         log.warning(
             "MODEL.PRETRAINED is empty: %s STARTS FROM RANDOM WEIGHTS and has to learn everything from your videos; "

@@ -23,16 +23,19 @@ TEMPLATES = {
 }
 
 
-def build_model(config: CfgNode, views: Sequence[str], towers: open_clip.CLIP | None = None) -> VideoCLIP:
+def build_model(
+    config: CfgNode, views: Sequence[str], towers: open_clip.CLIP | None = None, checkpoint_follows: bool = False
+) -> VideoCLIP:
     """The model of `config.STAGE`: positive branch, from `negation` on the negative one, for `quality` its head too.
 
-    `towers` stand in for those that MODEL.ARCH and MODEL.PRETRAINED name. Raises UserError.
+    `towers` stand in for those that MODEL.ARCH and MODEL.PRETRAINED name; where a checkpoint follows, the pretrained
+    weights are loaded only if that may need them. Raises UserError.
     """
     prompted = config.TRAINER.ViFi_CLIP
     released = config.MODEL.VARIANT == "released"
     if towers is None:
         # A checkpoint overwrites the towers; only a published one lacks the embeddings that prompts are looked up in.
-        pretrained = "" if config.MODEL.RESUME and not released else config.MODEL.PRETRAINED
+        pretrained = None if checkpoint_follows and not released else config.MODEL.PRETRAINED
         towers = load_towers(config.MODEL.ARCH, pretrained, config.DATA.INPUT_SIZE, config.MODEL.QUICK_GELU)
     vision_prompts = prompted.N_CTX_VISION if prompted.PROMPT_MODEL and prompted.PROMPT_DEPTH_VISION else 0
     blocks = image_blocks(

@@ -40,10 +40,12 @@ class ReleasedNegativeText(TextBranch):
 
     def __init__(self, positive: TextBranch, end: Tensor) -> None:
         super().__init__(positive.prompts, own_copy(positive.tower))
+        del self.prompts
+        self._positive_prompts = (positive.prompts,)  # in a tuple, so that they are the positive branch's part alone
         self.register_buffer("end", end, persistent=False)
 
     def _encode(self) -> Tensor:
-        return F.normalize(self.tower(self.prompts(), self.end).float(), dim=-1)
+        return F.normalize(self.tower(self._positive_prompts[0](), self.end).float(), dim=-1)
 
 
 class ReleasedQualityHead(nn.Module):
@@ -101,7 +103,7 @@ class ReleasedVideoCLIP(VideoCLIP):
         # The mean half pools negative features, the weighted half positive ones: as published.
         pooled_no = self.negative.pooling.pool(negative, positive, weights_no)
         if "negative" in parts:
-            answers |= self._compare(pooled_no, weights_no, self.negative_text, "_no")
+            answers |= self._compare(pooled_no, weights_no, self.negative_text, "_no") | self._positive_classes()
         if "quality" in parts:
             logits = self.quality(pooled, pooled_no, weights_no - weights)
             answers |= {"quality_logits": logits.float(), "quality_score": expected_score(logits)}

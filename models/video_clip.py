@@ -20,8 +20,8 @@ class VideoCLIP(nn.Module):
 
     | part     | entries |
     |----------|---|
-    | positive | `features` [B, D], `logits` [B, K], `attention` [B, T], `text` [K, D] |
-    | negative | `features_no` [B, D], `logits_no` [B, K], `attention_no` [B, T], `text_no` [K, D] |
+    | positive | `features` [B, D], `logits` and `cosines` [B, K], `attention` [B, T], `text` [K, D] |
+    | negative | the same with `_no`, and `text` |
     | quality  | `quality_logits` [B, G], `quality_score` [B] in [0, 1], `quality_attention` [B, T] |
 
     Features are L2-normalised float32; logits are `logit_scale.exp()` times the cosines.
@@ -84,6 +84,7 @@ class VideoCLIP(nn.Module):
         if "negative" in parts:
             features, weights = self.negative.pooling(negative)
             answers |= self._compare(features, weights, self.negative_text, "_no")
+            answers |= self._positive_classes()
         if "quality" in parts:
             logits, weights = self.quality(tokens, positive, negative)
             answers |= _quality_answers(logits, weights)
@@ -95,9 +96,14 @@ class VideoCLIP(nn.Module):
         answers = {f"features{suffix}": features, f"attention{suffix}": weights.float()}
         if text is not None:
             classes = text()
-            logits = self.logit_scale.float().exp() * features @ classes.t()
-            answers |= {f"logits{suffix}": logits, f"text{suffix}": classes}
+            cosines = features @ classes.t()
+            logits = self.logit_scale.float().exp() * cosines
+            answers |= {f"logits{suffix}": logits, f"cosines{suffix}": cosines, f"text{suffix}": classes}
         return answers
+
+    def _positive_classes(self) -> dict[str, Tensor]:
+        """What the negative texts are held against."""
+        return {} if self.positive_text is None else {"text": self.positive_text()}
 
 
 def _quality_answers(logits: Tensor, weights: Tensor) -> dict[str, Tensor]:

@@ -1,0 +1,1 @@
+"""How it is learned: the one loop, the three stages, optimiser, precision, evaluation."""

@@ -1,0 +1,115 @@
+"""Batches: who reads which video when, as a function of seed and epoch; worker processes; shares of processes."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Sampler
+
+from datasets.dataset import VideoDataset
+from datasets.transforms import DeviceTransform
+from utils.errors import UserError
+from utils.seeding import generator
+
+log = logging.getLogger(__name__)
+
+
+class EpochSampler(Sampler[int]):
+    """This process' share of an epoch's random order, all shares equally long (the order wraps around at its end).
+
+    The order depends on (seed, epoch) alone; `skip` samples of the share are left out after a resume.
+    """
+
+    def __init__(self, videos: int, seed: int, rank: int, world: int) -> None:
+        self.videos, self.seed, self.rank, self.world = videos, seed, rank, world
+        self.epoch, self.skip = 0, 0
+
+    def __len__(self) -> int:
+        return -(-self.videos // self.world)
+
+    def __iter__(self) -> Iterator[int]:
+        order = generator(self.seed, self.epoch).permutation(self.videos)
+        share = np.resize(order, len(self) * self.world)[self.rank :: self.world]
+        return iter(share[self.skip :].tolist())
+
+
+class TrainingData:
+    """The training list as batches, epoch by epoch, and the account of videos that could not be read."""
+
+    def __init__(
+        self,
+        dataset: VideoDataset,
+        transform: DeviceTransform,
+        *,
+        batch_size: int,
+        workers: int,
+        seed: int,
+        rank: int,
+        world: int,
+        pin_memory: bool,
+        max_bad_fraction: float,
+    ) -> None:
+        self.dataset, self.transform = dataset, transform
+        self.sampler = EpochSampler(len(dataset), seed, rank, world)
+        self.batch_size, self.max_bad_fraction = batch_size, max_bad_fraction
+        self.batches = -(-len(self.sampler) // batch_size)
+        self._bad: dict[str, str] = {}
+        self._loader = DataLoader(
+            dataset,
+            batch_size,
+            sampler=self.sampler,
+            collate_fn=collate,
+            num_workers=workers,
+            pin_memory=pin_memory,
+            persistent_workers=workers > 0,
+        )
+
+    @property
+    def bad_videos(self) -> int:
+        """How many different videos could not be read so far."""
+        return len(self._bad)
+
+    def epoch(self, epoch: int, skip: int = 0) -> Iterator[dict[str, Any]]:
+        """The batches of an epoch but the first `skip`.
+
+        Raises UserError with the list once more than the allowed share of the videos could not be read.
+        """
+        self.dataset.set_epoch(epoch)
+        self.sampler.epoch, self.sampler.skip = epoch, skip * self.batch_size
+        for batch in self._loader:
+            self._count(batch.pop("faults"))
+            yield batch
+
+    def _count(self, faults: list[tuple[str, str]]) -> None:
+        for name, reason in faults:
+            if name not in self._bad:
+                log.warning("%s cannot be read and is replaced by another video: %s", name, reason)
+                self._bad[name] = reason
+        allowed = self.max_bad_fraction * len(self.dataset)
+        if faults and len(self._bad) > allowed:
+            names = "".join(f"\n  {name}: {reason}" for name, reason in self._bad.items())
+            raise UserError(
+                f"{len(self._bad)} of {len(self.dataset)} training videos cannot be read, more than "
+                f"DATA.MAX_BAD_FRACTION {self.max_bad_fraction} allows; mend or remove them:{names}"
+            )
+
+
+def evaluation_loader(
+    dataset: VideoDataset, *, batch_size: int, workers: int, rank: int, world: int, pin_memory: bool
+) -> DataLoader:
+    """This process' share of a list: each video of the list is in exactly one share, in order."""
+    share = range(rank, len(dataset), world)
+    return DataLoader(
+        dataset, batch_size, sampler=share, collate_fn=collate, num_workers=workers, pin_memory=pin_memory
+    )
+
+
+def collate(items: list[dict[str, Any]]) -> dict[str, Any]:
+    """Items stacked into tensors; their faults (name, reason) joined into one list."""
+    faults = [fault for item in items for fault in item["faults"]]
+    names = [name for name in items[0] if name != "faults"]
+    return {"faults": faults} | {name: torch.stack([torch.as_tensor(item[name]) for item in items]) for name in names}

@@ -1,0 +1,227 @@
+"""What a model answers about every video of a list, exactly once, whatever the number of processes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+from yacs.config import CfgNode
+
+from datasets.annotations import Annotations
+from datasets.transforms import DeviceTransform
+from evaluation import ood
+from evaluation.calibration import fit_temperature, threshold
+from evaluation.feature_statistics import FeatureStatistics
+from evaluation.predictions import Predictions
+from evaluation.summary import labelled, summarise
+from models.video_clip import VideoCLIP
+from trainers.precision import Precision
+from utils.distributed import gather, is_main
+
+
+@dataclass(frozen=True)
+class EvaluationSet:
+    """A list of videos to evaluate: `kind` is in, near, far or ood; `loader` yields this process' share."""
+
+    kind: str
+    annotations: Annotations
+    loader: DataLoader
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What an evaluation found: rows, `metrics.json`'s content, and the calibration it used."""
+
+    predictions: Predictions
+    summary: dict[str, Any]
+    calibration: dict[str, Any]
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """The figures by flat name; those that are not defined are left out."""
+        return {name: value for name, value in self.summary["metrics"].items() if np.isfinite(value)}
+
+
+class Evaluator:
+    """Evaluates a model on the same lists again and again.
+
+    `calibration` (score, tau, temperature) comes from a checkpoint where there is one; with `calibrate` it is found
+    anew on the in-distribution list, which then has to be the validation list.
+    """
+
+    def __init__(
+        self,
+        config: CfgNode,
+        sets: Sequence[EvaluationSet],
+        precision: Precision,
+        names: tuple[Sequence[str], Sequence[str]],
+        calibration: dict[str, Any],
+        calibrate: bool,
+    ) -> None:
+        """`names` are those of the views and of the grades."""
+        self.config, self.sets, self.precision = config, sets, precision
+        self.views, self.grades = names
+        self.calibration, self.calibrate = calibration, calibrate
+        self.transform = DeviceTransform(train=False)
+
+    def __call__(self, model: VideoCLIP, epoch: int, intervals: bool = False) -> Evaluation:
+        """All figures; `intervals` adds 95 % bootstrap intervals by patient, which take seconds."""
+        tables = []
+        for part in self.sets:
+            answers = collect(model, part.loader, self.transform, self.precision, f"evaluate {part.kind}")
+            tables.append(to_predictions(answers, part.annotations, part.kind))
+            if self.calibrate and part.kind == "in" and self.config.STAGE != "quality":
+                self.calibration = calibrate(tables[-1], self.config)
+        predictions = concatenate(tables)
+        summary = summarise(
+            predictions,
+            stage=self.config.STAGE,
+            epoch=epoch,
+            score=self.calibration.get("score", self.config.TEST.SCORE),
+            tau=self.calibration.get("tau"),
+            temperature=self.calibration.get("temperature", 1.0),
+            classes=self.views,
+            grades=self.grades,
+            draws=1000 if intervals else 0,
+            seed=self.config.SEED,
+            environment={"device": device_name(self.precision.device), "precision": self.config.TRAIN.OPT_LEVEL},
+        )
+        return Evaluation(predictions, summary, self.calibration)
+
+
+def calibrate(table: Predictions, config: CfgNode) -> dict[str, Any]:
+    """Score, τ for TEST.ACCEPT_RATE of these videos, and temperature; without τ where the model lacks the score."""
+    good = labelled(table)
+    if not good.any():
+        return {}
+    found: dict[str, Any] = {"temperature": fit_temperature(np.log(np.maximum(table.probabilities[good], 1e-30)), table.label[good])}
+    if config.TEST.SCORE in table.scores:
+        tau = threshold(table.scores[config.TEST.SCORE][good], config.TEST.ACCEPT_RATE)
+        found |= {"score": config.TEST.SCORE, "tau": tau, "accept_rate": config.TEST.ACCEPT_RATE}
+    return found
+
+
+def concatenate(tables: Sequence[Predictions]) -> Predictions:
+    """Tables of several lists as one."""
+    columns = [field.name for field in fields(Predictions) if field.name != "scores"]
+    together = {name: np.concatenate([getattr(table, name) for table in tables]) for name in columns}
+    names = tables[0].scores
+    return Predictions(**together, scores={name: np.concatenate([t.scores[name] for t in tables]) for name in names})
+
+
+def device_name(device: torch.device) -> str:
+    """The accelerator's name, or `cpu` with the number of threads."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu, {torch.get_num_threads()} threads"
+
+
+@torch.no_grad()
+def collect(
+    model: VideoCLIP, loader: DataLoader, transform: DeviceTransform, precision: Precision, title: str
+) -> dict[str, np.ndarray]:
+    """Every answer of the model about every video of the loader's data set, in the order of its list.
+
+    `loader` yields this process' share; the shares of all processes are put together. Several views of a video
+    (clips × crops) are averaged as probabilities; `attention` and `frames` run over all of them. Rows of videos that
+    could not be read are nan and `failed`.
+    """
+    model.eval()
+    device, kept = precision.device, []
+    for batch in tqdm(loader, desc=title, leave=False, disable=not is_main() or None, mininterval=5):
+        video = batch["video"].to(device, non_blocking=True)
+        views = video.shape[1]
+        clips = transform(video.flatten(0, 1))
+        with precision.autocast():
+            answers = model(clips, model.parts)
+        # Results stay on the device until the end: one transfer rather than one wait a batch.
+        answers = {name: value for name, value in answers.items() if not name.startswith("text")} | probabilities(
+            answers
+        )
+        kept.append({name: merge_views(name, value, views) for name, value in answers.items()})
+        for name in ("index", "failed"):
+            kept[-1][name] = batch[name]
+        kept[-1]["frames"] = batch["frames"].flatten(1)
+    own = {name: torch.cat([batch[name].cpu() for batch in kept]).numpy() for name in kept[0]} if kept else {}
+    return _together(gather(own))
+
+
+def probabilities(answers: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Softmax of the logits that are there; the negative branch's class is the one it denies least."""
+    signs = {"logits": 1, "logits_no": -1, "quality_logits": 1}
+    return {
+        name.replace("logits", "probabilities"): (sign * answers[name]).softmax(dim=-1)
+        for name, sign in signs.items()
+        if name in answers
+    }
+
+
+def merge_views(name: str, values: Tensor, views: int) -> Tensor:
+    """Answers [N·V, …] about V views of each video → their means [N, …]; weights of frames [N, V·T], summing to 1."""
+    if views == 1:
+        return values
+    values = values.unflatten(0, (-1, views))
+    return values.flatten(1) / views if "attention" in name else values.mean(dim=1)
+
+
+def _together(shares: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    shares = [share for share in shares if share]
+    answers = {name: np.concatenate([share[name] for share in shares]) for name in shares[0]}
+    order = np.argsort(answers["index"], kind="stable")
+    answers = {name: values[order] for name, values in answers.items()}
+    failed = answers["failed"].astype(bool)
+    for values in answers.values():
+        if values.dtype.kind == "f":
+            values[failed] = np.nan
+    return answers
+
+
+def to_predictions(
+    answers: dict[str, np.ndarray], annotations: Annotations, kind: str, fitted: FeatureStatistics | None = None
+) -> Predictions:
+    """Answers and annotations of one list as rows of predictions.csv; `kind` is in, near, far or ood."""
+    quality_list = "quality_logits" in answers and kind == "in"
+    columns: dict[str, object] = {
+        "path": [annotations.name(i) for i in range(len(annotations))],
+        "set": [kind] * len(annotations),
+        "failed": answers["failed"],
+        "frames": answers["frames"],
+        "patient": [annotations.patient(i) for i in range(len(annotations))],
+    }
+    if "logits" in answers:
+        columns["probabilities"] = answers["probabilities"]
+        columns["attention"] = answers["attention"]
+        columns["scores"] = ood_scores(answers, fitted)
+    if "logits_no" in answers:
+        columns["negative"] = answers["probabilities_no"]
+    if "quality_logits" in answers:
+        columns["grade_probabilities"] = answers["quality_probabilities"]
+        columns["score_prediction"] = answers["quality_score"]
+        columns.setdefault("attention", answers["quality_attention"])
+    if quality_list:
+        columns["grade"] = annotations.labels
+        columns["score_target"] = annotations.scores
+    else:
+        columns["label"] = annotations.labels if kind == "in" else np.full(len(annotations), -1)
+    return Predictions(**columns)
+
+
+def ood_scores(answers: dict[str, np.ndarray], fitted: FeatureStatistics | None = None) -> dict[str, np.ndarray]:
+    """Every out-of-distribution score of the answers, nan for failed videos."""
+    good = ~answers["failed"].astype(bool)
+    found = ood.scores(
+        answers["logits"][good],
+        answers["logits_no"][good] if "logits_no" in answers else None,
+        cosines=answers["cosines"][good],
+        features=answers["features"][good] if fitted is not None else None,
+        fitted=fitted,
+    )
+    scores = {}
+    for name, values in found.items():
+        scores[name] = np.full(len(good), np.nan)
+        scores[name][good] = values
+    return scores

@@ -1,0 +1,234 @@
+"""The training loop: one for all stages, exact to resume at any optimiser step."""
+
+from __future__ import annotations
+
+import logging
+import math
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from yacs.config import CfgNode
+
+from datasets.blending import Blending
+from datasets.loader import TrainingData
+from models.video_clip import VideoCLIP
+from trainers.evaluate import Evaluation, Evaluator
+from trainers.optimiser import MovingAverage, build_optimiser, learning_rate
+from trainers.precision import Precision
+from trainers.stages import Stage
+from utils.checkpoint import save_checkpoint
+from utils.distributed import barrier, is_main, rank, world
+from utils.errors import UserError
+from utils.logs import Clock, MetricsLog
+from utils.seeding import generator
+
+log = logging.getLogger(__name__)
+
+
+class Trainer:
+    """Trains one stage of one model; `fit` is the whole of it."""
+
+    def __init__(
+        self,
+        config: CfgNode,
+        stage: Stage,
+        model: VideoCLIP,
+        precision: Precision,
+        data: TrainingData,
+        evaluator: Evaluator,
+        about: dict[str, Any],
+    ) -> None:
+        """`about` is what a checkpoint says beside weights: variant, views, grades."""
+        self.config, self.stage, self.model, self.precision = config, stage, model, precision
+        self.data, self.evaluator, self.about = data, evaluator, about
+        self.folder = Path(config.OUTPUT)
+        device = precision.device
+        self.optimiser = build_optimiser(precision.master.items(), config, device.type == "cuda")
+        self.average = None
+        if config.TRAIN.EMA_DECAY:
+            self.average = MovingAverage(model, precision.weights(model), config.TRAIN.EMA_DECAY)
+        self.parallel: nn.Module = model
+        if world() > 1:
+            devices = [device.index] if device.type == "cuda" else None
+            self.parallel = DistributedDataParallel(model, device_ids=devices, broadcast_buffers=False)
+        self.blending = Blending(config.AUG.MIXUP, config.AUG.CUTMIX, config.AUG.MIXUP_SWITCH_PROB)
+        self.group = config.TRAIN.ACCUMULATION_STEPS
+        self.batches = data.batches  # in an epoch
+        self.steps_per_epoch = math.ceil(self.batches / self.group)
+        self.epoch, self.batch, self.step = 0, 0, 0  # position: epoch, batches done in it, optimiser steps done in all
+        self.best = -math.inf
+        self.history = MetricsLog(self.folder)
+
+    def fit(self) -> Evaluation:
+        """Trains to the last epoch, evaluating and saving after each; returns the last evaluation."""
+        clock = Clock(self.config.TRAIN.EPOCHS * self.batches, self.epoch * self.batches + self.batch)
+        evaluation = None
+        while self.epoch < self.config.TRAIN.EPOCHS:
+            self._train_epoch(clock)
+            evaluation = self._evaluate()
+            self.epoch, self.batch = self.epoch + 1, 0
+            self._keep(evaluation)
+        return evaluation or self._evaluate()
+
+    def _train_epoch(self, clock: Clock) -> None:
+        self.stage.train_mode(self.model)
+        shown = Running()
+        for batch in self.data.epoch(self.epoch, skip=self.batch):
+            last_of_group = (self.batch + 1) % self.group == 0 or self.batch + 1 == self.batches
+            terms = self._gradients(batch, synchronise=last_of_group)
+            shown.add(terms)
+            self.batch += 1
+            if last_of_group:
+                shown.norm = self._update()
+            if self.batch % self.config.PRINT_FREQ == 0 or self.batch == self.batches:
+                self._report(shown, clock)
+                shown = Running()
+            save = self.config.TRAIN.SAVE_STEPS
+            if last_of_group and save and self.step % save == 0 and self.batch < self.batches:
+                self._save("last.pth", None)
+
+    def _gradients(self, batch: dict[str, Tensor], synchronise: bool) -> dict[str, Tensor]:
+        """Adds one batch's gradients; processes exchange them only with the last batch of a group."""
+        device = self.precision.device
+        # All randomness on the device is a function of the place in the run, so that a resumed run repeats it.
+        key = generator(self.config.SEED, self.epoch, self.batch, rank())
+        torch.manual_seed(int(key.integers(2**63)))
+        video = self.data.transform(
+            batch["video"].squeeze(1).to(device, non_blocking=True), batch["seed"].to(device, non_blocking=True)
+        )
+        labels, scores = (batch[name].to(device, non_blocking=True) for name in ("label", "score"))
+        video, targets = self.blending(video, self.stage.targets(labels, scores), key)
+        in_group = min(self.group, self.batches - self.batch // self.group * self.group)  # fewer in the last group
+        alone = world() > 1 and not synchronise
+        with self.parallel.no_sync() if alone else nullcontext():
+            with self.precision.autocast():
+                answers = self.parallel(video, self.stage.parts)
+                terms = self.stage.loss(answers, targets)
+                loss = torch.stack(list(terms.values())).sum()
+            self.precision.backward(loss / in_group)
+        return {"loss": loss.detach(), **{name: term.detach() for name, term in terms.items()}}
+
+    def _update(self) -> Tensor:
+        """One optimiser step; returns the gradients' norm."""
+        train = self.config.TRAIN
+        steps = train.EPOCHS * self.steps_per_epoch
+        warmup = round(train.WARMUP_EPOCHS * self.steps_per_epoch)
+        rate = learning_rate(self.step, steps, warmup, train.LR, train.LR_SCHEDULER)
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        norm = self.precision.step(self.optimiser, train.CLIP_GRAD)
+        if self.average:
+            self.average.update(self.precision.weights(self.model))
+        self.step += 1
+        return norm
+
+    def _report(self, shown: Running, clock: Clock) -> None:
+        terms = shown.means()
+        if not math.isfinite(terms["loss"]):
+            raise UserError(
+                f"the loss is {terms['loss']} in epoch {self.epoch}, before batch {self.batch}: the weights "
+                f"are spoilt; lower TRAIN.LR or set TRAIN.CLIP_GRAD 1; {self.folder / 'last.pth'} is from before"
+            )
+        rate = self.optimiser.param_groups[0]["lr"]
+        done = self.epoch * self.batches + self.batch
+        text = "  ".join(f"{name} {value:.4f}" for name, value in terms.items())
+        log.info(
+            "epoch %d/%d  batch %d/%d  %s  lr %.2e  %s left",
+            self.epoch + 1,
+            self.config.TRAIN.EPOCHS,
+            self.batch,
+            self.batches,
+            text,
+            rate,
+            clock.left(done),
+        )
+        bad = {"bad_videos": self.data.bad_videos} if self.data.bad_videos else {}
+        self.history.write(self.step, epoch=self.epoch, train={**terms, "lr": rate, **bad})
+
+    @property
+    def answering(self) -> VideoCLIP:
+        """The model that is evaluated: the moving average of the weights where there is one."""
+        return self.average.model if self.average else self.model
+
+    def _evaluate(self) -> Evaluation:
+        last = self.epoch + 1 >= self.config.TRAIN.EPOCHS
+        evaluation = self.evaluator(self.answering, self.epoch, intervals=last)
+        self.history.write(self.step, epoch=self.epoch, val=evaluation.metrics)
+        return evaluation
+
+    def _keep(self, evaluation: Evaluation) -> None:
+        """Writes last.pth, best.pth when it is the best so far, and ckpt_epoch_N.pth by SAVE_FREQ."""
+        figure = evaluation.metrics.get(self.stage.best, math.nan)
+        better = figure > self.best
+        self.best = max(self.best, figure) if better else self.best
+        ended = self.epoch - 1
+        names = ["last.pth"] + ["best.pth"] * better
+        if self.config.SAVE_FREQ and (ended + 1) % self.config.SAVE_FREQ == 0:
+            names.append(f"ckpt_epoch_{ended}.pth")
+        for name in names:
+            self._save(name, evaluation)
+        log.info("epoch %d  %s %.4f%s", ended + 1, self.stage.best, figure, "  (best so far)" if better else "")
+
+    def _save(self, name: str, evaluation: Evaluation | None) -> None:
+        if is_main():
+            weights = self.precision.weights(self.model)
+            training = {
+                "epoch": self.epoch,
+                "batch": self.batch,
+                "step": self.step,
+                "best": self.best,
+                "optimiser": self.optimiser.state_dict(),
+                "scaler": self.precision.scaler.state_dict(),
+            }
+            if self.average:
+                training |= {"weights": weights, "average_steps": self.average.steps}
+                weights = self.average.model.state_dict()
+            save_checkpoint(
+                self.folder / name,
+                {
+                    "model": weights,
+                    "stage": self.stage.name,
+                    "config": self.config.dump(),
+                    "epoch": self.epoch - 1,
+                    "calibration": evaluation.calibration if evaluation else self.evaluator.calibration,
+                    "metrics": evaluation.metrics if evaluation else {},
+                    "training": training,
+                    **self.about,
+                },
+            )
+        barrier()
+
+    def load(self, training: dict[str, Any]) -> None:
+        """Continues where a checkpoint's `training` stopped; the model's weights are loaded already."""
+        self.epoch, self.batch, self.step = training["epoch"], training["batch"], training["step"]
+        self.best = training["best"]
+        self.optimiser.load_state_dict(training["optimiser"])
+        self.precision.scaler.load_state_dict(training["scaler"])
+        if self.average and "weights" in training:
+            self.average.steps = training["average_steps"]
+            self.precision.load(self.model, training["weights"])
+        self.history.rewind(self.step)
+
+
+class Running:
+    """Means of the loss terms since the last report, summed on the device without waiting for it."""
+
+    def __init__(self) -> None:
+        self.sums: dict[str, Tensor] = {}
+        self.count = 0
+        self.norm: Tensor | None = None
+
+    def add(self, terms: dict[str, Tensor]) -> None:
+        """One batch's terms."""
+        for name, value in terms.items():
+            self.sums[name] = self.sums.get(name, 0) + value
+        self.count += 1
+
+    def means(self) -> dict[str, float]:
+        """Means as plain numbers, and the norm of the last gradient; waits for the device."""
+        means = {name: float(value) / self.count for name, value in self.sums.items()}
+        return means | ({"grad_norm": float(self.norm)} if self.norm is not None else {})

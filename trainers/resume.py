@@ -1,0 +1,100 @@
+"""From a checkpoint into a model: the same stage, an earlier one that it grows from, or the published code's."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+from yacs.config import CfgNode
+
+from models.released import is_published, translate
+from models.video_clip import VideoCLIP
+from utils.checkpoint import load_checkpoint
+from utils.config import STAGES
+from utils.errors import UserError
+
+log = logging.getLogger(__name__)
+
+# Branches and texts that a later stage adds; a checkpoint without them lets the model start them itself.
+ADDED = {"negative": ("negative.", "negative_text."), "quality": ("quality.",)}
+
+
+def find_checkpoint(config: CfgNode) -> str:
+    """`last.pth` of the output folder with TRAIN.AUTO_RESUME, else MODEL.RESUME, else empty."""
+    last = Path(config.OUTPUT) / "last.pth"
+    if config.TRAIN.AUTO_RESUME and not config.TEST.ONLY_TEST and last.is_file():
+        return str(last)
+    return config.MODEL.RESUME
+
+
+def restore(model: VideoCLIP, config: CfgNode, views: Sequence[str], grades: Sequence[str]) -> dict[str, Any]:
+    """Loads the checkpoint that the configuration names, if any, and returns its content.
+
+    A training of the same stage goes on from the content's `training`; for an earlier stage that is left out. Raises
+    UserError where the checkpoint is of a later stage (training only), other classes, or another shape of model.
+    """
+    file = find_checkpoint(config)
+    if not file:
+        return {}
+    content = load_checkpoint(file)
+    if "stage" in content:
+        _check(content, config, views, grades, file)
+    state = content["model"]
+    if is_published(state):
+        if config.MODEL.VARIANT != "released":
+            raise UserError(f"{file}: a checkpoint of the published code; set MODEL.VARIANT released to load it")
+        state = translate(state, config.MODEL.SHARED_BLOCKS)
+    load_weights(model, state, file)
+    same_stage = content.get("stage") == config.STAGE
+    log.info("%s: %s", file, "same stage" if same_stage else f"weights of stage {content.get('stage', 'unknown')}")
+    return content if same_stage else {key: value for key, value in content.items() if key != "training"}
+
+
+def _check(content: dict[str, Any], config: CfgNode, views: Sequence[str], grades: Sequence[str], file: str) -> None:
+    later = STAGES.index(content["stage"]) > STAGES.index(config.STAGE)
+    if later and not config.TEST.ONLY_TEST:
+        raise UserError(f"{file}: holds stage {content['stage']}, which cannot grow into the earlier {config.STAGE}")
+    if content["variant"] != config.MODEL.VARIANT:
+        raise UserError(f"{file}: holds the {content['variant']} variant; set MODEL.VARIANT {content['variant']}")
+    kinds = [("views", views, "DATA.LABEL_LIST")]
+    if content["stage"] == "quality" == config.STAGE:
+        kinds.append(("grades", grades, "DATA.QUALITY_LIST"))
+    for kind, names, key in kinds:
+        if list(content[kind]) != list(names):
+            pairs = zip(content[kind], names, strict=False)
+            first = next((f"{a!r}, not {b!r}" for a, b in pairs if a != b), f"{len(content[kind])}, not {len(names)}")
+            raise UserError(f"{file}: was trained on other {kind} than {key} names ({first})")
+
+
+def load_weights(model: VideoCLIP, state: dict[str, Tensor], file: str) -> None:
+    """Loads what the model and the state share; starts the branches that the state lacks. Raises UserError."""
+    wanted = model.state_dict()
+    has = {part for part, prefixes in ADDED.items() if any(key.startswith(prefixes) for key in state)}
+    optional = tuple(prefix for part, prefixes in ADDED.items() if part not in has for prefix in prefixes)
+    # The released quality model has no text, and published checkpoints no prompt tables: both are rebuilt from names.
+    missing = [
+        key
+        for key in wanted
+        if key not in state and not key.startswith(optional) and not key.endswith("prompts.embeddings")
+    ]
+    absent = tuple(prefix for prefix in ("positive_text.", *sum(ADDED.values(), ())) if not _holds(model, prefix))
+    unknown = [key for key in state if key not in wanted and not key.startswith(absent)]
+    shapes = [key for key in wanted if key in state and state[key].shape != wanted[key].shape]
+    for what, keys in (("lacks", missing), ("has the unknown", unknown), ("has another shape of", shapes)):
+        if keys:
+            raise UserError(
+                f"{file}: {what} {', '.join(keys[:3])}{f' and {len(keys) - 3} more' if len(keys) > 3 else ''}; "
+                "check MODEL.ARCH, MODEL.SHARED_BLOCKS, DATA.INPUT_SIZE, DATA.NUM_FRAMES and TRAINER.ViFi_CLIP"
+            )
+    model.load_state_dict({key: value for key, value in state.items() if key in wanted}, strict=False)
+    for part in ADDED:
+        if _holds(model, f"{part}.") and part not in has:
+            log.info("the %s branch starts as a copy of the positive one", part)
+            model.restart_branch(part)
+
+
+def _holds(model: VideoCLIP, prefix: str) -> bool:
+    return any(key.startswith(prefix) for key in model.state_dict())

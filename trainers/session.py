@@ -1,0 +1,158 @@
+"""One run from configuration to results: data, model, checkpoint, training or evaluation, and the files it leaves."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import torch
+from yacs.config import CfgNode
+
+from datasets.annotations import Annotations, read_annotations
+from datasets.check import check_annotations
+from datasets.dataset import VideoDataset
+from datasets.loader import TrainingData, evaluation_loader
+from datasets.transforms import DeviceTransform
+from evaluation.predictions import write_predictions
+from evaluation.summary import write_metrics
+from models.build import build_model
+from trainers.evaluate import Evaluation, EvaluationSet, Evaluator
+from trainers.loop import Trainer
+from trainers.precision import Precision
+from trainers.resume import find_checkpoint, restore
+from trainers.stages import build_stage
+from utils.config import read_names
+from utils.distributed import barrier, is_main, rank, world
+from utils.errors import UserError
+from utils.files import write_text
+from utils.logs import set_up_logging
+
+log = logging.getLogger(__name__)
+
+
+def run(config: CfgNode, device: torch.device) -> None:
+    """Trains `config.STAGE`, or evaluates it with TEST.ONLY_TEST. Raises UserError."""
+    folder = Path(config.OUTPUT)
+    views = read_names(config.DATA.LABEL_LIST, config.DATA.NUM_CLASSES, "DATA.NUM_CLASSES")
+    grades = read_names(config.DATA.QUALITY_LIST, config.DATA.NUM_QUALITIES, "DATA.NUM_QUALITIES")
+    if config.TEST.ONLY_TEST and not config.MODEL.RESUME and not config.TRAINER.ViFi_CLIP.ZS_EVAL:
+        raise UserError("--only_test evaluates a checkpoint: name it with --resume CKPT (MODEL.RESUME)")
+    set_up_logging(folder)
+    torch.manual_seed(config.SEED)
+    training = not config.TEST.ONLY_TEST
+    sets = evaluation_sets(config)
+    train = read_list(config, config.DATA.TRAIN_FILE, "DATA.TRAIN_FILE") if training else None
+    for problem in check_annotations(train, sets[0].annotations):
+        log.warning("%s", problem)
+    stage = build_stage(config)
+    model = build_model(config, views, checkpoint_follows=bool(find_checkpoint(config)))
+    content = restore(model, config, views, grades)
+    model.to(device)
+    stage.prepare(model)
+    precision = Precision(config.TRAIN.OPT_LEVEL, model, device)
+    evaluator = Evaluator(
+        config,
+        sets,
+        precision,
+        (views, grades),
+        calibration=content.get("calibration", {}),
+        calibrate=training or not content.get("calibration"),
+    )
+    if is_main():
+        write_text(folder / "config.yaml", config.dump())
+    if training:
+        about = {"variant": config.MODEL.VARIANT, "views": views, "grades": grades}
+        trainer = Trainer(config, stage, model, precision, training_data(config, train), evaluator, about)
+        if "training" in content:
+            trainer.load(content["training"])
+        counted = sum(p.numel() for p in precision.trained.values()) / 1e6
+        log.info("%s: %d videos, %.1f M parameters train, on %s", stage.name, len(train), counted, device)
+        evaluation = trainer.fit()
+    else:
+        evaluation = evaluator(model, content.get("epoch", 0), intervals=True)
+    write_results(folder, evaluation)
+
+
+def read_list(config: CfgNode, file: str, key: str, outsiders: bool = False) -> Annotations:
+    """A list of videos with this stage's targets."""
+    if not file:
+        raise UserError(f"{key} is empty: name a list of videos (path label per line)")
+    quality = config.STAGE == "quality" and not outsiders
+    score = quality and config.DATA.QUALITY_TARGET == "score"
+    classes = config.DATA.NUM_QUALITIES if quality else config.DATA.NUM_CLASSES
+    target = "score" if score else "class"
+    return read_annotations(file, config.DATA.ROOT, num_classes=None if outsiders else classes, target=target)
+
+
+def evaluation_sets(config: CfgNode) -> list[EvaluationSet]:
+    """The validation list, then the lists of outsiders; a list named …near… or …far… is that kind."""
+    named = [("in", config.DATA.VAL_FILE)]
+    for file in filter(None, (part.strip() for part in config.DATA.OOD_FILE.split(","))):
+        stem = Path(file).stem
+        named.append((next((kind for kind in ("near", "far") if kind in stem), "ood"), file))
+    sets = []
+    for kind, file in named:
+        annotations = read_list(config, file, "DATA.VAL_FILE" if kind == "in" else "DATA.OOD_FILE", kind != "in")
+        loader = evaluation_loader(
+            dataset(config, annotations, train=False),
+            batch_size=config.TRAIN.BATCH_SIZE,
+            workers=config.DATA.NUM_WORKERS,
+            rank=rank(),
+            world=world(),
+            pin_memory=torch.cuda.is_available(),
+        )
+        sets.append(EvaluationSet(kind, annotations, loader))
+    return sets
+
+
+def dataset(config: CfgNode, annotations: Annotations, train: bool) -> VideoDataset:
+    """The videos of a list, sampled and cropped as the configuration says."""
+    return VideoDataset(
+        annotations,
+        frames=config.DATA.NUM_FRAMES,
+        size=config.DATA.INPUT_SIZE,
+        train=train,
+        seed=config.SEED,
+        decoder=config.DATA.DECODER,
+        sampling=config.DATA.SAMPLING,
+        stride_seconds=config.DATA.STRIDE_SECONDS,
+        scales=config.AUG.SCALES,
+        clips=config.TEST.NUM_CLIP,
+        crops=config.TEST.NUM_CROP,
+    )
+
+
+def training_data(config: CfgNode, annotations: Annotations) -> TrainingData:
+    """The training list as batches with the augmentation of the AUG keys."""
+    aug = config.AUG
+    transform = DeviceTransform(
+        train=True,
+        color_jitter=aug.COLOR_JITTER,
+        gray_scale=aug.GRAY_SCALE,
+        flip=aug.FLIP,
+        erasing=aug.ERASING,
+        background_swap=aug.BACKGROUND_SWAP,
+    )
+    return TrainingData(
+        dataset(config, annotations, train=True),
+        transform,
+        batch_size=config.TRAIN.BATCH_SIZE,
+        workers=config.DATA.NUM_WORKERS,
+        seed=config.SEED,
+        rank=rank(),
+        world=world(),
+        pin_memory=torch.cuda.is_available(),
+        max_bad_fraction=config.DATA.MAX_BAD_FRACTION,
+    )
+
+
+def write_results(folder: Path, evaluation: Evaluation) -> None:
+    """Writes predictions.csv and metrics.json, and says the main figures and where everything is."""
+    if is_main():
+        write_predictions(folder / "predictions.csv", evaluation.predictions)
+        write_metrics(folder / "metrics.json", evaluation.summary)
+        for name, value in evaluation.metrics.items():
+            interval = evaluation.summary["intervals"].get(name)
+            log.info("%-34s %.4f%s", name, value, f"  [{interval[0]:.4f}, {interval[1]:.4f}]" if interval else "")
+        log.info("results: %s", folder.resolve())
+    barrier()

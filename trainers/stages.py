@@ -1,0 +1,158 @@
+"""The three stages as objects: the parts of the model, what trains, the loss, and the figure that says which is best.
+
+The loop (`trainers/loop.py`) and the evaluation (`trainers/evaluate.py`) know no stage by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from yacs.config import CfgNode
+
+from models.video_clip import VideoCLIP
+
+Answers = dict[str, Tensor]
+
+
+class Stage:
+    """What a stage is. `parts` are computed when training, `best` names the metric that picks best.pth."""
+
+    name: str
+    parts: tuple[str, ...]
+    best: str
+
+    def __init__(self, config: CfgNode) -> None:
+        self.config = config
+
+    def modules(self, model: VideoCLIP) -> Iterable[nn.Module | nn.Parameter | None]:
+        """The modules and parameters that this stage trains."""
+        raise TypeError("a stage says what it trains")
+
+    def targets(self, labels: Tensor, scores: Tensor) -> Tensor:
+        """Labels int64 [B] and scores float32 [B] of a batch → target probabilities float32 [B, K]."""
+        return F.one_hot(labels, self.config.DATA.NUM_CLASSES).float()
+
+    def loss(self, answers: Answers, targets: Tensor) -> dict[str, Tensor]:
+        """The terms of the loss, scalars; their sum is minimised."""
+        raise TypeError("a stage says what it minimises")
+
+    def prepare(self, model: VideoCLIP) -> None:
+        """Lets gradients flow into what this stage trains, and into nothing else."""
+        model.requires_grad_(False)
+        for part in self.modules(model):
+            if part is not None:
+                part.requires_grad_(True)
+        prompted = self.config.TRAINER.ViFi_CLIP.PROMPT_MODEL and self.name != "quality"
+        for name, parameter in model.named_parameters():
+            if prompted and not is_prompt(name):
+                parameter.requires_grad_(False)
+            if self.config.MODEL.FIX_TEXT and name.startswith(("positive_text.", "negative_text.")):
+                parameter.requires_grad_(False)
+
+    def train_mode(self, model: VideoCLIP) -> None:
+        """Training mode for what trains, evaluation mode for what is frozen."""
+        model.eval()
+        for module in model.modules():
+            if any(p.requires_grad for p in module.parameters()):
+                module.training = True
+        for text in (model.positive_text, model.negative_text):
+            if text is not None:
+                text.train(text.training)
+
+
+def is_prompt(name: str) -> bool:
+    """Whether a parameter's name is that of learnable prompt tokens."""
+    return (
+        name.endswith("prompts.context")
+        or name == "stem.prompts"
+        or ".blocks.prompts." in f".{name}"
+        or (name.startswith("trunk.prompts."))
+    )
+
+
+class ViewStage(Stage):
+    """Stage 1: cross-entropy over scale·cos(f_pos, t_pos)."""
+
+    name, parts, best = "view", ("positive",), "top1"
+
+    def modules(self, model: VideoCLIP) -> Iterable[nn.Module | nn.Parameter | None]:
+        image = [model.stem, model.trunk, model.positive]
+        use = self.config.TRAINER.ViFi_CLIP.USE
+        if use == "image":
+            return image
+        return [model.positive_text] if use == "text" else [*image, model.positive_text, model.logit_scale]
+
+    def loss(self, answers: Answers, targets: Tensor) -> dict[str, Tensor]:
+        smooth = self.config.AUG.LABEL_SMOOTH
+        return {"view": F.cross_entropy(answers["logits"], targets, label_smoothing=smooth)}
+
+
+class NegationStage(Stage):
+    """Stage 2: cross-entropy over −scale·cos(f_neg, t_neg), and the text-semantic-opposite loss."""
+
+    name, parts, best = "negation", ("negative",), "negative/top1"
+
+    def modules(self, model: VideoCLIP) -> Iterable[nn.Module | nn.Parameter | None]:
+        negative = model.negative
+        return [negative.blocks, negative.ln_post, *self._projection(model), negative.pooling, model.negative_text]
+
+    def _projection(self, model: VideoCLIP) -> list[nn.Parameter]:
+        """The released variant leaves the negative path's projection as random as it starts."""
+        return [] if self.config.MODEL.VARIANT == "released" else [model.negative.projection]
+
+    def loss(self, answers: Answers, targets: Tensor) -> dict[str, Tensor]:
+        smooth = self.config.AUG.LABEL_SMOOTH
+        terms = {"negation": F.cross_entropy(-answers["logits_no"], targets, label_smoothing=smooth)}
+        opposite = text_opposite_loss(answers["text"], answers["text_no"])
+        return terms | {"opposite": self.config.TRAIN.OPPOSITE_WEIGHT * opposite}
+
+
+class QualityStage(Stage):
+    """Stage 3: cross-entropy against the grade, or the score between two grades, and an ordinal term."""
+
+    name, parts, best = "quality", ("quality",), "quality/quadratic_kappa"
+
+    def modules(self, model: VideoCLIP) -> Iterable[nn.Module | nn.Parameter | None]:
+        return [model.quality]
+
+    def targets(self, labels: Tensor, scores: Tensor) -> Tensor:
+        grades = self.config.DATA.NUM_QUALITIES
+        if self.config.DATA.QUALITY_TARGET == "grade":
+            return F.one_hot(labels, grades).float()
+        return score_targets(scores, grades)
+
+    def loss(self, answers: Answers, targets: Tensor) -> dict[str, Tensor]:
+        logits = answers["quality_logits"]
+        smooth = self.config.AUG.LABEL_SMOOTH
+        terms = {"quality": F.cross_entropy(logits, targets, label_smoothing=smooth)}
+        return terms | {"ordinal": self.config.TRAIN.ORDINAL_WEIGHT * squared_emd(logits, targets)}
+
+
+def text_opposite_loss(text: Tensor, text_no: Tensor) -> Tensor:
+    """Mean over classes of 2 − ‖t_pos − t_neg‖ for unit features [K, D]; the 1e-4 keeps the root's slope finite."""
+    cosine = (text * text_no).sum(dim=-1)
+    return (2 - (2 - 2 * cosine + 1e-4).sqrt()).mean()
+
+
+def score_targets(scores: Tensor, grades: int) -> Tensor:
+    """Scores [B] in [0, 1] → probabilities [B, G] on the two nearest grades, whose expected score is that score."""
+    place = scores.clamp(0, 1) * (grades - 1)
+    distance = (place.unsqueeze(-1) - torch.arange(grades, device=scores.device)).abs()
+    return (1 - distance).clamp(min=0)
+
+
+def squared_emd(logits: Tensor, targets: Tensor) -> Tensor:
+    """Squared earth mover's distance between predicted and true grades, mean over B (Hou et al., arXiv 1611.05916)."""
+    difference = logits.softmax(dim=-1).cumsum(dim=-1) - targets.cumsum(dim=-1)
+    return difference.square().sum(dim=-1).mean()
+
+
+STAGES: dict[str, type[Stage]] = {stage.name: stage for stage in (ViewStage, NegationStage, QualityStage)}
+
+
+def build_stage(config: CfgNode) -> Stage:
+    """The stage that the configuration names."""
+    return STAGES[config.STAGE](config)

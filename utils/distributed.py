@@ -1,0 +1,74 @@
+"""Several processes as one: started by torchrun, or alone; NCCL on GPUs, gloo on CPUs."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+from utils.errors import UserError
+
+
+def rank() -> int:
+    """This process' number, 0 when alone."""
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def world() -> int:
+    """How many processes work together."""
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def is_main() -> bool:
+    """Whether this process writes the files and the log."""
+    return rank() == 0
+
+
+@contextmanager
+def processes(device: str):
+    """Joins the processes that torchrun started, yields this one's device, and parts at the end.
+
+    `device` is `auto`, `cpu` or `cuda`. Raises UserError where CUDA is asked for and absent.
+    """
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UserError("DEVICE is cuda, but no CUDA device is visible; set it to cpu or auto")
+    cuda = device != "cpu" and torch.cuda.is_available()
+    local = int(os.environ.get("LOCAL_RANK", 0))
+    chosen = torch.device("cuda", local) if cuda else torch.device("cpu")
+    if cuda:
+        torch.cuda.set_device(chosen)
+    joined = int(os.environ.get("WORLD_SIZE", 1)) > 1
+    if joined:
+        dist.init_process_group("nccl" if cuda else "gloo")
+    try:
+        yield chosen
+    finally:
+        if joined:
+            dist.destroy_process_group()
+
+
+def gather(value: Any) -> list[Any]:
+    """What every process holds, in order of rank; plain Python and numpy values."""
+    if world() == 1:
+        return [value]
+    values: list[Any] = [None] * world()
+    dist.all_gather_object(values, value)
+    return values
+
+
+def from_main(value: Any) -> Any:
+    """What the main process holds, on every process."""
+    if world() == 1:
+        return value
+    box = [value]
+    dist.broadcast_object_list(box)
+    return box[0]
+
+
+def barrier() -> None:
+    """Waits for all."""
+    if world() > 1:
+        dist.barrier()
