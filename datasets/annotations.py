@@ -1,0 +1,299 @@
+"""Lists of videos and what is known of them, in memory as a few flat arrays that all workers share.
+
+A list is one of
+
+- text: `path label` a line; the path may hold spaces, quotes and any UTF-8, the last word is the label.
+  A line that is only a path is a video without a label (an outsider);
+- CSV with a header: `path` and any of `label`, `quality`, `score`, `patient` (other columns are left alone);
+- JSON as in mmaction2: a list of `{"filename" | "frame_dir": …, "label": …}`, or that list under `data_list`.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import os
+import re
+from array import array
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from utils.errors import UserError
+
+TARGETS = ("class", "quality", "multilabel", "score")
+SHOWN_FAULTS = 20
+
+_SUFFIX = re.compile(r"\.[A-Za-z][A-Za-z0-9]{1,4}$")  # of a path that ends a line without a label
+_NUMBER = re.compile(r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?$")
+
+
+class Strings:
+    """Many strings in two tensors: small, and shared (not copied) between processes, which a list of str is not."""
+
+    def __init__(self) -> None:
+        self._text, self._ends = bytearray(), array("q")
+
+    def append(self, string: str) -> None:
+        """Adds one; not after `freeze`."""
+        self._text += string.encode()
+        self._ends.append(len(self._text))
+
+    def freeze(self) -> Strings:
+        """Moves the text into tensors, after which strings can be read."""
+        self._text = torch.frombuffer(self._text or bytearray(1), dtype=torch.uint8)
+        self._ends = (
+            torch.frombuffer(self._ends, dtype=torch.int64) if self._ends else torch.empty(0, dtype=torch.int64)
+        )
+        return self
+
+    def __len__(self) -> int:
+        return len(self._ends)
+
+    def __getitem__(self, i: int) -> str:
+        if not 0 <= i < len(self._ends):
+            raise IndexError(i)
+        start = int(self._ends[i - 1]) if i else 0
+        return bytes(self._text[start : int(self._ends[i])].numpy()).decode()
+
+
+class Annotations:
+    """Videos of one list.
+
+    Attributes:
+        file: the list.
+        folder: the folder that the names are relative to.
+        labels: np.int64 [N], −1 = none; for multi-label lists float32 [N, K] of 0 and 1.
+        scores: np.float32 [N] in [0, 1], nan = none.
+        patients: np.int32 [N] codes in order of appearance, −1 = none; `patient(code)` is the name.
+        lines: np.int32 [N] line numbers in the list (entries of a JSON list count from 1).
+    """
+
+    def __init__(
+        self, file: Path, folder: str, names: Strings, patient_names: Strings, **columns: np.ndarray | array
+    ) -> None:
+        self.file, self.folder = file, folder
+        self._names, self._patient_names = names, patient_names
+        self._columns = {key: torch.from_numpy(np.asarray(column)) for key, column in columns.items()}
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def name(self, i: int) -> str:
+        """The path of video `i` as the list gives it."""
+        return self._names[i]
+
+    def path(self, i: int) -> str:
+        """The path of video `i` on disk."""
+        return os.path.join(self.folder, self._names[i])
+
+    def patient(self, code: int) -> str:
+        """What the list calls the patient of that code; not for logs or reports."""
+        return self._patient_names[code]
+
+    labels = property(lambda self: self._columns["labels"].numpy())
+    scores = property(lambda self: self._columns["scores"].numpy())
+    patients = property(lambda self: self._columns["patients"].numpy())
+    lines = property(lambda self: self._columns["lines"].numpy())
+
+
+class Row(NamedTuple):
+    """One entry of a list as text: empty strings where nothing was said."""
+
+    line: int
+    path: str
+    label: str = ""
+    score: str = ""
+    patient: str = ""
+    fault: str = ""
+
+
+def read_annotations(
+    file: str | Path, root: str | Path | None = None, *, num_classes: int | None = None, target: str = "class"
+) -> Annotations:
+    """Reads a list of videos.
+
+    Args:
+        file: absolute, or relative to the working directory or to `root`.
+        root: folder of the data (default: the list's own). Names are relative to it, or to its `videos` (or
+            `videos.tar`) where that exists and the first name of the list is not found directly under `root`.
+        num_classes: labels must lie in [0, num_classes); −1 or none marks a video without one.
+        target: what the number after the path is, and which CSV column is read: "class" (column `label`),
+            "quality" (column `quality`: a grade), "multilabel" (`label`: several, by spaces or commas) or "score"
+            (column `score`, in [0, 1]).
+
+    Raises UserError that names file and line of every fault at once.
+    """
+    if target not in TARGETS:
+        raise UserError(f"target must be one of {', '.join(TARGETS)}, found {target!r}")
+    file = find_list(file, root)
+    root = Path(root) if root else file.parent
+    names, patient_names, codes = Strings(), Strings(), {}
+    labels, scores, patients, lines = array("q"), array("f"), array("i"), array("i")
+    several: list[list[int]] = []
+    faults: list[str] = []
+    for row in _rows(file, target):
+        try:
+            if row.fault:
+                raise ValueError(row.fault)
+            _check_path(row.path)
+            numbers = [_label(word, num_classes) for word in re.split(r"[\s,;]+", row.label) if word]
+            if len(numbers) > 1 and target != "multilabel":
+                raise ValueError(f"several labels ({row.label}) where one is expected")
+            score = _score(row.score)
+            names.append(row.path)
+        except ValueError as fault:
+            faults.append(f"{file}:{row.line}: {fault}")
+            continue
+        labels.append(numbers[0] if numbers else -1)
+        several.append(numbers) if target == "multilabel" else None
+        scores.append(score)
+        lines.append(row.line)
+        if row.patient and row.patient not in codes:
+            codes[row.patient] = len(codes)
+            patient_names.append(row.patient)
+        patients.append(codes.get(row.patient, -1))
+    if faults:
+        more = f"\n… and {len(faults) - SHOWN_FAULTS} more" if len(faults) > SHOWN_FAULTS else ""
+        raise UserError("\n".join(faults[:SHOWN_FAULTS]) + more)
+    if not len(names):
+        raise UserError(f"{file}: names no videos")
+    columns = {"labels": labels, "scores": scores, "patients": patients, "lines": lines}
+    if target == "multilabel":
+        columns["labels"] = _one_hot(several, num_classes)
+    names, patient_names = names.freeze(), patient_names.freeze()
+    return Annotations(file, _folder(root, names[0]), names, patient_names, **columns)
+
+
+def find_list(file: str | Path, root: str | Path | None = None) -> Path:
+    """The list as given, or under `root`. Raises UserError that names what was tried."""
+    tried = [Path(file)] + ([Path(root) / file] if root and not Path(file).is_absolute() else [])
+    for path in tried:
+        if path.is_file():
+            return path
+    raise UserError(f"no such list of videos: {' nor '.join(map(str, tried))} (DATA.TRAIN_FILE, VAL_FILE, OOD_FILE)")
+
+
+def _folder(root: Path, first: str) -> str:
+    if not os.path.lexists(root / first):
+        for videos in (root / "videos", root / "videos.tar"):
+            if videos.exists():
+                return str(videos)
+    return str(root)
+
+
+def _check_path(path: str) -> None:
+    if not path:
+        raise ValueError("no path")
+    if "\0" in path:
+        raise ValueError("a zero byte in the path")
+    if ".." in path and ".." in PurePosixPath(path.replace("\\", "/")).parts:
+        raise ValueError(f"the path {path!r} leaves the data folder; `..` is not allowed")
+
+
+def _label(word: str, num_classes: int | None) -> int:
+    try:
+        label = int(word)
+    except ValueError:
+        raise ValueError(f"the label {word!r} is not a whole number") from None
+    if label < -1 or (num_classes is not None and label >= num_classes):
+        limit = f"[0, {num_classes})" if num_classes is not None else "0, 1, 2, …"
+        raise ValueError(f"the label {label} is out of range: {limit}, or -1 for none")
+    return label
+
+
+def _score(word: str) -> float:
+    if not word:
+        return math.nan
+    try:
+        score = float(word)
+    except ValueError:
+        raise ValueError(f"the score {word!r} is not a number") from None
+    if not (0 <= score <= 1):
+        raise ValueError(f"the score {word} is not in [0, 1]")
+    return score
+
+
+def _one_hot(several: list[list[int]], num_classes: int | None) -> np.ndarray:
+    width = num_classes or 1 + max((max(labels, default=0) for labels in several), default=0)
+    hot = np.zeros((len(several), width), np.float32)
+    for row, labels in zip(hot, several, strict=True):
+        row[[label for label in labels if label >= 0]] = 1
+    return hot
+
+
+def _rows(file: Path, target: str) -> Iterator[Row]:
+    readers = {".csv": _csv_rows, ".json": _json_rows}
+    try:
+        yield from readers.get(file.suffix.lower(), _text_rows)(file, target)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{file}: not UTF-8 text: {error}") from None
+
+
+def _text_rows(file: Path, target: str) -> Iterator[Row]:
+    with file.open(encoding="utf-8-sig") as lines:
+        for number, line in enumerate(lines, start=1):
+            line = line.strip()
+            if not line:
+                continue
+            path, words = _split(line, several=target == "multilabel")
+            if not words and len(line.split()) > 1 and not _SUFFIX.search(line):
+                yield Row(number, line, fault=f"expected `path label`, found {line!r}")
+            elif target == "score":
+                yield Row(number, path, score=words)
+            else:
+                yield Row(number, path, label=words)
+
+
+def _split(line: str, several: bool) -> tuple[str, str]:
+    """Path and number(s) of a line; the number is empty where the last word is none."""
+    path, _, word = line.replace("\t", " ").rpartition(" ")
+    if not path or not _NUMBER.match(word.split(",")[0] if several else word):
+        return line, ""
+    words = [word]
+    while several and (head := path.rpartition(" "))[0] and _NUMBER.match(head[2]):
+        path = head[0]
+        words.append(head[2])
+    return path.rstrip(), " ".join(words)
+
+
+def _csv_rows(file: Path, target: str) -> Iterator[Row]:
+    label = {"class": "label", "multilabel": "label", "quality": "quality", "score": None}[target]
+    needed = {"path"} | ({target} & {"quality", "score"})  # without a label column all are outsiders
+    with file.open(encoding="utf-8-sig", newline="") as lines:
+        reader = csv.reader(lines)
+        header = [cell.strip().lower() for cell in next(reader, [])]
+        if missing := needed - set(header):
+            raise UserError(f"{file}:1: the header lacks {', '.join(sorted(missing))}; it is {','.join(header)!r}")
+        at = [header.index(name) if name in header else None for name in ("path", label, "score", "patient")]
+        for cells in reader:
+            if not cells:
+                continue
+            if len(cells) != len(header):
+                yield Row(reader.line_num, "", fault=f"{len(cells)} columns where the header has {len(header)}")
+                continue
+            path, number, score, patient = (cells[k].strip() if k is not None else "" for k in at)
+            yield Row(reader.line_num, path, number, score, patient)
+
+
+def _json_rows(file: Path, target: str) -> Iterator[Row]:
+    try:
+        tree: Any = json.loads(file.read_text(encoding="utf-8-sig"))
+    except json.JSONDecodeError as error:
+        raise UserError(f"{file}:{error.lineno}: not valid JSON: {error.msg}") from None
+    entries = tree.get("data_list") if isinstance(tree, dict) else tree
+    if not isinstance(entries, list):
+        raise UserError(f"{file}: expected a list of entries, or one under `data_list`")
+    for number, entry in enumerate(entries, start=1):
+        path = entry.get("filename") or entry.get("frame_dir") if isinstance(entry, dict) else None
+        if not isinstance(path, str):
+            yield Row(number, "", fault="the entry has no `filename` or `frame_dir`")
+            continue
+        label = entry.get("quality" if target == "quality" else "label", "")
+        label = " ".join(map(str, label)) if isinstance(label, list) else str(label)
+        score = "" if entry.get("score") is None else str(entry["score"])
+        yield Row(number, path, "" if target == "score" else label, score, str(entry.get("patient", "")))

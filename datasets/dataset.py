@@ -1,0 +1,113 @@
+"""Videos of a list as training and evaluation samples."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from datasets.annotations import Annotations
+from datasets.sampling import clip_indices
+from datasets.transforms import EvalCrop, TrainCrop
+from datasets.video import VideoError, open_video
+from utils.errors import UserError
+from utils.seeding import generator
+
+MAX_REPLACEMENTS = 10  # unreadable videos in a row after which training cannot go on
+
+
+class VideoDataset(Dataset):
+    """Map-style data set; sample `i` depends on (seed, epoch, i) and on nothing else.
+
+    A sample is a dict:
+        video: uint8 [V, T, 3, S, S]; V = 1 in training, clips × crops in evaluation (crops of a clip together).
+        label: int64, −1 = none; for multi-label lists float32 [K].
+        score: float32 in [0, 1], nan = none.
+        index: int64, the video's place in the list.
+        seed: int64 for `DeviceTransform`.
+        failed: bool, the video asked for cannot be read.
+        fault: one line for each unreadable file, naming it; empty where nothing failed.
+
+    In training an unreadable video is replaced by another, drawn from the same (seed, epoch, i), and all other keys
+    are those of the replacement. In evaluation nothing is replaced: `video` is zero and must not be used.
+    """
+
+    def __init__(
+        self,
+        annotations: Annotations,
+        *,
+        frames: int = 16,
+        size: int = 224,
+        train: bool = False,
+        seed: int = 0,
+        decoder: str = "pyav",
+        sampling: str = "uniform",
+        stride_seconds: float = 0.04,
+        scales: Sequence[float] = (1, 0.875, 0.75, 0.66),
+        clips: int = 1,
+        crops: int = 1,
+    ) -> None:
+        """`frames` T, `size` S; `clips` and `crops` of evaluation; `scales` of training; see `datasets.sampling`."""
+        self.annotations = annotations
+        self.frames, self.size, self.train, self.seed, self.decoder = frames, size, train, seed, decoder
+        self.sampling, self.stride_seconds = sampling, stride_seconds
+        self.clips, self.crops = (1, 1) if train else (clips, crops)
+        self.crop = TrainCrop(size, scales) if train else EvalCrop(size, crops)
+        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()  # persistent workers see it change
+
+    def set_epoch(self, epoch: int) -> None:
+        """Call before iterating over an epoch; reaches workers that are already running."""
+        self._epoch.fill_(epoch)
+
+    def __len__(self) -> int:
+        return len(self.annotations)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        random = generator(self.seed, int(self._epoch), index)
+        device_seed = int(random.integers(2**63))
+        faults: list[str] = []
+        video = None
+        while video is None:
+            try:
+                video = self._clips(self.annotations.path(index), random)
+            except VideoError as error:
+                faults.append(str(error))
+                if not self.train:
+                    video = torch.zeros(
+                        self.clips * self.crops, self.frames, 3, self.size, self.size, dtype=torch.uint8
+                    )
+                elif len(faults) > MAX_REPLACEMENTS:
+                    raise UserError(f"{len(faults)} videos in a row cannot be read; the last: {error}") from None
+                else:
+                    index = int(random.integers(len(self)))
+        label = self.annotations.labels[index]
+        return {
+            "video": video,
+            "label": torch.from_numpy(label) if isinstance(label, np.ndarray) else torch.tensor(int(label)),
+            "score": torch.tensor(float(self.annotations.scores[index])),
+            "index": torch.tensor(index),
+            "seed": torch.tensor(device_seed),
+            "failed": torch.tensor(bool(faults)),
+            "fault": "\n".join(faults),
+        }
+
+    def _clips(self, path: str, random: np.random.Generator) -> torch.Tensor:
+        """uint8 [V, T, 3, S, S] of one video; raises VideoError."""
+        with open_video(path, self.decoder) as video:
+            indices = clip_indices(
+                len(video),
+                self.frames,
+                mode=self.sampling,
+                fps=video.fps,
+                heart_rate=video.heart_rate,
+                stride_seconds=self.stride_seconds,
+                generator=random if self.train else None,
+                clips=self.clips,
+            )
+            frames = video.frames(indices.flatten())
+        if self.train:
+            return self.crop(frames, random)
+        return torch.cat([self.crop(clip) for clip in frames.split(self.frames)])

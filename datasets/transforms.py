@@ -1,0 +1,197 @@
+"""From decoded frames to what the model sees.
+
+In the worker: geometry on uint8 (`TrainCrop`, `EvalCrop`). On the device: augmentation of whole batches and
+normalisation (`DeviceTransform`). All frames of a clip get the same treatment. Every random choice comes from a
+generator or a seed that the caller derives from (seed, epoch, sample), so that neither the number of workers nor the
+batch a clip falls in changes it; a clip alone comes out as it does in a batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from utils.seeding import generator as make_generator
+
+# Of CLIP's training images (Radford et al., arXiv 2103.00020), in [0, 1].
+CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+
+EVAL_MARGIN = 256 / 224  # short side over crop side of the published evaluation
+
+BRIGHTNESS, CONTRAST, SATURATION, HUE = 0.4, 0.4, 0.2, 0.1  # half widths of the colour jitter
+ERASED_AREA = (0.02, 0.2)  # of the image, drawn uniformly; sides in proportion 1:3 to 3:1
+
+Box = tuple[int, int, int, int]  # top, left, height, width
+
+
+def crop_resize(video: torch.Tensor, box: Box, size: int) -> torch.Tensor:
+    """Cuts `box` out of uint8 [T, 3, H, W] and resizes it, antialiased, to uint8 [T, 3, size, size]."""
+    top, left, height, width = box
+    video = video[..., top : top + height, left : left + width]
+    if (height, width) == (size, size):
+        return video
+    return F.interpolate(video, (size, size), mode="bilinear", antialias=True, align_corners=False)
+
+
+class TrainCrop:
+    """Multi-scale crop: one of five places, sides short·scale with neighbouring scales, resized to a square.
+
+    The places are the corners and the centre (Wang et al., Temporal Segment Networks, arXiv 1608.00859).
+    """
+
+    def __init__(self, size: int, scales: Sequence[float] = (1, 0.875, 0.75, 0.66)) -> None:
+        self.size = size
+        # Heights and widths may differ by one step of the scales, so the aspect changes a little.
+        self.pairs = [(a, b) for i, a in enumerate(scales) for j, b in enumerate(scales) if abs(i - j) <= 1]
+
+    def __call__(self, video: torch.Tensor, generator: np.random.Generator) -> torch.Tensor:
+        """uint8 [T, 3, H, W] → uint8 [1, T, 3, size, size]."""
+        return crop_resize(video, self.box(*video.shape[-2:], generator), self.size).unsqueeze(0)
+
+    def box(self, height: int, width: int, generator: np.random.Generator) -> Box:
+        """A random box in a frame of that size."""
+        scale_y, scale_x = self.pairs[generator.integers(len(self.pairs))]
+        short = min(height, width)
+        crop_height, crop_width = max(1, int(short * scale_y)), max(1, int(short * scale_x))
+        place_y, place_x = ((0, 0), (0, 2), (2, 0), (2, 2), (1, 1))[generator.integers(5)]
+        top, left = (height - crop_height) * place_y // 2, (width - crop_width) * place_x // 2
+        return top, left, crop_height, crop_width
+
+
+class EvalCrop:
+    """The centre at the published scale (crops=1), or three squares of the whole short side along the long one."""
+
+    def __init__(self, size: int, crops: int = 1) -> None:
+        if crops not in (1, 3):
+            raise ValueError("crops must be 1 or 3")
+        self.size, self.crops = size, crops
+
+    def __call__(self, video: torch.Tensor) -> torch.Tensor:
+        """uint8 [T, 3, H, W] → uint8 [crops, T, 3, size, size]."""
+        boxes = self.boxes(*video.shape[-2:])
+        return torch.stack([crop_resize(video, box, self.size) for box in boxes])
+
+    def boxes(self, height: int, width: int) -> list[Box]:
+        """Cutting first and resizing once equals resizing the short side to size·256/224 and cutting then."""
+        short = min(height, width)
+        if self.crops == 1:
+            side = max(1, round(short * self.size / int(self.size * EVAL_MARGIN)))
+            return [((height - side) // 2, (width - side) // 2, side, side)]
+        return [((height - short) * k // 2, (width - short) * k // 2, short, short) for k in range(3)]
+
+
+class DeviceTransform(nn.Module):
+    """Augments (in training mode) and normalises batches of clips on the device they are on.
+
+    Arguments are probabilities for each clip: `flip` mirrors left and right, `color_jitter` changes brightness,
+    contrast, saturation and hue, `gray_scale` removes colour, `erasing` blackens a rectangle around a point of the
+    image that moves (so inside the ultrasound sector). In evaluation mode clips are only normalised.
+    """
+
+    def __init__(
+        self,
+        *,
+        flip: float = 0.0,
+        color_jitter: float = 0.0,
+        gray_scale: float = 0.0,
+        erasing: float = 0.0,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        super().__init__()
+        self.flip, self.color_jitter, self.gray_scale, self.erasing = flip, color_jitter, gray_scale, erasing
+        self.dtype = dtype
+        self.register_buffer("mean", 255 * torch.tensor(CLIP_MEAN).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", 255 * torch.tensor(CLIP_STD).view(3, 1, 1), persistent=False)
+
+    @torch.no_grad()
+    def forward(self, video: torch.Tensor, seeds: torch.Tensor | None = None) -> torch.Tensor:
+        """uint8 [B, T, 3, S, S] and int64 seeds [B] (training only) → normalised [B, T, 3, S, S] of `dtype`."""
+        if self.training:
+            if seeds is None:
+                raise ValueError("augmentation needs a seed for each clip")
+            video = self._augment(video, [make_generator(int(seed)) for seed in seeds])
+        return ((video.to(torch.float32) - self.mean) / self.std).to(self.dtype)
+
+    def _augment(self, video: torch.Tensor, generators: list[np.random.Generator]) -> torch.Tensor:
+        """Float32 or uint8 [B, T, 3, S, S] in [0, 255]; each clip uses its own generator."""
+        draws = torch.tensor(np.stack([g.random(13) for g in generators]), dtype=torch.float32)  # fixed order: below
+        draws = draws.to(video.device)
+        chosen = draws[:, :4] < torch.tensor(
+            [self.flip, self.color_jitter, self.gray_scale, self.erasing], device=video.device
+        )
+        flip, jitter, gray, erase = chosen.unbind(1)
+        if self.erasing > 0:
+            video = torch.where(_where(erase), erase_in_sector(video, draws[:, 9:13]), video)
+        if self.flip > 0:
+            video = torch.where(_where(flip), video.flip(-1), video)
+        if self.color_jitter > 0:
+            video = torch.where(_where(jitter), jitter_colors(video, 2 * draws[:, 4:8] - 1), video)
+        if self.gray_scale > 0:
+            video = torch.where(_where(gray), _luma(video).expand(video.shape), video)
+        return video
+
+
+def _where(chosen: torch.Tensor) -> torch.Tensor:
+    return chosen.view(-1, 1, 1, 1, 1)
+
+
+def _luma(video: torch.Tensor) -> torch.Tensor:
+    """Brightness [B, T, 1, S, S] of RGB, ITU-R BT.601."""
+    weights = torch.tensor([0.299, 0.587, 0.114], device=video.device).view(3, 1, 1)
+    return (video * weights).sum(-3, keepdim=True)
+
+
+def jitter_colors(video: torch.Tensor, amounts: torch.Tensor) -> torch.Tensor:
+    """Changes brightness, contrast, saturation and hue by `amounts` [B, 4] in [−1, 1] of the half widths above.
+
+    Hue turns the chroma plane of YIQ, which is linear and so needs no conversion of every pixel.
+    [B, T, 3, S, S] in [0, 255] → float32 of the same shape and range.
+    """
+    widths = torch.tensor([BRIGHTNESS, CONTRAST, SATURATION], device=video.device)
+    brightness, contrast, saturation = (1 + amounts[:, :3] * widths).view(-1, 3, 1, 1, 1, 1).unbind(1)
+    video = (video * brightness).clamp(0, 255)
+    video = torch.lerp(_luma(video).mean((1, 3, 4), keepdim=True), video, contrast).clamp(0, 255)
+    turn = _hue_matrices(amounts[:, 3] * HUE * 2 * torch.pi)
+    video = torch.lerp(_luma(video), video, saturation)
+    return torch.einsum("bij,btjhw->btihw", turn, video).clamp(0, 255)
+
+
+def _hue_matrices(angles: torch.Tensor) -> torch.Tensor:
+    """[B] radians → [B, 3, 3] that turn RGB about the grey axis in YIQ."""
+    to_yiq = torch.tensor([[0.299, 0.587, 0.114], [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]])
+    to_yiq = to_yiq.to(angles.device)
+    zero, one = torch.zeros_like(angles), torch.ones_like(angles)
+    cos, sin = angles.cos(), angles.sin()
+    turn = torch.stack([one, zero, zero, zero, cos, -sin, zero, sin, cos], 1).view(-1, 3, 3)
+    return torch.linalg.inv(to_yiq) @ turn @ to_yiq
+
+
+def moving_pixels(video: torch.Tensor, least: int = 8) -> torch.Tensor:
+    """Where any colour of [..., T, 3, H, W] in [0, 255] changes by at least `least` over T: bool [..., H, W]."""
+    spread = video.amax(-4) - video.amin(-4)
+    return (spread >= least).any(-3)
+
+
+def erase_in_sector(video: torch.Tensor, draws: torch.Tensor) -> torch.Tensor:
+    """Blackens one rectangle in all frames of each clip, centred on a moving pixel (anywhere in a still clip).
+
+    `draws` [B, 4] in [0, 1) choose place (one number), area, aspect and nothing. [B, T, 3, S, S], same returned.
+    """
+    height, width = video.shape[-2:]
+    moving = moving_pixels(video).flatten(1)
+    moving |= ~moving.any(1, keepdim=True)
+    ranks = moving.cumsum(1)
+    target = (draws[:, :1] * ranks[:, -1:]).floor().long() + 1
+    centre = torch.searchsorted(ranks, target)
+    y, x = centre // width, centre % width
+    area = ERASED_AREA[0] + (ERASED_AREA[1] - ERASED_AREA[0]) * draws[:, 1:2]
+    aspect = torch.exp((2 * draws[:, 2:3] - 1) * np.log(3))
+    half_height, half_width = (area * aspect).sqrt() * height / 2, (area / aspect).sqrt() * width / 2
+    rows = (torch.arange(height, device=video.device) - y).abs() <= half_height
+    columns = (torch.arange(width, device=video.device) - x).abs() <= half_width
+    return video.masked_fill((rows[:, :, None] & columns[:, None, :])[:, None, None], 0)

@@ -1,0 +1,143 @@
+"""One way to read any video: `open_video(path)` gives its length, its rate and the frames asked for.
+
+What lies behind the path decides the reader: a video file, a DICOM object, a folder of images, a still image, an
+array, or a member of a `.tar` that stands where a folder might (`videos.tar/a.avi`). All readers number frames in
+the order in which they are shown, decode only what is asked for and fail with a `VideoError` that names the file.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+
+MAX_PIXELS = 1 << 25  # of one frame; what declares more is not an ultrasound video but a mistake or an attack
+MAX_CLIP_BYTES = 768 << 20  # of the frames of one call
+
+DECODERS = ("pyav", "torchcodec", "decord")
+
+
+class VideoError(Exception):
+    """A file that cannot be read as a video; its text is one line that begins with the file."""
+
+    def __init__(self, path: str | Path, reason: str) -> None:
+        super().__init__(str(path), reason)
+        self.path = str(path)
+        self.reason = " ".join(reason.split())
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.reason}"
+
+
+class Video(ABC):
+    """An open video. A reader sets the attributes, and yields frames in `decode`.
+
+    Attributes:
+        path: the file, as it was asked for.
+        length: number of frames.
+        height, width: pixels of a frame, as stored (a rotation mark may swap them).
+        fps: frames per second, averaged where the rate varies; None where the file does not say.
+        heart_rate: beats per minute; None where the file does not say.
+    """
+
+    path: str
+    length: int
+    height: int
+    width: int
+    fps: float | None = None
+    heart_rate: float | None = None
+
+    @abstractmethod
+    def decode(self, wanted: Sequence[int]) -> Iterator[np.ndarray]:
+        """Yields frames uint8 [H, W, 3] RGB for the increasing, valid indices `wanted`, one array each."""
+
+    def frames(self, indices: Sequence[int]) -> torch.Tensor:
+        """The frames at `indices` (in [0, len), any order, repeats allowed) as uint8 [T, 3, H, W] RGB.
+
+        The tensor's memory is laid out [T, H, W, 3], as the resize and the crop that follow like it best.
+        Raises VideoError where a frame cannot be decoded, IndexError where there is no such frame.
+        """
+        wanted, where = np.unique(np.asarray(indices, dtype=np.int64), return_inverse=True)
+        pixels: torch.Tensor | None = None
+        for k, frame in enumerate(self.iterate(wanted.tolist())):
+            if pixels is None:
+                if len(where) * frame.size > MAX_CLIP_BYTES:
+                    raise VideoError(
+                        self.path, f"{len(where)} frames of {frame.shape[1]}×{frame.shape[0]} are too much"
+                    )
+                pixels = torch.empty(len(wanted), *frame.shape, dtype=torch.uint8)
+            if frame.shape != pixels.shape[1:]:
+                raise VideoError(self.path, f"frame {wanted[k]} has another size than frame {wanted[0]}")
+            pixels[k] = torch.from_numpy(frame)
+        if pixels is None:
+            raise IndexError("no frames asked for")
+        if len(wanted) != len(where) or (np.diff(where) < 0).any():
+            pixels = pixels[torch.from_numpy(where)]
+        return pixels.permute(0, 3, 1, 2)
+
+    def iterate(self, wanted: Sequence[int] | None = None) -> Iterator[np.ndarray]:
+        """Yields frames uint8 [H, W, 3] RGB one by one (default: all), for videos too long to hold.
+
+        `wanted` must increase. Raises as `frames` does; a frame that is missing at the end raises, too.
+        """
+        wanted = range(self.length) if wanted is None else wanted
+        if len(wanted) and not 0 <= wanted[0] <= wanted[-1] < self.length:
+            raise IndexError(f"frames {wanted[0]} to {wanted[-1]} of a video of {self.length}")
+        found = 0
+        with errors_name(self.path):
+            for frame in self.decode(wanted):
+                yield frame
+                found += 1
+        if found < len(wanted):
+            raise VideoError(
+                self.path, f"frame {wanted[found]} of {self.length} is missing: the file is cut short or damaged"
+            )
+
+    def check_size(self) -> None:
+        """Refuses sizes that no ultrasound machine makes before memory is spent on them."""
+        if self.length < 1:
+            raise VideoError(self.path, "holds no frames")
+        if not (self.height > 0 and self.width > 0) or self.height * self.width > MAX_PIXELS:
+            raise VideoError(self.path, f"declares frames of {self.width}×{self.height} pixels")
+
+    def close(self) -> None:  # noqa: B027  (most readers hold nothing open)
+        """Frees the file; frames already read stay valid."""
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __enter__(self) -> Video:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+@contextmanager
+def errors_name(path: str | Path) -> Iterator[None]:
+    """Turns whatever a decoding library raises into a VideoError that names the file."""
+    try:
+        yield
+    except VideoError:
+        raise
+    except Exception as error:
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise VideoError(path, f"cannot be read: {reason}") from error
+
+
+def open_video(path: str | Path, decoder: str = "pyav") -> Video:
+    """Opens a video for reading; use it as a context manager.
+
+    `decoder` (one of DECODERS) reads video files; other kinds have one reader each. The content decides the kind,
+    not the suffix. Raises VideoError.
+    """
+    from datasets.video_pyav import PyAVVideo
+
+    with errors_name(path):
+        video = PyAVVideo(str(path))
+        video.check_size()
+        return video

@@ -1,0 +1,90 @@
+"""Video files through PyAV, whose wheel carries FFmpeg: the default reader."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import BinaryIO
+
+import av
+import numpy as np
+
+from datasets.video import MAX_PIXELS, Video, VideoError
+
+# Containers that hold videos. FFmpeg also opens playlists and scripts, which may point to other files: not these.
+CONTAINERS = "avi,mov,matroska,webm,mpeg,mpegvideo,mpegts,m4v,h264,hevc,mjpeg,asf,flv,ogg,gif,wtv,dv,ivf,nut"
+
+
+class PyAVVideo(Video):
+    """A video file, or its bytes, read by FFmpeg with one thread."""
+
+    def __init__(self, path: str, source: BinaryIO | None = None) -> None:
+        self.path = path
+        self.source = source
+        self.container = self._open()
+        stream = self.container.streams.video[0]
+        self.height, self.width = stream.codec_context.height, stream.codec_context.width
+        self.fps = float(stream.average_rate) if stream.average_rate else None
+        # Every packet of an intra-only codec is a frame: the index of the file is to be trusted, and packets that
+        # are not asked for need no decoding. Elsewhere packets are counted, without those an edit list cuts off.
+        self.intra_only = stream.codec_context.codec.intra_only
+        self.length = stream.frames if self.intra_only else 0
+        self.fresh = self.length > 0
+        if not self.length:
+            self.length = sum(packet.size > 0 and not packet.is_discard for packet in self.container.demux(stream))
+
+    def _open(self) -> av.container.InputContainer:
+        if self.source is not None:
+            self.source.seek(0)
+        container = av.open(
+            self.source or self.path,
+            container_options={"format_whitelist": CONTAINERS, "protocol_whitelist": "file"},
+            stream_options=[{"max_pixels": str(MAX_PIXELS), "threads": "1"}],
+            metadata_errors="replace",
+        )
+        if not container.streams.video:
+            container.close()
+            raise VideoError(self.path, "holds no video stream")
+        context = container.streams.video[0].codec_context
+        context.thread_count = 1
+        context.options = {"max_pixels": str(MAX_PIXELS)}
+        return container
+
+    def decode(self, wanted: Sequence[int]) -> Iterator[np.ndarray]:
+        if not self.fresh:  # reading has passed the first frame already
+            self.container.close()
+            self.container = self._open()
+        self.fresh = False
+        pictures = self._intra_pictures(set(wanted)) if self.intra_only else self._all_pictures()
+        remaining = iter(wanted)
+        target = next(remaining, None)
+        for number, picture in pictures:
+            if number != target:
+                continue
+            if picture.is_corrupt:
+                raise VideoError(self.path, f"frame {number} is damaged")
+            if picture.width * picture.height > MAX_PIXELS:
+                raise VideoError(self.path, f"frame {number} has {picture.width}×{picture.height} pixels")
+            yield _rgb(picture)
+            if (target := next(remaining, None)) is None:
+                return
+
+    def _all_pictures(self) -> Iterator[tuple[int, av.VideoFrame]]:
+        return enumerate(self.container.decode(self.container.streams.video[0]))
+
+    def _intra_pictures(self, wanted: set[int]) -> Iterator[tuple[int, av.VideoFrame]]:
+        packets = (p for p in self.container.demux(self.container.streams.video[0]) if p.size > 0)
+        for number, packet in enumerate(packets):
+            if number in wanted:
+                for picture in packet.decode():
+                    yield number, picture
+
+    def close(self) -> None:
+        self.container.close()
+
+
+def _rgb(picture: av.VideoFrame) -> np.ndarray:
+    """uint8 [H, W, 3], upright."""
+    pixels = picture.to_ndarray(format="rgb24")
+    if picture.rotation:
+        pixels = np.ascontiguousarray(np.rot90(pixels, picture.rotation // 90))
+    return pixels
