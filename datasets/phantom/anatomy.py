@@ -87,13 +87,13 @@ class Heart:
             "left atrium": polar(300, 0.95, base + 2.2),
             "right atrium": polar(185, 4.5, base + 2.0),
             "outflow": polar(118, 4.35, base - 0.9),
-            "pulmonary": polar(80, 3.6, base + 0.6),
-            "pulmonary artery": polar(52, 3.2, base + 1.1),
-            "bifurcation": polar(12, 2.5, base + 1.9),
-            "arch": np.array([1.6, -0.4, base + 7.6]),
-            "arch start": np.array([0.5, 2.2, base + 5.2]),
+            "pulmonary": polar(80, 3.8, base + 0.9),
+            "pulmonary artery": polar(55, 3.9, base + 1.9),
+            "bifurcation": polar(27, 3.8, base + 3.1),
+            "arch": np.array([1.4, -0.5, base + 8.3]),
+            "arch start": np.array([0.2, 2.5, base + 4.8]),
             "descending": np.array([2.3, -4.2, base + 1.5]),
-            "arch end": np.array([2.3, -4.2, base + 5.0]),
+            "arch end": np.array([2.3, -4.0, base + 5.2]),
             "cava": polar(185, 4.5, base + 2.0) + 5.2 * CAUDAL,
         }
 
@@ -136,6 +136,19 @@ class Pose:
         return cls(*(np.asarray(field, np.float32)[:, None, None] for field in fields))
 
 
+def _irregular(points: Array, heart: Heart) -> Array:
+    """Bends space by a millimetre or two, so that no wall is a perfect ellipsoid; the bends are the patient's own."""
+    x, y, z = points
+    a, b = heart.radius * 40.0, heart.length * 13.0  # phases
+    return np.stack(
+        [
+            x + 0.16 * np.sin(0.8 * y + 0.7 * z + a) + 0.07 * np.sin(2.1 * z - 1.7 * y + b),
+            y + 0.16 * np.sin(0.9 * z + 0.6 * x + b) + 0.07 * np.sin(2.3 * x + 1.6 * z + a),
+            z + 0.12 * np.sin(0.9 * x + 0.7 * y - a) + 0.06 * np.sin(2.2 * y - 1.9 * x - b),
+        ]
+    ).astype(np.float32)
+
+
 class Scene:
     """What each sample of a scan plane lies in: signed distances in cm, negative inside, [T, D, B] float32.
 
@@ -144,7 +157,7 @@ class Scene:
     """
 
     def __init__(self, heart: Heart, points: Array, t: Array):
-        self.heart, self.points = heart, points.astype(np.float32)
+        self.heart, self.points = heart, _irregular(points, heart)
         self.pose = Pose.at(heart, t)
         shape = (len(t), *points.shape[1:])
         self.blood = np.full(shape, FAR, np.float32)
@@ -212,23 +225,23 @@ class Scene:
         self.keep = np.full_like(self.blood, FAR)  # what other chambers make room for
         root = mark["aortic"]
         out = [root - [0, 0, 0.9], root, root + [0, 0, 0.9], mark["ascending"], mark["arch start"]]
-        arch = [mark["arch start"], [1.0, 1.3, base + 6.9], mark["arch"], [2.1, -2.6, base + 7.0], mark["arch end"]]
+        arch = [mark["arch start"], [0.6, 1.6, base + 7.2], mark["arch"], [2.0, -2.9, base + 7.4], mark["arch end"]]
         down = [mark["arch end"], mark["descending"], mark["descending"] + 9 * CAUDAL * [1, 1, 0.2]]
-        self._tube(out, [1.05 * size, 1.05 * size, 1.5 * size, 1.3 * size, 1.4 * size], WALL["vessel"], self.keep)
-        self._tube(arch, [1.4 * size, 1.3 * size, 1.25 * size, 1.1 * size, 1.05 * size], WALL["vessel"])
+        self._tube(out, [1.0 * size, 1.0 * size, 1.4 * size, 1.2 * size, 1.3 * size], WALL["vessel"], self.keep)
+        self._tube(arch, [1.3 * size, 1.2 * size, 1.1 * size, 1.0 * size, 1.0 * size], WALL["vessel"])
         self._tube(down, [1.05 * size, 1.05 * size, 1.0 * size], WALL["vessel"])
         for start, tip in (
-            ([1.0, 1.1, 7.4], [-0.6, 2.2, 11]),
-            ([1.6, -0.3, 8.4], [1.4, 0.2, 12]),
-            ([2, -1.7, 8.0], [2.8, -2, 12]),
+            ([0.7, 1.2, 7.8], [-0.8, 2.4, 12]),
+            ([1.4, -0.5, 8.6], [1.1, -0.2, 12.5]),
+            ([1.8, -2.0, 8.1], [2.5, -2.6, 12.5]),
         ):
             lift = np.array([0, 0, base])
             self._tube([np.array(start) + lift, np.array(tip) + lift], [0.42, 0.36], 0.12)
         branch = mark["bifurcation"]
         self._tube(
-            [branch, [1.6, -0.2, base + 4.9], [-2.6, -0.8, base + 5.3]], [0.95, 0.95, 0.85], WALL["vessel"], clear=True
+            [branch, [1.5, 0.0, base + 5.3], [-2.6, -0.8, base + 5.5]], [0.95, 0.85, 0.8], WALL["vessel"], clear=True
         )
-        self._tube([branch, branch + [2.2, -2.4, 1.2]], [0.95, 0.85], WALL["vessel"])
+        self._tube([branch, branch + [2.4, -1.4, 1.0]], [0.95, 0.85], WALL["vessel"])
         entry = mark["right atrium"] + 1.2 * CAUDAL
         cava = self.pose.cava
         self._tube([entry, entry + 12 * CAUDAL], [cava, cava], 0.12)
@@ -275,8 +288,9 @@ class Scene:
         if window is not None:
             at = self._at(window)
             reach = 0.62 * pose.length
+            lean = np.float32(0.5) + np.float32(0.5) * np.clip(at[2] / heart.length, 0, 1)
             axes = (2.45 * size * squeeze, 3.3 * size * (0.5 + 0.5 * squeeze), reach)
-            free = self._ellipsoid(at, (x, y, base - 0.28 * reach), axes, 155)
+            free = self._ellipsoid(at, (x * lean, y * lean, base - 0.28 * reach), axes, 155)
             free = np.maximum(free, at[2] - base)
             np.minimum(self.outside[window], free - np.float32(WALL["right ventricle"]), out=self.outside[window])
             cavity = np.maximum(free, 0.05 - self.keep[window])
@@ -345,7 +359,7 @@ class Scene:
         x, y, z = x - w * axis[0], y - w * axis[1], z - w * axis[2]
         rho = np.sqrt(x * x + y * y + z * z)
         opened = self.pose.outflow
-        tilt = 0.5 + 0.9 * opened
+        tilt = 0.12 + 1.3 * opened
         ct, st = np.cos(tilt), np.sin(tilt)
         inward = radius - rho
         along = np.clip(inward * ct + w * st, 0, radius)
@@ -359,12 +373,12 @@ class Scene:
             ca, sa = np.cos(2.1 * k + 0.5), np.sin(2.1 * k + 0.5)
             ray = np.where(u * ca + v * sa > 0, np.abs(v * ca - u * sa), rho)
             star = np.minimum(star, ray)
-        star = np.maximum(star, np.abs(w - 0.3) - 0.35) + 2 * opened
+        star = np.maximum(1.5 * star, np.abs(w - 0.35) - 0.4) + 2 * opened
         star = np.maximum(star, rho - radius)
         distance = np.minimum(cone, star).astype(np.float32)
         np.minimum(self.valves[window], distance, out=self.valves[window])
 
-    def material(self, drift: Array) -> tuple[Array, Array, Array]:
+    def material(self) -> tuple[Array, Array, Array]:
         """Where the tissue at each sample lies at end-diastole, so that speckle travels with it, cm."""
         pose, heart = self.pose, self.heart
         x, y, z = self.points
@@ -374,4 +388,4 @@ class Scene:
         z0 = np.where(z < pose.length, z * ratio, heart.length + (z - pose.length) * slope)
         reach = (x * x + y * y) / (heart.radius + 0.6) ** 2
         grow = 1 + (heart.radius / pose.radius - 1) / (1 + reach * reach)
-        return x * grow + drift, y * grow, z0
+        return x * grow, y * grow, z0

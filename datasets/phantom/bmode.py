@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from math import comb
 
 import numpy as np
 from scipy import sparse
-from scipy.ndimage import gaussian_filter, zoom
+from scipy.ndimage import gaussian_filter, gaussian_filter1d, zoom
 
 from datasets.phantom.anatomy import Array, Scene
 from datasets.phantom.quality import Quality
@@ -20,7 +21,7 @@ from utils.seeding import generator
 
 RANGE = 52.0  # dB between black and white
 LATTICE = 0.11  # cm between scatterers
-STRENGTH = {"blood": 0.006, "muscle": 0.17, "lining": 0.55, "valve": 0.75, "around": 0.10, "liver": 0.13}
+STRENGTH = {"blood": 0.0016, "muscle": 0.13, "lining": 0.45, "valve": 0.5, "around": 0.06, "liver": 0.085}
 
 
 @lru_cache(maxsize=1)
@@ -28,6 +29,18 @@ def scatterers() -> Array:
     """A periodic block of complex scatterers [64³], standard normal: looked up by position, so speckle travels."""
     rng = generator(64)
     return (rng.standard_normal(64**3) + 1j * rng.standard_normal(64**3)).astype(np.complex64)
+
+
+@lru_cache(maxsize=1)
+def grains() -> Array:
+    """A periodic block of smooth noise [64³] in about [-1, 1], features of half a centimetre: tissue's unevenness."""
+    rng = generator(65)
+    block = rng.standard_normal((64, 64, 64)).astype(np.float32)
+    block = sum(
+        weight * (field := gaussian_filter(block, sigma, mode="wrap")) / field.std()
+        for sigma, weight in ((1.2, 0.25), (3.0, 0.5))
+    )
+    return np.clip(block, -1.2, 1.2).reshape(-1)
 
 
 @dataclass(frozen=True)
@@ -72,40 +85,46 @@ def _slope(distance: Array, spacing: float) -> Array:
     return np.minimum(slope, 1.0, out=slope)
 
 
-def reflectivity(
-    scene: Scene, depth: Array, rng: np.random.Generator, contrast: Contrast | None
-) -> tuple[Array, Array]:
-    """Strength of scatterers [T, D, B], and the share of blood in each sample."""
-    points = scene.points
+def reflectivity(scene: Scene, grain: Array, depth: Array, contrast: Contrast | None) -> tuple[Array, Array]:
+    """Strength of scatterers [T, D, B], and the share of blood in each sample.
+
+    `grain` [T, D, B] in about [-1, 1] varies slowly through the tissue and travels with it; it roughens walls too.
+    """
     spacing = float(depth[1] - depth[0])
-    blood = inside(scene.blood, 0.14)
-    pattern = smooth_noise(rng, points.shape[1:], 12)
-    caudal = -(points[0] + points[1]) * np.float32(0.7071) - np.float32(4.6)
-    around = STRENGTH["around"] * (0.35 + 1.1 * pattern) * np.exp(-depth / 9.0)[:, None]
-    liver = STRENGTH["liver"] * (0.8 + 0.3 * pattern)
-    surroundings = (around + inside(-caudal, 0.4) * (liver - around)).astype(np.float32)
-    surroundings += 0.5 * rim(caudal, 0.05, 0.16) * (points[2] < scene.heart.length + 3)
+    edge = scene.blood + np.float32(0.07) * grain
+    blood = inside(edge, 0.14)
+    plain = contrast is None
     square = _slope(np.minimum(scene.blood, scene.outside + 1.0), spacing)
-    tissue = np.float32(STRENGTH["muscle"]) * (np.float32(0.5) + np.float32(0.75) * square)
-    tissue *= np.float32(0.75) + np.float32(0.5) * smooth_noise(rng, points.shape[1:], 5)
-    if contrast is not None:
-        tissue *= np.float32(0.35)
-        tissue += contrast.muscle * inside(scene.muscle, 0.2) * np.float32(0.3)
-    heart = inside(scene.outside, 0.15)
-    echo = surroundings + heart * (tissue - surroundings)
-    skin = rim(scene.outside, 0.1, 0.2)
-    skin *= np.float32(0.12) + np.float32(0.75) * _slope(scene.outside, spacing)
-    lining = rim(scene.blood, 0.06, 0.13)
-    lining *= square * np.float32(STRENGTH["lining"] * (1.0 if contrast is None else 0.1))
-    np.maximum(echo, skin * np.float32(0.9 if contrast is None else 0.3), out=echo)
+    texture = np.exp2(np.float32(0.9) * grain)
+    tissue = np.float32(STRENGTH["muscle"] * (1.0 if plain else 0.12)) * texture * (np.float32(0.4) + square)
+    if not plain:
+        tissue += contrast.muscle * inside(scene.muscle, 0.2) * texture
+    echo = _surroundings(scene, texture, depth, plain)
+    echo += inside(scene.outside, 0.15) * (tissue - echo)
+    skin = rim(scene.outside, 0.1, 0.2) * texture
+    skin *= np.float32(0.06) + _slope(scene.outside, spacing)
+    lining = rim(edge, 0.07, 0.13) * texture
+    lining *= square * np.float32(STRENGTH["lining"] * (1.0 if plain else 0.1))
+    np.maximum(echo, skin * np.float32(0.6 if plain else 0.15), out=echo)
     np.maximum(echo, lining, out=echo)
-    pool = np.float32(STRENGTH["blood"]) if contrast is None else contrast.blood
+    pool = np.float32(STRENGTH["blood"]) if plain else contrast.blood * np.exp(-depth / 14.0).astype(np.float32)[:, None]
     echo += blood * (pool - echo)
-    leaflets = rim(scene.valves, 0.0, 0.17) * np.float32(STRENGTH["valve"] * (1.0 if contrast is None else 0.15))
+    leaflets = rim(scene.valves, 0.0, 0.15) * np.float32(STRENGTH["valve"] * (1.0 if plain else 0.1))
     np.maximum(echo, leaflets, out=echo)
-    if contrast is not None:
-        echo += contrast.flash * np.float32(1.6) * (np.float32(0.4) + pattern)
+    if not plain:
+        echo += contrast.flash * np.float32(0.5) * texture
     return echo, blood
+
+
+def _surroundings(scene: Scene, texture: Array, depth: Array, plain: bool) -> Array:
+    """Lung and fat around the heart, the diaphragm and the liver below it: strengths [T, D, B]."""
+    caudal = (scene.points[0] + scene.points[1]) * np.float32(-0.7071) - np.float32(5.6)
+    liver = inside(-caudal, 0.4)
+    lung = np.float32(STRENGTH["around"] * (1.0 if plain else 0.5)) * np.exp(-depth / 6.0).astype(np.float32)[:, None]
+    echo = texture * texture * lung
+    echo += liver * (np.float32(STRENGTH["liver"]) * np.sqrt(texture) - echo)
+    echo += np.float32(0.4) * rim(caudal, 0.05, 0.16) * (np.abs(scene.points[2] - 4) < 6)
+    return echo
 
 
 def chest_wall(depth: Array, rng: np.random.Generator) -> Array:
@@ -114,38 +133,44 @@ def chest_wall(depth: Array, rng: np.random.Generator) -> Array:
     return (0.55 * layers * np.exp(-((depth / 0.85) ** 2)) + 0.5 * np.exp(-depth / 0.25))[:, None].astype(np.float32)
 
 
-def _spread(field: Array, axis: int, passes: int) -> Array:
-    """Binomial smoothing along `axis`: `passes` times [1, 2, 1] / 4, kept at equal speckle energy."""
+def spread(field: Array, axis: int, passes: int) -> Array:
+    """Binomial smoothing along `axis`, `passes` times [1, 2, 1] / 4; white noise keeps its energy."""
+    middle, before, after = ([slice(None)] * 3 for _ in range(3))
+    middle[axis], before[axis], after[axis] = slice(1, -1), slice(0, -2), slice(2, None)
+    middle, before, after = tuple(middle), tuple(before), tuple(after)
     for _ in range(passes):
-        middle = [slice(None)] * 3
-        middle[axis] = slice(1, -1)
-        before, after = list(middle), list(middle)
-        before[axis], after[axis] = slice(0, -2), slice(2, None)
         smoothed = field.copy()
-        part = smoothed[tuple(middle)]
+        part = smoothed[middle]
         part += part
-        part += field[tuple(before)]
-        part += field[tuple(after)]
-        smoothed *= np.float32(0.25 * 1.28)
+        part += field[before]
+        part += field[after]
+        smoothed *= np.float32(0.25)
         field = smoothed
+    field *= np.float32((comb(4 * passes, 2 * passes) / 16.0**passes) ** -0.5)
     return field
 
 
-def envelope(echo: Array, scene: Scene, blood: Array, t: Array, quality: Quality, fine: bool) -> Array:
-    """Speckled amplitude [T, D, B]: the scatterers at each sample's tissue, seen through the point-spread function."""
-    x, y, z = scene.material(np.float32(0.0))
+def lattice(scene: Scene) -> Array:
+    """The index of the scatterer at each sample [T, D, B]: it follows the tissue through the beat."""
+    x, y, z = scene.material()
     scale = np.float32(1.0 / LATTICE)
-    flow = (blood > 0.5) * (t[:, None, None] * 37.0).astype(np.float32)
     index = (x * scale).astype(np.int32) & 63
     index <<= 6
-    index |= (y * scale + flow).astype(np.int32) & 63
+    index |= (y * scale).astype(np.int32) & 63
     index <<= 6
     index |= (z * scale).astype(np.int32) & 63
-    field = scatterers().take(index)
+    return index
+
+
+def envelope(echo: Array, index: Array, blood: Array, t: Array, quality: Quality, fine: bool) -> Array:
+    """Speckled amplitude [T, D, B]: the scatterers at each sample's tissue, seen through the point-spread function."""
+    flow = (t * 9973).astype(np.int32)[:, None, None]
+    moved = index + (blood > 0.5) * flow  # blood is shuffled from frame to frame
+    field = scatterers().take(moved, mode="wrap")
     field *= echo
     soft = quality["blur"]
-    field = _spread(field, 1, (2 if fine else 1) + round(7 * soft))
-    field = _spread(field, 2, (2 if fine else 1) + round(9 * soft))
+    field = spread(field, 1, (2 if fine else 1) + round(7 * soft))
+    field = spread(field, 2, (2 if fine else 1) + round(9 * soft))
     return np.abs(field)
 
 
@@ -169,19 +194,35 @@ def defective(amplitude: Array, radii: Array, rng: np.random.Generator, quality:
     for _ in range(3 if quality["dropout"] else 0):
         centre, width = rng.uniform(-0.85, 0.85), 0.05 + 0.13 * quality["dropout"]
         shade = np.exp(-(((angle - centre) / width) ** 4))[None, :] * np.clip((radii - 0.06) / 0.1, 0, 1)[:, None]
-        gain *= 1 - 0.985 * min(1.0, 0.35 + quality["dropout"]) * shade
+        gain *= 1 - 0.97 * min(1.0, 0.3 + quality["dropout"]) * shade
     return amplitude * gain.astype(np.float32)
 
 
-def compress(amplitude: Array, quality: Quality, gain: float, rng: np.random.Generator, span: float = RANGE) -> Array:
-    """Log compression to grey levels [0, 255] float32; `gain` in dB; a floor of receiver noise grows with depth."""
-    depths, beams = amplitude.shape[1:]
-    floor = np.float32(0.0035) * (0.4 + np.linspace(0, 1, depths)[:, None] ** 2)
-    noise = np.abs(rng.standard_normal((depths, beams), np.float32)) * floor
-    level = np.log10(amplitude + noise.astype(np.float32))
-    level *= np.float32(20 * 255 / span)
-    level += np.float32(255 * (span + gain - 21 * quality["low_gain"]) / span)
-    return np.clip(level, 0, 255, out=level)
+def compress(amplitude: Array, quality: Quality, gain: float, rng: np.random.Generator) -> Array:
+    """Log compression to grey levels [0, 255] float32, `gain` in dB; a floor of receiver noise grows with depth.
+
+    Beams differ by a few dB, as the chest wall before them does.
+    """
+    _, depths, beams = amplitude.shape
+    floor = np.float32(0.0022) * (0.3 + np.linspace(0, 1, depths, dtype=np.float32)[:, None] ** 2)
+    noise = rng.random(amplitude.shape, np.float32)
+    noise *= floor
+    noise += amplitude
+    level = np.log10(noise, out=noise)
+    level = soften(level)
+    window = gaussian_filter1d(rng.standard_normal(beams), max(beams / 9, 1)) * 9
+    shown = RANGE + gain - 17 * quality["low_gain"] + window
+    level *= np.float32(20 / RANGE)
+    level += (shown / RANGE).astype(np.float32)
+    np.clip(level, 0, 1, out=level)
+    return np.float32(255) * level * (np.float32(0.45) + np.float32(0.55) * level)
+
+
+def soften(level: Array) -> Array:
+    """The scanner's speckle reduction: neighbours in depth and angle averaged after compression."""
+    level[:, 1:-1] = 0.5 * level[:, 1:-1] + 0.25 * (level[:, :-2] + level[:, 2:])
+    level[:, :, 1:-1] = 0.5 * level[:, :, 1:-1] + 0.25 * (level[:, :, :-2] + level[:, :, 2:])
+    return level
 
 
 @dataclass(frozen=True)

@@ -63,7 +63,7 @@ class Machine:
 
     def half_frame(self, side: int) -> Sector:
         """One of two sectors side by side."""
-        return Sector(0.18, 0.275 + 0.45 * side, 0.44, 0.5)
+        return Sector(0.12, 0.275 + 0.45 * side, 0.62, 0.36)
 
     def tint(self) -> Array:
         """RGB of each grey level, [256, 3] uint8."""

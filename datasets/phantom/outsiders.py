@@ -26,7 +26,7 @@ def _finish(shot: Shot, echo: Array, grid: Grid, rng: Rng) -> Array:
     field = rng.standard_normal(shape, np.float32) + 1j * rng.standard_normal(shape, np.float32)
     field = field.astype(np.complex64)[None] * echo.astype(np.float32)
     soft = shot.quality["blur"]
-    field = bmode._spread(bmode._spread(field, 1, 2 + round(6 * soft)), 2, 2 + round(8 * soft))
+    field = bmode.spread(bmode.spread(field, 1, 2 + round(6 * soft)), 2, 2 + round(8 * soft))
     amplitude = bmode.defective(np.abs(field), grid.radii, rng, shot.quality)
     return bmode.compress(amplitude, shot.quality, shot.patient.gain, rng)
 

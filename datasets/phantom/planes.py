@@ -60,7 +60,7 @@ class Plane:
 
 def _apical(heart: Heart, right: float, aim: Array, reach: float = 0.0, shift: float = 0.0) -> Plane:
     probe = polar(right, shift, -heart.wall - heart.chest)
-    return Plane.look(probe, aim, polar(right, 1, 0), reach or heart.length + heart.chest + 6.6)
+    return Plane.look(probe, aim, polar(right, 1, 0), reach or heart.length + heart.chest + 5.9)
 
 
 def apical_four(heart: Heart) -> Plane:
@@ -123,7 +123,7 @@ def short_apical(heart: Heart) -> Plane:
 def _base(heart: Heart, aim: Array, shift: float, reach: float) -> Plane:
     """The short axis at the aortic valve, tilted so that it holds the tricuspid and the pulmonary valve."""
     mark = heart.landmarks
-    normal = np.cross(mark["tricuspid"] - mark["aortic"], mark["pulmonary"] + [0, 0, 0.2] - mark["aortic"])
+    normal = np.cross(mark["tricuspid"] - mark["aortic"], mark["pulmonary"] + [0, 0, 0.4] - mark["aortic"])
     normal /= np.linalg.norm(normal)
     probe = _chest(heart, heart.length - 0.4, shift)
     probe = probe - normal * (normal @ (probe - mark["aortic"]))

@@ -62,15 +62,15 @@ def perfusion(mode: str, t: Array) -> Contrast | None:
     if mode not in ("lvo", "mce", "flash"):
         return None
     t = t - t[0]
+    span = max(float(t[-1]), 1e-6)
+    burst, muscle, blood = np.zeros_like(t), np.full_like(t, 0.003), np.full_like(t, 0.45)
+    if mode == "mce":
+        muscle, blood = muscle + 0.065, blood * 0.75
     if mode == "flash":
-        span = max(t[-1], 1e-6)
-        burst = ((t / span > 0.1) & (t / span < 0.27)).astype(float)
-        after = np.clip((t / span - 0.27) / 0.73, 0, 1)
-        muscle = np.where(t / span <= 0.1, 0.75, 0.85 * after**1.3)
-        blood = np.where(t / span <= 0.1, 0.55, 0.22 + 0.33 * np.clip(after * 3, 0, 1))
-    else:
-        burst = np.zeros_like(t)
-        muscle, blood = np.full_like(t, 0.0 if mode == "lvo" else 0.75), np.full_like(t, 0.6)
+        share = t / span
+        burst = ((share > 0.12) & (share < 0.28)).astype(float)
+        refilled = np.where(share <= 0.12, 1.0, np.clip((share - 0.28) / 0.72, 0, 1) ** 1.3)
+        muscle, blood = 0.002 + 0.075 * refilled, 0.12 + 0.2 * refilled**0.5
     return Contrast(*(a[:, None, None].astype(np.float32) for a in (blood, muscle, burst)))
 
 
@@ -82,10 +82,11 @@ def polar_image(
     scene = Scene(shot.patient.heart, points, t)
     contrast = perfusion(shot.view.mode, t)
     depth = grid.radii * plane.reach
-    echo, blood = bmode.reflectivity(scene, depth, rng, contrast)
+    index = bmode.lattice(scene)
+    echo, blood = bmode.reflectivity(scene, bmode.grains().take(index), depth, contrast)
     if contrast is None:
         echo += bmode.chest_wall(depth, rng)
-    amplitude = bmode.envelope(echo, scene, blood, t, shot.quality, fine)
+    amplitude = bmode.envelope(echo, index, blood, t, shot.quality, fine)
     amplitude = bmode.defective(amplitude, grid.radii, rng, shot.quality)
     image = bmode.compress(amplitude, shot.quality, shot.patient.gain, rng)
     cut = shot.quality["sector_cut"]
