@@ -61,8 +61,8 @@ class Heart:
             atria=u(0.9, 1.18),
             vessels=u(0.92, 1.12),
             cava=u(0.75, 1.1),
-            collapse=u(0.15, 0.6),
-            breath=u(3.0, 4.5),
+            collapse=u(0.25, 0.7),
+            breath=u(2.0, 3.2),
             chest=u(1.3, 2.3),
         )
 
@@ -115,6 +115,7 @@ class Pose:
 
     radius: Array
     length: Array
+    right: Array  # height of the tricuspid annulus, which moves further than the mitral one
     wall: Array
     contraction: Array
     inflow: Array
@@ -131,8 +132,9 @@ class Pose:
         muscle = (heart.radius + heart.wall) ** 2 * (heart.length + heart.wall) - heart.radius**2 * heart.length
         wall = np.sqrt((muscle + radius**2 * length) / (length + heart.wall)) - radius  # muscle keeps its volume
         breathing = 0.5 - 0.5 * np.cos(2 * np.pi * t / heart.breath)
-        cava = heart.cava * (1.0 - heart.collapse * breathing**3)
-        fields = (radius, length, wall, c, heart.cycle.inflow_opening(t), heart.cycle.outflow_opening(t), cava)
+        cava = heart.cava * (1.0 - heart.collapse * breathing**2)
+        right = heart.length - 0.3 - 1.5 * (heart.length - length)
+        fields = (radius, length, right, wall, c, heart.cycle.inflow_opening(t), heart.cycle.outflow_opening(t), cava)
         return cls(*(np.asarray(field, np.float32)[:, None, None] for field in fields))
 
 
@@ -227,7 +229,7 @@ class Scene:
         out = [root - [0, 0, 0.9], root, root + [0, 0, 0.9], mark["ascending"], mark["arch start"]]
         arch = [mark["arch start"], [0.6, 1.6, base + 7.2], mark["arch"], [2.0, -2.9, base + 7.4], mark["arch end"]]
         down = [mark["arch end"], mark["descending"], mark["descending"] + 9 * CAUDAL * [1, 1, 0.2]]
-        self._tube(out, [1.0 * size, 1.0 * size, 1.4 * size, 1.2 * size, 1.3 * size], WALL["vessel"], self.keep)
+        self._tube(out, [1.0 * size, 1.0 * size, 1.32 * size, 1.2 * size, 1.3 * size], WALL["vessel"], self.keep)
         self._tube(arch, [1.3 * size, 1.2 * size, 1.1 * size, 1.0 * size, 1.0 * size], WALL["vessel"])
         self._tube(down, [1.05 * size, 1.05 * size, 1.0 * size], WALL["vessel"])
         for start, tip in (
@@ -281,7 +283,7 @@ class Scene:
 
     def _right_ventricle(self) -> None:
         heart, pose, mark = self.heart, self.pose, self.heart.landmarks
-        size, base = heart.right, pose.length - np.float32(0.3)
+        size, base = heart.right, pose.right
         squeeze = 1 - 0.24 * pose.contraction
         x, y, _ = polar(155, 4.15, 0)
         window = self._window([x, y, 0.6 * heart.length], 0.55 * heart.length + 2.6)
@@ -303,13 +305,12 @@ class Scene:
     def _atria(self) -> None:
         heart, pose = self.heart, self.pose
         fill = heart.atria * (0.9 + 0.14 * pose.contraction)
-        for angle, offset, axes, lift in ((300, 0.95, (2.05, 2.25), 0.0), (185, 4.6, (2.1, 2.2), -0.3)):
+        for angle, offset, axes, annulus in ((300, 0.95, (2.05, 2.25), pose.length), (185, 4.6, (2.1, 2.2), pose.right)):
             x, y, _ = polar(angle, offset, 0)
             window = self._window([x, y, heart.length + 2], 5.0)
             if window is None:
                 continue
             at = self._at(window)
-            annulus = pose.length + np.float32(lift)
             roof = np.float32(heart.length + 1.0 + 3.6 * heart.atria)
             tall = 0.62 * (roof - annulus)
             atrium = self._ellipsoid(at, (x, y, roof - tall), (axes[0] * fill, axes[1] * fill, tall), angle)
@@ -320,8 +321,8 @@ class Scene:
     def _valves(self) -> None:
         heart, pose, mark = self.heart, self.pose, self.heart.landmarks
         shut = pose.inflow
-        self._inlet(mark["mitral"], 120, 1.5, (2.0, 1.35), pose.length, 0.32 + 1.05 * shut)
-        self._inlet(mark["tricuspid"], 180, 1.65 * heart.right, (1.75, 1.6), pose.length - 0.3, 0.25 + 1.05 * shut)
+        self._inlet(mark["mitral"], 120, 1.5, (2.0, 1.5), pose.length, 0.32 + 1.05 * shut)
+        self._inlet(mark["tricuspid"], 180, 1.65 * heart.right, (1.75, 1.6), pose.right, 0.25 + 1.05 * shut)
         shift = pose.length - np.float32(heart.length)
         along = mark["pulmonary artery"] - mark["outflow"]
         self._outlet(mark["aortic"], np.array([0, 0, 1.0]), 1.05 * heart.vessels, shift)
@@ -347,6 +348,8 @@ class Scene:
             along = np.clip(du * ct + w * st, 0, length * hinge / radius)
             distance = np.sqrt((du - along * ct) ** 2 + (w - along * st) ** 2 + beyond)
             np.minimum(self.valves[window], distance, out=self.valves[window])
+        ring = np.sqrt((np.sqrt(u * u + v * v) - np.float32(radius + 0.1)) ** 2 + w * w) - np.float32(0.14)
+        np.minimum(self.valves[window], ring, out=self.valves[window])
 
     def _outlet(self, centre: Array, axis: Array, radius: float, shift: Array) -> None:
         """Three cusps: a cone that opens into the vessel, and the star in which closed cusps meet."""

@@ -210,8 +210,9 @@ def compress(amplitude: Array, quality: Quality, gain: float, rng: np.random.Gen
     noise += amplitude
     level = np.log10(noise, out=noise)
     level = soften(level)
-    window = gaussian_filter1d(rng.standard_normal(beams), max(beams / 9, 1)) * 9
-    shown = RANGE + gain - 17 * quality["low_gain"] + window
+    wide = 9 * gaussian_filter1d(rng.standard_normal(96), 10)
+    window = np.interp(np.linspace(0, 95, beams), np.arange(96), wide) if beams > 8 else np.zeros(beams)
+    shown = RANGE + gain - 16 * quality["low_gain"] + window
     level *= np.float32(20 / RANGE)
     level += (shown / RANGE).astype(np.float32)
     np.clip(level, 0, 1, out=level)

@@ -35,8 +35,8 @@ def _jets(heart: Heart) -> list[Jet]:
     up, apex = np.array([0, 0, 1.0]), m["apex"]
     return [
         Jet(m["left atrium"], m["mitral tips"] * [0.5, 0.5, 1] - 4.0 * up, 1.35, "mitral"),
-        Jet(apex + polar_up(heart), m["aortic"], 1.1, "aortic"),
-        Jet(m["aortic"], m["ascending"], 1.1, "aortic"),
+        Jet(apex + polar_up(heart), m["aortic"], 0.9, "aortic"),
+        Jet(m["aortic"], m["ascending"], 0.9, "aortic"),
         Jet(m["right atrium"], m["tricuspid"] - 3.8 * up + [0.4, 0.4, 0], 1.4, "tricuspid"),
         Jet(m["tricuspid"] - up, m["right atrium"], 0.7, "regurgitation"),
         Jet(m["outflow"] - [1.4, 0, 1.2], m["outflow"], 1.2, "pulmonary"),
@@ -61,7 +61,7 @@ def _speed(patient: Patient, flow: str, t: Array) -> Array:
     if flow == "regurgitation":
         return cycle.systolic_jet(t, 1.1)
     if flow == "diastolic":
-        return cycle.diastolic_jet(t, 0.8)
+        return cycle.diastolic_jet(t, 0.5)
     if flow in ("aortic", "pulmonary"):
         return cycle.ejection(t, 0.75 * peaks[flow])
     return 0.95 * patient.velocity(flow, t)

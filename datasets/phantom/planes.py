@@ -65,7 +65,7 @@ def _apical(heart: Heart, right: float, aim: Array, reach: float = 0.0, shift: f
 
 def apical_four(heart: Heart) -> Plane:
     """Both ventricles, both atria."""
-    return _apical(heart, 0, np.array([-0.9, -0.45, heart.length]))
+    return _apical(heart, 0, np.array([-0.9, -0.75, heart.length]))
 
 
 def apical_five(heart: Heart) -> Plane:
@@ -107,7 +107,7 @@ def _short(heart: Heart, level: float) -> Plane:
 
 def short_mitral(heart: Heart) -> Plane:
     """Across the mitral leaflets."""
-    return _short(heart, heart.length - 1.05)
+    return _short(heart, heart.length - 1.35)
 
 
 def short_papillary(heart: Heart) -> Plane:
@@ -120,31 +120,30 @@ def short_apical(heart: Heart) -> Plane:
     return _short(heart, 0.17 * heart.length)
 
 
-def _base(heart: Heart, aim: Array, shift: float, reach: float) -> Plane:
-    """The short axis at the aortic valve, tilted so that it holds the tricuspid and the pulmonary valve."""
-    mark = heart.landmarks
-    normal = np.cross(mark["tricuspid"] - mark["aortic"], mark["pulmonary"] + [0, 0, 0.4] - mark["aortic"])
+def _base(heart: Heart, aim: Array, reach: float) -> Plane:
+    """The short axis at the aortic valve, tilted to the base so that it holds tricuspid and pulmonary valve too."""
+    probe, valve = _chest(heart, heart.length - 2.5), heart.landmarks["aortic"] + [0, 0, 0.7]
+    right = polar(30, 1, 0.3)
+    normal = np.cross(valve - probe, right)
     normal /= np.linalg.norm(normal)
-    probe = _chest(heart, heart.length - 0.4, shift)
-    probe = probe - normal * (normal @ (probe - mark["aortic"]))
-    return Plane.look(probe, aim - normal * (normal @ (aim - mark["aortic"])), np.cross(normal, probe - aim), reach)
+    return Plane.look(probe, aim - normal * (normal @ (aim - probe)), right, reach)
 
 
 def short_aortic(heart: Heart) -> Plane:
     """Across the aortic valve, the right heart wrapped around it."""
-    return _base(heart, heart.landmarks["aortic"], 120, heart.chest + 10.5)
+    return _base(heart, heart.landmarks["aortic"], heart.chest + 10.5)
 
 
 def short_tricuspid(heart: Heart) -> Plane:
     """The same plane, aimed at the tricuspid valve."""
     mark = heart.landmarks
-    return _base(heart, 0.3 * mark["aortic"] + 0.7 * mark["tricuspid"], 126, heart.chest + 9.4)
+    return _base(heart, 0.35 * mark["aortic"] + 0.65 * mark["tricuspid"], heart.chest + 9.8)
 
 
 def outflow(heart: Heart) -> Plane:
     """The same plane, aimed at the right ventricle's outflow and the pulmonary valve."""
     mark = heart.landmarks
-    return _base(heart, 0.35 * mark["aortic"] + 0.65 * mark["pulmonary artery"], 105, heart.chest + 8.2)
+    return _base(heart, 0.25 * mark["aortic"] + 0.75 * mark["pulmonary artery"], heart.chest + 8.4)
 
 
 def pulmonary_long(heart: Heart) -> Plane:

@@ -193,8 +193,10 @@ def mmode_strip(shot: Shot, plane: Plane, rows: int, columns: int, rng: np.rando
     grid = Grid(np.linspace(0, 1, depths), angle + np.linspace(-0.012, 0.012, 5))
     image, _, _ = polar_image(replace(shot, quality=_without_cut(shot.quality)), plane, grid, times, rng, fine=False)
     lines = image[:, :, 2].T  # [D, W]
-    rows_at = np.linspace(0, depths - 1, rows).round().astype(int)
-    strip = lines[rows_at] * strip_defects((rows, len(times)), replace_gain(shot.quality), rng)
+    excursion = 0.8 if shot.view.plane == "vena_cava" else 0.12  # cm that breathing moves the organs
+    breath = excursion * (0.5 - 0.5 * np.cos(2 * np.pi * times / shot.patient.heart.breath)) / plane.reach
+    at = (np.linspace(0, 1, rows)[:, None] - breath[None, :] * np.linspace(0, 1, rows)[:, None] ** 0.3) * (depths - 1)
+    strip = lines[np.clip(at, 0, depths - 1).round().astype(int), np.arange(len(times))] * strip_defects((rows, len(times)), replace_gain(shot.quality), rng)
     return scroll(strip, columns, len(shot.times), ahead), angle
 
 

@@ -18,8 +18,6 @@ from utils.files import atomic_path
 from utils.seeding import generator
 
 COLUMNS = 8
-# When, as a share of the beat, each mode shows most: colour in early filling or ejection, the flash in the flash.
-PHASE = {"colour": 0.6, "tissue_colour": 0.55}
 GRADED = ("Apical 4C 2D", "Parasternal Long Axis Color", "Apical 4C MV PW")
 
 
@@ -27,10 +25,21 @@ def _still(patient: Patient, name: str, quality: Quality, size: int, seed: int) 
     view = VIEWS.get(name) or NEAR.get(name) or View("apical_four", "far")
     rng = generator(seed, patient.number, len(name), size)
     beat = patient.heart.cycle.beat
-    times = (PHASE.get(view.mode, 0.02) + np.arange(8) / 8) * beat
+    start = _moment(patient, name)
+    times = start + np.arange(8) / 8 * beat
     shot = render.Shot(patient, view, quality, size, times)
     frames = FAR[name](shot, rng) if name in FAR else render.heart_video(shot, rng)
     return render.dress(frames, shot, rng)[2 if view.mode == "flash" else 0]
+
+
+def _moment(patient: Patient, name: str) -> float:
+    """When a view shows what it is named for: outlets in ejection, inlets in early filling, the rest in diastole."""
+    cycle = patient.heart.cycle
+    if "Outflow" in name or "Long Axis Color" in name or name == "suprasternal colour":
+        return 0.2
+    if "Color" in name or "colour" in name or "Mitral Valve" in name:
+        return cycle.end_systole + 0.15
+    return cycle.beat - 0.2
 
 
 def _tile(image: Array, title: str) -> Array:
