@@ -8,12 +8,16 @@ the order in which they are shown, decode only what is asked for and fail with a
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import torch
+
+from datasets.regions import Region
+from utils.errors import UserError
 
 MAX_PIXELS = 1 << 25  # of one frame; what declares more is not an ultrasound video but a mistake or an attack
 MAX_CLIP_BYTES = 768 << 20  # of the frames of one call
@@ -42,6 +46,7 @@ class Video(ABC):
         height, width: pixels of a frame, as stored (a rotation mark may swap them).
         fps: frames per second, averaged where the rate varies; None where the file does not say.
         heart_rate: beats per minute; None where the file does not say.
+        regions: what lies where in the picture; empty where the file does not say (only DICOM does).
     """
 
     path: str
@@ -50,6 +55,7 @@ class Video(ABC):
     width: int
     fps: float | None = None
     heart_rate: float | None = None
+    regions: tuple[Region, ...] = ()
 
     @abstractmethod
     def decode(self, wanted: Sequence[int]) -> Iterator[np.ndarray]:
@@ -122,7 +128,7 @@ def errors_name(path: str | Path) -> Iterator[None]:
     """Turns whatever a decoding library raises into a VideoError that names the file."""
     try:
         yield
-    except VideoError:
+    except (VideoError, UserError):
         raise
     except Exception as error:
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
@@ -135,9 +141,57 @@ def open_video(path: str | Path, decoder: str = "pyav") -> Video:
     `decoder` (one of DECODERS) reads video files; other kinds have one reader each. The content decides the kind,
     not the suffix. Raises VideoError.
     """
-    from datasets.video_pyav import PyAVVideo
+    # Readers import this module, and the libraries of those not used stay unloaded.
+    from datasets import tar, video_images
+    from datasets.dicom import DicomVideo
 
+    path = str(path)
     with errors_name(path):
-        video = PyAVVideo(str(path))
-        video.check_size()
-        return video
+        member = tar.open_member(path)
+        if isinstance(member, list) or (member is None and Path(path).is_dir()):
+            video = video_images.FolderVideo(path, member)
+        else:
+            kind = _kind(path, member)
+            if kind == "dicom":
+                video = DicomVideo(path, member)
+            elif kind == "array":
+                video = video_images.ArrayVideo(path, member)
+            elif kind == "image":
+                video = video_images.StillVideo(path, member)
+            else:
+                video = _file_reader(decoder)(path, member)
+        try:
+            video.check_size()
+        except VideoError:
+            video.close()
+            raise
+    return video
+
+
+def _kind(path: str, member: BinaryIO | None) -> str:
+    with nullcontext(member) if member else open(path, "rb") as file:
+        head = file.read(132)
+        file.seek(0)
+    if not head:
+        raise VideoError(path, "is empty")
+    if head[128:] == b"DICM":
+        return "dicom"
+    if head.startswith(b"\x93NUMPY"):
+        return "array"
+    if head.startswith((b"\x89PNG", b"\xff\xd8\xff", b"BM", b"II*\0", b"MM\0*")):
+        return "image"
+    return "dicom" if path.lower().endswith((".dcm", ".dicom")) else "file"  # old objects begin without a mark
+
+
+def _file_reader(decoder: str) -> Callable[[str, BinaryIO | None], Video]:
+    if decoder == "pyav":
+        from datasets.video_pyav import PyAVVideo
+
+        return PyAVVideo
+    from datasets import video_optional
+
+    if decoder == "torchcodec":
+        return video_optional.TorchCodecVideo
+    if decoder == "decord":
+        return video_optional.DecordVideo
+    raise ValueError(f"the decoder must be one of {', '.join(DECODERS)}, found {decoder!r}")

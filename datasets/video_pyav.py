@@ -7,6 +7,7 @@ from typing import BinaryIO
 
 import av
 import numpy as np
+from av.video.reformatter import VideoReformatter
 
 from datasets.video import MAX_PIXELS, Video, VideoError
 
@@ -21,6 +22,7 @@ class PyAVVideo(Video):
         self.path = path
         self.source = source
         self.container = self._open()
+        self.convert = VideoReformatter()  # keeps its tables; a new one for each frame would cost more than converting
         stream = self.container.streams.video[0]
         self.height, self.width = stream.codec_context.height, stream.codec_context.width
         self.fps = float(stream.average_rate) if stream.average_rate else None
@@ -64,7 +66,7 @@ class PyAVVideo(Video):
                 raise VideoError(self.path, f"frame {number} is damaged")
             if picture.width * picture.height > MAX_PIXELS:
                 raise VideoError(self.path, f"frame {number} has {picture.width}×{picture.height} pixels")
-            yield _rgb(picture)
+            yield self._rgb(picture)
             if (target := next(remaining, None)) is None:
                 return
 
@@ -78,13 +80,12 @@ class PyAVVideo(Video):
                 for picture in packet.decode():
                     yield number, picture
 
+    def _rgb(self, picture: av.VideoFrame) -> np.ndarray:
+        """uint8 [H, W, 3], upright."""
+        pixels = self.convert.reformat(picture, format="rgb24", threads=1).to_ndarray()
+        if picture.rotation:
+            pixels = np.ascontiguousarray(np.rot90(pixels, picture.rotation // 90))
+        return pixels
+
     def close(self) -> None:
         self.container.close()
-
-
-def _rgb(picture: av.VideoFrame) -> np.ndarray:
-    """uint8 [H, W, 3], upright."""
-    pixels = picture.to_ndarray(format="rgb24")
-    if picture.rotation:
-        pixels = np.ascontiguousarray(np.rot90(pixels, picture.rotation // 90))
-    return pixels

@@ -1,0 +1,61 @@
+"""Files inside `.tar` archives, addressed as if the archive were a folder: `videos.tar/a.avi`.
+
+The archive is never unpacked: its index of names and places is read once by each process, then members are read
+from where they lie.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import tarfile
+from bisect import bisect_left
+from collections.abc import Callable
+from functools import lru_cache, partial
+from typing import BinaryIO
+
+MAX_MEMBER_BYTES = 1 << 30
+
+
+def open_member(path: str) -> BinaryIO | list[tuple[str, Callable[[], BinaryIO]]] | None:
+    """What `path` names inside an archive; None where no part of it is an archive.
+
+    A file's content, or for a folder the name and an opener of each file directly in it. Raises FileNotFoundError
+    where the archive has no such member.
+    """
+    head, separator, member = path.partition(".tar/")
+    archive = head + ".tar"
+    if not separator or not os.path.isfile(archive):
+        return None
+    names, places = _index(archive, os.stat(archive).st_mtime_ns)
+    at = bisect_left(names, member)
+    if at < len(names) and names[at] == member:
+        return _read(archive, *places[at])
+    inside, prefix = [], member.rstrip("/") + "/"
+    at = bisect_left(names, prefix)
+    while at < len(names) and names[at].startswith(prefix):
+        if "/" not in (name := names[at][len(prefix) :]):
+            inside.append((name, partial(_read, archive, *places[at])))
+        at += 1
+    if not inside:
+        raise FileNotFoundError(f"no such member of {archive}")
+    return inside
+
+
+@lru_cache(maxsize=8)
+def _index(archive: str, modified: int) -> tuple[list[str], list[tuple[int, int]]]:
+    """Sorted names of the files in it, and offset and size of each in bytes."""
+    with tarfile.open(archive, "r:") as tar:
+        files = sorted((m.name.removeprefix("./"), m.offset_data, m.size) for m in tar if m.isreg())
+    return [name for name, _, _ in files], [(offset, size) for _, offset, size in files]
+
+
+def _read(archive: str, offset: int, size: int) -> BinaryIO:
+    if size > MAX_MEMBER_BYTES:
+        raise ValueError("a member of more than 1 GB; unpack it")
+    with open(archive, "rb") as file:
+        file.seek(offset)
+        content = file.read(size)
+    if len(content) < size:
+        raise EOFError("the archive is cut short")
+    return io.BytesIO(content)
