@@ -305,7 +305,10 @@ class Scene:
     def _atria(self) -> None:
         heart, pose = self.heart, self.pose
         fill = heart.atria * (0.9 + 0.14 * pose.contraction)
-        for angle, offset, axes, annulus in ((300, 0.95, (2.05, 2.25), pose.length), (185, 4.6, (2.1, 2.2), pose.right)):
+        for angle, offset, axes, annulus in (
+            (300, 0.95, (2.05, 2.25), pose.length),
+            (185, 4.6, (2.1, 2.2), pose.right),
+        ):
             x, y, _ = polar(angle, offset, 0)
             window = self._window([x, y, heart.length + 2], 5.0)
             if window is None:

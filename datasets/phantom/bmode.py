@@ -107,7 +107,9 @@ def reflectivity(scene: Scene, grain: Array, depth: Array, contrast: Contrast | 
     lining *= square * np.float32(STRENGTH["lining"] * (1.0 if plain else 0.1))
     np.maximum(echo, skin * np.float32(0.6 if plain else 0.15), out=echo)
     np.maximum(echo, lining, out=echo)
-    pool = np.float32(STRENGTH["blood"]) if plain else contrast.blood * np.exp(-depth / 14.0).astype(np.float32)[:, None]
+    pool = (
+        np.float32(STRENGTH["blood"]) if plain else contrast.blood * np.exp(-depth / 14.0).astype(np.float32)[:, None]
+    )
     echo += blood * (pool - echo)
     leaflets = rim(scene.valves, 0.0, 0.15) * np.float32(STRENGTH["valve"] * (1.0 if plain else 0.1))
     np.maximum(echo, leaflets, out=echo)

@@ -44,9 +44,9 @@ class Machine:
         """A scanner of one of the styles."""
         return cls(
             style=str(rng.choice(list(STYLES))),
-            half=float(rng.choice([0.62, 0.66, 0.70])),
-            shift=float(rng.choice([-0.015, 0.0, 0.015])),
-            radius=float(rng.choice([0.80, 0.83])),
+            half=float(rng.choice([0.60, 0.65, 0.70, 0.75])),
+            shift=float(rng.uniform(-0.02, 0.02)),
+            radius=float(rng.choice([0.76, 0.80, 0.84])),
             bar=str(rng.choice(["grey", "colour", "none"])),
             ticks=int(rng.integers(6, 12)),
         )

@@ -33,14 +33,15 @@ class Plane:
         right = right - down * (right @ down)
         return cls(probe, down, right / np.linalg.norm(right), reach)
 
-    def tilted(self, fan: float, turn: float, slide: float, sink: float, stretch: float) -> Plane:
-        """The plane after a clumsy hand: fanned and turned (degrees), slid sideways and sunk (cm), deeper or not."""
-        normal = np.cross(self.depth, self.right)
-        a, b = np.radians(fan), np.radians(turn)
-        down = self.depth * np.cos(a) + normal * np.sin(a)
-        normal = normal * np.cos(a) - self.depth * np.sin(a)
-        right = self.right * np.cos(b) + normal * np.sin(b)
-        return Plane(self.probe + slide * self.right + sink * self.depth, down, right, self.reach * stretch)
+    def held(self, fan: float, turn: float, rock: float, slide: float, sink: float, stretch: float) -> Plane:
+        """The plane in another hand: fanned out of plane, turned around the beam and rocked in plane (degrees), slid
+        to the right and sunk (cm), the depth stretched."""
+        depth, right = self.depth, self.right
+        normal = np.cross(depth, right)
+        depth, normal = _rotate(depth, normal, fan)
+        right, normal = _rotate(right, normal, turn)
+        depth, right = _rotate(depth, right, rock)
+        return Plane(self.probe + slide * self.right + sink * self.depth, depth, right, self.reach * stretch)
 
     def points(self, radii: Array, angles: Array) -> Array:
         """Heart coordinates [3, D, B] of samples at `radii` [D] (shares of the reach) and `angles` [B] (radians)."""
@@ -56,6 +57,12 @@ class Plane:
         offset = np.asarray(point) - self.probe
         x, y = offset @ self.right, offset @ self.depth
         return float(np.hypot(x, y) / self.reach), float(np.arctan2(x, y))
+
+
+def _rotate(a: Array, b: Array, degrees: float) -> tuple[Array, Array]:
+    """Orthogonal unit vectors turned towards each other: `a` towards `b`."""
+    c, s = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+    return a * c + b * s, b * c - a * s
 
 
 def _apical(heart: Heart, right: float, aim: Array, reach: float = 0.0, shift: float = 0.0) -> Plane:

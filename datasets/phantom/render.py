@@ -48,13 +48,15 @@ class Grid:
 def clumsy(plane: Plane, quality: Quality, rng: np.random.Generator) -> Plane:
     """The plane as really held: a little off in every study, well off with the defects off_axis and depth."""
     off = quality["off_axis"]
-    sign = rng.choice([-1.0, 1.0], 3)
-    jitter = rng.normal(0, 1, 4)
-    fan = 1.6 * jitter[0] + 11 * off * sign[0]
-    turn = 2.5 * jitter[1] + 15 * off * sign[1]
-    slide = 0.2 * jitter[2] + 1.1 * off * sign[2]
-    stretch = float(np.exp(0.025 * jitter[3])) * (1 + 0.65 * quality["depth"])
-    return plane.tilted(fan, turn, slide, 0.5 * off, stretch)
+    sign, usual = rng.choice([-1.0, 1.0], 3), rng.normal(0, 1, 5)
+    return plane.held(
+        fan=2.2 * usual[0] + 11 * off * sign[0],
+        turn=4.0 * usual[1] + 15 * off * sign[1],
+        rock=6.0 * usual[2],
+        slide=0.35 * usual[3] + 1.0 * off * sign[2],
+        sink=0.4 * off,
+        stretch=float(np.exp(0.10 * usual[4])) * (1 + 0.6 * quality["depth"]),
+    )
 
 
 def perfusion(mode: str, t: Array) -> Contrast | None:
@@ -161,10 +163,11 @@ def spectral_strip(shot: Shot, rows: int, columns: int, rng: np.random.Generator
     """The scrolling spectrum, [T, rows, columns] grey levels."""
     times, ahead = strip_times(shot.times, columns)
     quality, (low, high) = shot.quality, shot.view.scale
-    stretch = 1 + 1.1 * quality["depth"]
-    scale = (low * stretch, high * stretch)
-    beat = 1 + 0.04 * np.sin(times * 1.3 + rng.uniform(0, 6))
-    velocity = gaussian_filter1d(shot.patient.velocity(shot.view.flow, times) * np.minimum(beat, 1.0), 0.4)
+    stretch = float(np.exp(rng.normal(0.05, 0.17))) * (1 + 1.1 * quality["depth"])
+    shift = rng.uniform(-0.09, 0.09) * (high - low)
+    scale = low, high = (low + shift) * stretch, (high + shift) * stretch
+    beat = 0.985 + 0.015 * np.sin(times * 1.3 + rng.uniform(0, 6))  # beats differ a little
+    velocity = shot.patient.velocity(shot.view.flow, times) * beat
     image = doppler.spectrum(velocity, shot.view.mode, scale, rows, quality, rng)
     image *= strip_defects(image.shape, quality, rng)
     zero = round(high / (high - low) * (rows - 1))
@@ -196,7 +199,9 @@ def mmode_strip(shot: Shot, plane: Plane, rows: int, columns: int, rng: np.rando
     excursion = 0.8 if shot.view.plane == "vena_cava" else 0.12  # cm that breathing moves the organs
     breath = excursion * (0.5 - 0.5 * np.cos(2 * np.pi * times / shot.patient.heart.breath)) / plane.reach
     at = (np.linspace(0, 1, rows)[:, None] - breath[None, :] * np.linspace(0, 1, rows)[:, None] ** 0.3) * (depths - 1)
-    strip = lines[np.clip(at, 0, depths - 1).round().astype(int), np.arange(len(times))] * strip_defects((rows, len(times)), replace_gain(shot.quality), rng)
+    strip = lines[np.clip(at, 0, depths - 1).round().astype(int), np.arange(len(times))] * strip_defects(
+        (rows, len(times)), replace_gain(shot.quality), rng
+    )
     return scroll(strip, columns, len(shot.times), ahead), angle
 
 
