@@ -64,7 +64,8 @@ def summarise(
         metrics |= {prefix + name: value for name, value in figures(statistic, len(rows)).items()}
         if draws:
             drawn = intervals(statistic, read.clusters[rows], draws=draws, seed=seed)
-            ranges |= {prefix + name: interval for name, interval in drawn.items()}
+            # Resampling only adds to a calibration error, so an interval would lie beside its figure.
+            ranges |= {prefix + name: None if name == "ece" else interval for name, interval in drawn.items()}
     view, graded = read.where(labelled(read)), read.where(_graded(read))
     resample = {"patients": view.clusters, "draws": draws, "seed": seed} if draws else {}
     matrix = confusion_matrix(view.label, view.prediction, view.probabilities.shape[1])

@@ -28,6 +28,7 @@ CONFIG = """\
 DATA:
   ROOT: /data/hospital/Jane Doe/
   TRAIN_FILE: datasets_splits/train.txt
+  OOD_FILE: near.txt,/data/hospital/Jane Doe/far.txt
   NUM_FRAMES: 16
 MODEL: {ARCH: ViT-B/16, VARIANT: paper}
 TRAIN: {EPOCHS: 30, LR: 2.2e-05}

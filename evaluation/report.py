@@ -1,0 +1,259 @@
+"""`report.html`: a run on one page that opens offline, on a phone or a desk, in the light or the dark."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import yaml
+from jinja2 import Environment, FileSystemLoader
+from markupsafe import Markup
+from sklearn.metrics import roc_curve
+
+from evaluation import figures
+from evaluation.calibration import at_temperature, reliability, risk_coverage
+from evaluation.classification import confusion_matrix, worst_classes
+from evaluation.figures import Line
+from evaluation.ood import FPR95
+from evaluation.predictions import Predictions, read_predictions
+from evaluation.summary import labelled
+from evaluation.worst import FramesOf, shown_name, worst_videos
+from utils.errors import UserError
+from utils.files import write_text
+
+HEADLINES = (  # figure (with the score's name filled in), what the page calls it; those a run has are shown
+    ("top1", "Top-1 accuracy"),
+    ("macro_f1", "Macro F1"),
+    ("balanced_accuracy", "Balanced accuracy"),
+    ("top5", "Top-5 accuracy"),
+    ("ece", "Calibration error"),
+    ("aurc", "Risk–coverage area"),
+    ("near/{score}/auroc", "AUROC, near outsiders"),
+    ("far/{score}/auroc", "AUROC, far outsiders"),
+    ("ood/{score}/auroc", "AUROC, all outsiders"),
+    ("ood/{score}/fpr95", "FPR at 95 % TPR"),
+    ("joint_accuracy", "Joint accuracy"),
+    ("accepted", "Known views accepted"),
+    ("rejected", "Outsiders rejected"),
+    ("quality/accuracy", "Quality accuracy"),
+    ("quality/quadratic_kappa", "Quality kappa"),
+    ("quality/spearman", "Quality Spearman"),
+    ("quality/mae", "Quality MAE"),
+)
+CURVES = (  # figures followed over training, at most five of which are drawn
+    "top1",
+    "macro_f1",
+    "near/{score}/auroc",
+    "far/{score}/auroc",
+    "ood/{score}/auroc",
+    "quality/accuracy",
+    "quality/quadratic_kappa",
+    "quality/spearman",
+)
+BLAND_ALTMAN = {"bias": "bias", "+1.96 SD": "limit_high", "−1.96 SD": "limit_low"}
+
+
+def write_report(folder: str | Path, frames: FramesOf | None = None) -> Path:
+    """Writes `report.html` into a run folder and returns its path.
+
+    Args:
+        folder: holds metrics.json; of predictions.csv, metrics.jsonl and config.yaml what is there is shown too.
+        frames: reads the frames of the worst videos; without it they are listed without pictures.
+
+    Raises:
+        UserError: no readable metrics.json, a damaged predictions.csv.
+    """
+    folder = Path(folder)
+    summary = _summary(folder / "metrics.json")
+    has_predictions = (folder / "predictions.csv").is_file()
+    p = read_predictions(folder / "predictions.csv") if has_predictions else Predictions(path=[])
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"figure": _figure, "interval": _interval}
+    page = environment.get_template("report.html").render(
+        summary=summary,
+        headlines=[
+            (n, label) for name, label in HEADLINES if (n := name.format(score=summary["score"])) in summary["metrics"]
+        ],
+        learning=_learning_curves(folder / "metrics.jsonl", summary["score"]),
+        views=_views(p, summary),
+        worst_classes=worst_classes(summary["per_class"]),
+        outsiders=_outsiders(p, summary),
+        scores=_score_tables(summary),
+        fpr95=FPR95,
+        quality=_quality(p, summary),
+        worst=worst_videos(p, summary, frames),
+        failed=[shown_name(path) for path in p.path[p.failed].tolist()],
+        config=_config(folder / "config.yaml"),
+    )
+    path = folder / "report.html"
+    write_text(path, page)
+    return path
+
+
+def _summary(path: Path) -> dict:
+    try:
+        summary = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; evaluate the run first (main.py --only_test)") from None
+    except ValueError as error:
+        raise UserError(f"{path}: not readable as JSON ({error}); evaluate again (main.py --only_test)") from None
+    parts = {"metrics": {}, "intervals": {}, "counts": {}, "environment": {}, "classes": [], "grades": []}
+    parts |= {"per_class": [], "confused": [], "per_view": [], "tau": None, "temperature": 1.0, "score": "negation"}
+    return parts | summary
+
+
+def _learning_curves(path: Path, score: str) -> list[tuple[str, Markup]]:
+    """Loss, figures on validation videos and learning rate over steps; a last line that was cut off is passed over."""
+    lines = []
+    for text in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
+        try:
+            lines.append(json.loads(text))
+        except ValueError:
+            continue
+    time = "step" if lines and all("step" in line for line in lines) else "epoch"
+
+    def curves(part: str, wanted: tuple[str, ...], first: int = 0) -> list[Line]:
+        known = {name for line in lines for name in line.get(part) or {}}
+        chosen = [name for name in wanted if name in known][:5]
+        found = []
+        for name in chosen:
+            points = [(line.get(time, np.nan), line[part][name]) for line in lines if name in (line.get(part) or {})]
+            x, y = np.array(points, float).T
+            found.append(Line(name if part == "train" else f"{name}, validation", x, y, colour=first + len(found)))
+        return found
+
+    charts = (
+        ("Loss", [*curves("train", ("loss",)), *curves("val", ("loss",), first=1)], None),
+        ("Validation", curves("val", tuple(name.format(score=score) for name in CURVES)), (0, 1)),
+        ("Learning rate", curves("train", ("lr",)), None),
+    )
+    return [(title, figures.line_chart(c, time, title.lower(), y_range=bounds)) for title, c, bounds in charts if c]
+
+
+def _views(p: Predictions, summary: dict) -> dict[str, Markup]:
+    """Confusion matrix, reliability diagram and risk–coverage curve, where labelled videos were answered."""
+    p = p.where(labelled(p))
+    if not len(p):
+        return {}
+    classes = p.probabilities.shape[1]
+    right, temperature = p.prediction == p.label, summary["temperature"]
+    confidence = at_temperature(p.probabilities, temperature).max(axis=1)
+    calibrated = [
+        _calibration_line("as trained", 1, p.probability, right),
+        _calibration_line(f"at temperature {temperature:.3g}", 0, confidence, right),
+    ]
+    unit = (0.0, 1.0)
+    return {
+        "confusion": figures.matrix(
+            confusion_matrix(p.label, p.prediction, classes), _names(summary["classes"], classes)
+        ),
+        "reliability": figures.line_chart(
+            calibrated, "confidence", "accuracy", x_range=unit, y_range=unit, diagonal=True
+        ),
+        "risk": figures.line_chart(
+            [Line("by confidence", *risk_coverage(confidence, right))], "share covered", "share wrong", x_range=unit
+        ),
+    }
+
+
+def _calibration_line(name: str, colour: int, confidence: np.ndarray, right: np.ndarray) -> Line:
+    rows = reliability(confidence, right)
+    x, y, count = np.array([(row["confidence"], row["accuracy"], row["count"]) for row in rows]).T
+    return Line(name, x, y, colour, dots=count / len(right))
+
+
+def _outsiders(p: Predictions, summary: dict) -> dict[str, Markup]:
+    """ROC, histogram and open-set risk–coverage of the score that decides, where there are outsiders."""
+    score, tau = summary["score"], summary["tau"]
+    if score not in p.scores or not (p.set != "in").any():
+        return {}
+    p = p.where(np.isfinite(p.scores[score]))
+    values, inside, unit = p.scores[score], p.set == "in", (0.0, 1.0)
+    titles = {"in": "known views", "near": "near outsiders", "far": "far outsiders", "ood": "other outsiders"}
+    groups = {title: values[p.set == kind] for kind, title in titles.items() if (p.set == kind).any()}
+    roc = []
+    for name, outside in groups.items():
+        if name == titles["in"]:
+            continue
+        both = np.r_[values[inside], outside]
+        roc.append(Line(name, *roc_curve(np.arange(len(both)) < inside.sum(), both)[:2], colour=len(roc) + 1))
+    known = labelled(p) | ~inside
+    right = (p.prediction == np.where(inside, p.label, -2))[known]
+    return {
+        "roc": figures.line_chart(roc, "outsiders accepted", "known views accepted", x_range=unit, y_range=unit),
+        "histogram": figures.histogram(groups, f"score: {score}", tau),
+        "risk": figures.line_chart(
+            [Line(f"by {score}, an outsider covered is wrong", *risk_coverage(values[known], right))],
+            "share covered",
+            "share wrong",
+            x_range=unit,
+        ),
+    }
+
+
+def _score_tables(summary: dict) -> dict[str, list[str]]:
+    """Names of the scores measured against each set of outsiders, best AUROC first."""
+    metrics = summary["metrics"]
+    tables = {}
+    for kind in ("near", "far", "ood"):
+        names = [name.split("/")[1] for name in metrics if name.startswith(f"{kind}/") and name.endswith("/auroc")]
+        if names:
+            tables[kind] = sorted(names, key=lambda name: -(metrics[f"{kind}/{name}/auroc"] or 0))
+    return tables
+
+
+def _quality(p: Predictions, summary: dict) -> dict[str, Markup]:
+    """Confusion of grades and Bland–Altman plot, where quality was graded."""
+    p = p.where((p.grade >= 0) & (p.grade_prediction >= 0) & np.isfinite(p.score_prediction))
+    if not len(p):
+        return {}
+    count = p.grade_probabilities.shape[1]
+    target = np.where(np.isfinite(p.score_target).all(), p.score_target, p.grade)
+    levels = {name: summary["metrics"].get(f"quality/{key}") for name, key in BLAND_ALTMAN.items()}
+    mean, difference = (p.score_prediction + target) / 2, p.score_prediction - target
+    return {
+        "confusion": figures.matrix(
+            confusion_matrix(p.grade, p.grade_prediction, count), _names(summary["grades"], count)
+        ),
+        "agreement": figures.scatter(mean, difference, "mean of score and target", "score − target", levels),
+    }
+
+
+def _config(path: Path) -> str:
+    """The configuration as text; of absolute paths only a file's own name, since folders may name a patient."""
+
+    def shown(value: object) -> object:
+        if isinstance(value, dict):
+            return {key: shown(item) for key, item in value.items()}
+        if isinstance(value, list):
+            return [shown(item) for item in value]
+        return ",".join(map(without_folders, value.split(","))) if isinstance(value, str) else value
+
+    def without_folders(part: str) -> str:
+        name = shown_name(part.strip())
+        return part if name == part.strip() else f"…/{name}" if "." in name else "…"
+
+    if not path.is_file():
+        return ""
+    try:
+        return yaml.safe_dump(shown(yaml.safe_load(path.read_text(encoding="utf-8"))), sort_keys=False)
+    except yaml.YAMLError as error:
+        return f"config.yaml cannot be read: {error}"
+
+
+def _names(names: list[str], count: int) -> list[str]:
+    return [*names, *(f"class {k}" for k in range(len(names), count))][:count]
+
+
+def _figure(value: float | None) -> str:
+    return "–" if value is None or not np.isfinite(value) else f"{value:.3f}".replace("-", "−")
+
+
+def _interval(bounds: list[float] | None) -> str:
+    return f"{_figure(bounds[0])} to {_figure(bounds[1])}" if bounds else ""

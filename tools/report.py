@@ -1,0 +1,68 @@
+"""Writes a run's report again: python tools/report.py RUN.
+
+RUN is an --output folder that has been evaluated. The frames of the worst videos are read from where its config.yaml
+says the data are; where they are gone, the page is written without pictures. See docs/evaluation.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from datasets.annotations import Annotations
+from datasets.video import VideoError, open_video
+from evaluation.report import write_report
+from evaluation.worst import FramesOf
+from utils.config import config_from_text
+from utils.errors import UserError, exit_code
+
+
+def frames_from(lists: Sequence[Annotations], decoder: str = "pyav") -> FramesOf:
+    """A reader of frames by the names that `lists` give their videos."""
+    paths = {videos.name(i): videos.path(i) for videos in lists for i in range(len(videos))}
+
+    def frames(name: str, indices: np.ndarray) -> np.ndarray | None:
+        if name not in paths:
+            return None
+        try:
+            with open_video(paths[name], decoder) as video:
+                return video.frames(indices).permute(0, 2, 3, 1).numpy()
+        except (VideoError, IndexError):
+            return None
+
+    return frames
+
+
+def frames_of_run(folder: Path) -> FramesOf:
+    """A reader of the videos that a run was evaluated on. Raises UserError where its lists cannot be found."""
+    from trainers.session import evaluation_sets
+
+    path = folder / "config.yaml"
+    if not path.is_file():
+        raise UserError(f"{path}: no such file, so the videos cannot be found")
+    config = config_from_text(path.read_text(encoding="utf-8"))
+    return frames_from([part.annotations for part in evaluation_sets(config)], config.DATA.DECODER)
+
+
+def main() -> int:
+    """Parses the command line, writes the report and prints where it is."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("run", metavar="RUN", type=Path, help="output folder with metrics.json and predictions.csv")
+    folder = parser.parse_args().run
+    try:
+        frames = frames_of_run(folder)
+    except UserError as error:
+        print(f"without pictures: {error}", file=sys.stderr)
+        frames = None
+    print(write_report(folder, frames))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(exit_code(main))
