@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
+from evaluation.quality import to_grades, to_scores
 from utils.errors import UserError
 from utils.files import atomic_path
 
@@ -115,6 +116,31 @@ class Predictions:
     def grade_prediction(self) -> np.ndarray:
         """The likeliest grade, int64 `[N]`; -1 for videos without grade probabilities."""
         return _likeliest(self.grade_probabilities)
+
+    @property
+    def target(self) -> np.ndarray:
+        """The score that quality should have, float64 `[N]`; that of the grade in a list that gives no scores."""
+        if np.isfinite(self.score_target).any():
+            return self.score_target
+        return np.where(self.grade < 0, np.nan, to_scores(self.grade, self.grade_probabilities.shape[1]))
+
+    @property
+    def target_grade(self) -> np.ndarray:
+        """The grade that quality should have, int64 `[N]`, the score's where no grade is given; -1 where there is none."""
+        known = np.isfinite(self.score_target)
+        binned = to_grades(np.where(known, self.score_target, 0), self.grade_probabilities.shape[1])
+        return np.where(self.grade >= 0, self.grade, np.where(known, binned, -1))
+
+    @property
+    def graded(self) -> np.ndarray:
+        """Which videos count for quality, bool `[N]`: read, with a target and an answer."""
+        answered = (self.grade_prediction >= 0) & np.isfinite(self.score_prediction)
+        return ~self.failed & answered & (self.target_grade >= 0) & np.isfinite(self.target)
+
+    @property
+    def labelled(self) -> np.ndarray:
+        """Which videos count for views, bool `[N]`: in distribution, read, labelled and answered."""
+        return (self.set == "in") & ~self.failed & (self.label >= 0) & (self.prediction >= 0)
 
     @property
     def clusters(self) -> np.ndarray:

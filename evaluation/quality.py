@@ -1,7 +1,7 @@
 """How well image quality is graded: agreement of grades, and of the expected score with its target.
 
-A grade is one of G ordered classes, 0 the worst. Where the target is a score, `to_grades` bins it, and
-the same figures apply. The score is in the unit of its target: with grade targets, the expected grade in [0, G − 1].
+A grade is one of G ordered classes, 0 the worst; a score lies in [0, 1], on which the grades stand evenly, the worst at
+0 and the best at 1. So either kind of target has the other: `to_scores`, `to_grades`.
 """
 
 from __future__ import annotations
@@ -14,9 +14,14 @@ from evaluation.bootstrap import Statistic, figures, group_sums, ratio
 from evaluation.classification import checked, class_rates, macro
 
 
-def to_grades(scores: np.ndarray, edges: Sequence[float]) -> np.ndarray:
-    """Grades int64 `[N]` of scores `[N]`: how many of the increasing inner `edges` a score reaches or passes."""
-    return np.digitize(scores, edges).astype(np.int64)
+def to_scores(grades: np.ndarray, count: int) -> np.ndarray:
+    """The places float64 `[N]` in [0, 1] of grades int `[N]`, of which there are `count`."""
+    return np.asarray(grades, np.float64) / max(count - 1, 1)
+
+
+def to_grades(scores: np.ndarray, count: int) -> np.ndarray:
+    """The nearest of `count` grades, int64 `[N]`, to scores `[N]`; halfway between two the better one."""
+    return np.floor(np.clip(scores, 0, 1) * (count - 1) + 0.5).astype(np.int64)
 
 
 def quality_metrics(
@@ -28,7 +33,7 @@ def quality_metrics(
         probabilities: `[N, G]` of the grades.
         grades: int64 `[N]` in [0, G): the truth, or the true score binned.
         scores: float `[N]`, predicted.
-        targets: float `[N]`, the true scores; the grades where not given.
+        targets: float `[N]`, the true scores; where not given, those of the grades.
 
     Returns:
         accuracy, top2, macro_f1 (over the grades present, as in `evaluation.classification`);
@@ -47,7 +52,7 @@ def quality_statistic(
     """`quality_metrics` as a function of the videos' weights (see `evaluation.bootstrap`)."""
     probabilities, grades = checked(probabilities, grades)
     scores = np.asarray(scores, np.float64)
-    targets = np.asarray(grades if targets is None else targets, np.float64)
+    targets = np.asarray(to_scores(grades, probabilities.shape[1]) if targets is None else targets, np.float64)
     if scores.shape != grades.shape or targets.shape != grades.shape or not np.isfinite([scores, targets]).all():
         raise ValueError("expected one finite score and one finite target per video: leave failed videos out")
     order = np.argsort(-probabilities, axis=1, kind="stable")
@@ -85,7 +90,8 @@ def per_view(
     names: Sequence[str] | None = None,
 ) -> list[dict]:
     """One row for each view that occurs in `views` int64 `[N]`: view, name, support and its `quality_metrics`."""
-    views, targets = np.asarray(views), np.asarray(grades if targets is None else targets)
+    views = np.asarray(views)
+    targets = to_scores(grades, probabilities.shape[1]) if targets is None else np.asarray(targets)
     rows = []
     for view in np.unique(views).tolist():
         of = views == view

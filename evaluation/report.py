@@ -17,7 +17,6 @@ from evaluation.classification import confusion_matrix, worst_classes
 from evaluation.figures import Line
 from evaluation.ood import FPR95
 from evaluation.predictions import Predictions, read_predictions
-from evaluation.summary import labelled
 from evaluation.worst import FramesOf, shown_name, worst_videos
 from utils.errors import UserError
 from utils.files import write_text
@@ -138,7 +137,7 @@ def _learning_curves(path: Path, score: str) -> list[tuple[str, Markup]]:
 
 def _views(p: Predictions, summary: dict) -> dict[str, Markup]:
     """Confusion matrix, reliability diagram and risk–coverage curve, where labelled videos were answered."""
-    p = p.where(labelled(p))
+    p = p.where(p.labelled)
     if not len(p):
         return {}
     classes = p.probabilities.shape[1]
@@ -183,7 +182,7 @@ def _outsiders(p: Predictions, summary: dict) -> dict[str, Markup]:
             continue
         both = np.r_[values[inside], outside]
         roc.append(Line(name, *roc_curve(np.arange(len(both)) < inside.sum(), both)[:2], colour=len(roc) + 1))
-    known = labelled(p) | ~inside
+    known = p.labelled | ~inside
     right = (p.prediction == np.where(inside, p.label, -2))[known]
     return {
         "roc": figures.line_chart(roc, "outsiders accepted", "known views accepted", x_range=unit, y_range=unit),
@@ -210,16 +209,15 @@ def _score_tables(summary: dict) -> dict[str, list[str]]:
 
 def _quality(p: Predictions, summary: dict) -> dict[str, Markup]:
     """Confusion of grades and Bland–Altman plot, where quality was graded."""
-    p = p.where((p.grade >= 0) & (p.grade_prediction >= 0) & np.isfinite(p.score_prediction))
+    p = p.where(p.graded)
     if not len(p):
         return {}
     count = p.grade_probabilities.shape[1]
-    target = np.where(np.isfinite(p.score_target).all(), p.score_target, p.grade)
     levels = {name: summary["metrics"].get(f"quality/{key}") for name, key in BLAND_ALTMAN.items()}
-    mean, difference = (p.score_prediction + target) / 2, p.score_prediction - target
+    mean, difference = (p.score_prediction + p.target) / 2, p.score_prediction - p.target
     return {
         "confusion": figures.matrix(
-            confusion_matrix(p.grade, p.grade_prediction, count), _names(summary["grades"], count)
+            confusion_matrix(p.target_grade, p.grade_prediction, count), _names(summary["grades"], count)
         ),
         "agreement": figures.scatter(mean, difference, "mean of score and target", "score − target", levels),
     }

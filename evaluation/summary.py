@@ -66,7 +66,7 @@ def summarise(
             drawn = intervals(statistic, read.clusters[rows], draws=draws, seed=seed)
             # Resampling only adds to a calibration error, so an interval would lie beside its figure.
             ranges |= {prefix + name: None if name == "ece" else interval for name, interval in drawn.items()}
-    view, graded = read.where(labelled(read)), read.where(_graded(read))
+    view, graded = read.where(read.labelled), read.where(read.graded)
     resample = {"patients": view.clusters, "draws": draws, "seed": seed} if draws else {}
     matrix = confusion_matrix(view.label, view.prediction, view.probabilities.shape[1])
     return {
@@ -100,19 +100,15 @@ def versions() -> dict[str, str]:
 
 
 def labelled(p: Predictions) -> np.ndarray:
-    """Which videos of `p` count for views, bool `[N]`: in distribution, read, labelled and answered."""
-    return (p.set == "in") & ~p.failed & (p.label >= 0) & (p.prediction >= 0)
-
-
-def _graded(p: Predictions) -> np.ndarray:
-    return (p.grade >= 0) & (p.grade_prediction >= 0) & np.isfinite(p.score_prediction)
+    """`Predictions.labelled`, as a function."""
+    return p.labelled
 
 
 def _statistics(
     p: Predictions, score: str, tau: float | None, temperature: float
 ) -> Iterator[tuple[str, np.ndarray, Statistic]]:
     """Prefix of the names, indices of the videos `[n]`, and what to compute of them."""
-    rows = np.flatnonzero(labelled(p))
+    rows = np.flatnonzero(p.labelled)
     if len(rows):
         label, right = p.label[rows], (p.label == p.prediction)[rows]
         yield "", rows, classification_statistic(p.probabilities[rows], label)
@@ -129,18 +125,17 @@ def _statistics(
                 for name, values in p.scores.items():
                     yield f"{kind}/{name}/", rows, ood_statistic(values[rows], ~outside[rows])
     if tau is not None and score in p.scores:
-        rows = np.flatnonzero((labelled(p) | outside) & np.isfinite(p.scores[score]))
+        rows = np.flatnonzero((p.labelled | outside) & np.isfinite(p.scores[score]))
         label = np.where(outside, -1, p.label)[rows]
         yield "", rows, joint_statistic(p.prediction[rows], label, p.scores[score][rows], tau)
         yield "joint_", rows, risk_statistic(p.scores[score][rows], p.prediction[rows] == label)
-    rows = np.flatnonzero(_graded(p))
+    rows = np.flatnonzero(p.graded)
     if len(rows):
         yield "quality/", rows, quality_statistic(*_quality(p.where(rows)))
 
 
 def _quality(p: Predictions) -> tuple[np.ndarray, ...]:
-    targets = np.where(np.isfinite(p.score_target).all(), p.score_target, p.grade)
-    return p.grade_probabilities, p.grade, p.score_prediction, targets
+    return p.grade_probabilities, p.target_grade, p.score_prediction, p.target
 
 
 def _quality_per_view(p: Predictions, classes: Sequence[str]) -> list[dict]:

@@ -11,7 +11,6 @@ from markupsafe import Markup
 
 from evaluation.figures import film
 from evaluation.predictions import Predictions
-from evaluation.summary import labelled
 
 FramesOf = Callable[[str, np.ndarray], "np.ndarray | None"]
 """(path as in the list, frame indices int64 `[n]`) → uint8 `[n, H, W, 3]`, or None where the video cannot be read."""
@@ -40,7 +39,7 @@ def worst_videos(
         if chosen:
             found[title] = [Video(shown_name(p.path[i]), fact(i), _films(p, i, frames)) for i in chosen]
 
-    counted = labelled(p)
+    counted = p.labelled
     if counted.any():
         of_label = np.where(
             counted, np.take_along_axis(p.probabilities, np.maximum(p.label, 0)[:, None], axis=1)[:, 0], 1
@@ -65,15 +64,14 @@ def worst_videos(
             -values,
             lambda i: f"{view(p.label[i])}, score {values[i]:.4g}",
         )
-    target = np.where(np.isfinite(p.score_target), p.score_target, np.where(p.grade < 0, np.nan, p.grade))
-    off = np.abs(p.score_prediction - target)
+    off = np.abs(p.score_prediction - p.target)
     add(
         "Quality furthest off",
-        np.isfinite(off) & (p.grade != p.grade_prediction),
+        p.graded & (p.target_grade != p.grade_prediction),
         off,
         lambda i: (
-            f"{grade(p.grade[i])} graded {grade(p.grade_prediction[i])}, score {p.score_prediction[i]:.2f} "
-            f"for {target[i]:.2f}"
+            f"{grade(p.target_grade[i])} graded {grade(p.grade_prediction[i])}, score {p.score_prediction[i]:.2f} "
+            f"for {p.target[i]:.2f}"
         ),
     )
     return found

@@ -61,7 +61,7 @@ def make_predictions(*, inside: int = 240, outside: int = 60, classes: int = len
         grade_probabilities=softmax(
             -3 * (quality[:, None] - np.arange(3) + rng.normal(0, 0.3, (count, 1))) ** 2, axis=1
         ),
-        score_prediction=quality + rng.normal(0, 0.2, count),
+        score_prediction=(quality + rng.normal(0, 0.2, count)) / 2,
         attention=attention,
         frames=np.tile(np.arange(16) * 2, (count, 1)),
     )

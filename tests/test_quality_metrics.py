@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from sklearn import metrics
 
-from evaluation.quality import per_view, quality_metrics, quality_statistic, to_grades
+from evaluation.quality import per_view, quality_metrics, quality_statistic, to_grades, to_scores
 
 
 def drawn(seed, videos, grades=4):
@@ -23,7 +23,7 @@ def test_agrees_with_scikit_learn_and_scipy(seed, videos):
     ours, predictions = quality_metrics(probabilities, grades, scores), probabilities.argmax(1)
     assert ours["accuracy"] == pytest.approx(metrics.accuracy_score(grades, predictions))
     assert ours["top2"] == pytest.approx(metrics.top_k_accuracy_score(grades, probabilities, k=2, labels=range(4)))
-    assert ours["mae"] == pytest.approx(metrics.mean_absolute_error(grades, scores))
+    assert ours["mae"] == pytest.approx(metrics.mean_absolute_error(grades / 3, scores))
     present = np.unique(grades)
     expected = metrics.f1_score(grades, predictions, labels=present, average="macro", zero_division=0)
     assert ours["macro_f1"] == pytest.approx(expected)
@@ -44,9 +44,9 @@ def test_weights_mean_repeated_videos():
 
 
 def test_bland_altman_by_hand():
-    figures = quality_metrics(np.eye(3), np.arange(3), np.array([1.0, 1.0, 4.0]))  # differences 1, 0, 2
-    assert figures["bias"] == pytest.approx(1)
-    assert (figures["limit_low"], figures["limit_high"]) == pytest.approx((1 - 1.96, 1 + 1.96))  # deviation 1, ddof 1
+    figures = quality_metrics(np.eye(3), np.arange(3), np.array([0.1, 0.5, 1.2]))  # off by 0.1, 0, 0.2
+    assert figures["bias"] == pytest.approx(0.1)
+    assert (figures["limit_low"], figures["limit_high"]) == pytest.approx((0.1 - 0.196, 0.1 + 0.196))  # ddof 1
 
 
 def test_kappa_by_hand():
@@ -62,16 +62,20 @@ def test_equal_values_have_neither_correlation_nor_kappa():
 
 
 def test_scores_as_targets_are_compared_unbinned_and_graded_binned():
-    targets, predicted = np.array([10.0, 35.0, 60.0, 95.0]), np.array([20.0, 30.0, 70.0, 95.0])
-    edges = [33.0, 66.0]
-    grades, guesses = to_grades(targets, edges), to_grades(predicted, edges)
+    targets, predicted = np.array([0.1, 0.35, 0.6, 0.95]), np.array([0.2, 0.2, 0.7, 0.95])
+    grades, guesses = to_grades(targets, 3), to_grades(predicted, 3)
     assert grades.tolist() == [0, 1, 1, 2]
-    assert to_grades(np.array([33.0, 65.9]), edges).tolist() == [1, 1]
     figures = quality_metrics(np.eye(3)[guesses], grades, predicted, targets)
-    assert figures["accuracy"] == 0.5
-    assert figures["mae"] == pytest.approx(25 / 4)
-    assert figures["bias"] == pytest.approx(15 / 4)
-    assert figures["spearman"] == pytest.approx(1)
+    assert figures["accuracy"] == 0.75
+    assert figures["mae"] == pytest.approx(0.35 / 4)
+    assert figures["bias"] == pytest.approx(0.05 / 4)
+
+
+def test_grades_stand_evenly_on_scores():
+    assert to_scores(np.arange(5), 5).tolist() == [0, 0.25, 0.5, 0.75, 1]
+    assert to_grades(np.array([-1, 0, 0.24, 0.25, 0.74, 0.75, 1, 2]), 3).tolist() == [0, 0, 0, 1, 1, 2, 2, 2]
+    for count in (1, 2, 3, 7):
+        assert to_grades(to_scores(np.arange(count), count), count).tolist() == list(range(count))
 
 
 def test_per_view_rows_are_the_figures_of_their_videos():

@@ -13,12 +13,15 @@ import numpy as np
 import pytest
 import yaml
 
+from datasets.annotations import read_annotations
 from evaluation import figures
 from evaluation.predictions import Predictions, write_predictions
 from evaluation.report import write_report
 from evaluation.summary import summarise, write_metrics
 from evaluation.worst import shown_name, worst_videos
+from tests.media import write_video
 from tests.synthetic_run import make_predictions, make_run
+from tools.report import frames_from, main
 from utils.errors import UserError
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -128,7 +131,7 @@ def test_the_worst_videos_are_the_worst():
         scores={"negation": [0.9, 0.8, 0.7, 0.95, 0.1]},
         grade=[0, 1, 2, -1, 0],
         grade_probabilities=[[1, 0, 0], [1, 0, 0], [1, 0, 0], [1, 0, 0], [1, 0, 0]],
-        score_prediction=[0.0, 0.2, 0.1, 0, 0],
+        score_prediction=[0.0, 0.1, 0.05, 0, 0],
     )
     found = worst_videos(p, {"tau": 0.5, "score": "negation", "classes": ["A", "B"], "grades": ["bad", "fair", "good"]})
     assert {title: [(v.name, v.fact) for v in videos] for title, videos in found.items()} == {
@@ -136,8 +139,8 @@ def test_the_worst_videos_are_the_worst():
         "Outsiders let in": [("guest", "far outsider taken for A, score 0.95")],
         "Known views turned away": [("shy", "B, score 0.1")],
         "Quality furthest off": [
-            ("blunder", "good graded bad, score 0.10 for 2.00"),
-            ("slip", "fair graded bad, score 0.20 for 1.00"),
+            ("blunder", "good graded bad, score 0.05 for 1.00"),
+            ("slip", "fair graded bad, score 0.10 for 0.50"),
         ],
     }
 
@@ -216,6 +219,28 @@ def test_a_curve_is_drawn_where_its_numbers_are():
     line = figures.Line("a", np.array([0.0, 0.5, np.nan, 1.0]), np.array([0.0, 1.0, 0.3, 0.5]))
     drawing = figures.line_chart([line], "x", "y", x_range=(0, 1), y_range=(0, 1))
     assert 'd="M50 230L218 26L386 128"' in drawing
+
+
+def test_the_command_reads_frames_by_the_names_of_the_lists(tmp_path):
+    pixels = np.repeat(np.arange(6, dtype=np.uint8) * 40, 64 * 64 * 3).reshape(6, 64, 64, 3)
+    write_video(tmp_path / "a.avi", pixels)
+    (tmp_path / "broken.avi").write_bytes(b"RIFF")
+    (tmp_path / "list.txt").write_text("a.avi 0\nbroken.avi 1\n")
+    frames = frames_from([read_annotations(tmp_path / "list.txt")])
+    shown = frames("a.avi", np.array([4, 1]))
+    assert shown.shape == (2, 64, 64, 3)
+    assert shown.mean(axis=(1, 2, 3)) == pytest.approx([160, 40], abs=3)
+    assert (
+        frames("a.avi", np.array([6])) is frames("broken.avi", np.array([0])) is frames("b.avi", np.array([0])) is None
+    )
+
+
+def test_the_command_writes_the_page_without_pictures_where_the_data_are_gone(run, capsys, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["report.py", str(run)])
+    assert main() == 0
+    said = capsys.readouterr()
+    assert said.out == f"{run / 'report.html'}\n"
+    assert "without pictures: no such list of videos" in said.err
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")

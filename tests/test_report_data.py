@@ -125,12 +125,13 @@ def test_intervals_surround_their_figures(summary):
         assert high - low < 0.35
 
 
-def test_score_targets_take_the_place_of_grades_where_they_are_given(predictions):
+def test_scores_as_targets_take_the_place_of_grades_and_give_them(predictions):
     p = predictions.where(~predictions.failed)
-    p.score_target = p.grade + 0.5
-    assert summarise(p, stage="quality", draws=0)["metrics"]["quality/bias"] == pytest.approx(
-        (p.score_prediction - p.grade - 0.5).mean()
-    )
+    by_grade = summarise(p, stage="quality", draws=0)["metrics"]
+    scored = replace(p, grade=None, score_target=np.clip(p.grade / 2 + 0.1, 0, 1))  # the nearest grades are the same
+    by_score = summarise(scored, stage="quality", draws=0)["metrics"]
+    assert by_score["quality/quadratic_kappa"] == by_grade["quality/quadratic_kappa"]
+    assert by_score["quality/bias"] == pytest.approx((p.score_prediction - scored.score_target).mean())
 
 
 def test_one_patient_gives_figures_without_intervals(predictions):
