@@ -1,6 +1,6 @@
-"""Makes the echo phantom: python tools/phantom.py DST [--patients N] [--seed S] [--size 256] [--frames 32] [--sheet PNG].
+"""Makes the echo phantom, a data set of videos that look like echocardiograms: python tools/phantom.py DST
 
-The data set is in the Standard Folder format: videos/, train.txt, val.txt, test.txt, ood_near.txt, ood_far.txt,
+Options: --patients N, --seed S, --size PIXELS, --frames T, --workers W, --sheet FILE. The data set is in the Standard Folder format: videos/, train.txt, val.txt, test.txt, ood_near.txt, ood_far.txt,
 quality_*.txt and annotations.csv. See docs/phantom.md.
 """
 

@@ -1,7 +1,8 @@
 """The echo phantom: videos that look and move like echocardiograms, whose labels are true by construction.
 
-Data flows one way: cycle → anatomy → planes (which cut) → bmode, doppler (what it looks like) → quality (what went
-wrong) → render (one video) → machine (the screen around it) → study (patients, splits, files). `docs/phantom.md` explains it.
+Data flows one way: cycle → anatomy (the heart) → patient, planes, views, quality → shot (a recording as set up) →
+bmode, doppler → render (a sector), strips (a beam over time) → recording (with the screen of machine) → study (patients,
+splits, files). `docs/phantom.md` explains it.
 """
 
 from datasets.phantom.study import generate

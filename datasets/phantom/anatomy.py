@@ -80,7 +80,7 @@ class Heart:
             "lateral annulus": polar(0, 2.3, base),
             "tricuspid": tricuspid,
             "tricuspid tips": tricuspid - [0, 0, 1.2],
-            "tricuspid annulus": tricuspid + [-1.85 * self.right, 0, 0],
+            "tricuspid annulus": tricuspid + polar(180, 1.65 * self.right, 0),
             "right ventricle": polar(155, 4.3, 0.55 * base),
             "aortic": polar(120, 1.45, base + 0.1),
             "ascending": polar(120, 1.45, base + 2.6),
@@ -226,7 +226,8 @@ class Scene:
         size, base = heart.vessels, heart.length
         self.keep = np.full_like(self.blood, FAR)  # what other chambers make room for
         root = mark["aortic"]
-        out = [root - [0, 0, 0.9], root, root + [0, 0, 0.9], mark["ascending"], mark["arch start"]]
+        lift = np.array([0, 0, 0.9])
+        out = [root - lift, root, root + lift, mark["ascending"], mark["arch start"]]
         arch = [mark["arch start"], [0.6, 1.6, base + 7.2], mark["arch"], [2.0, -2.9, base + 7.4], mark["arch end"]]
         down = [mark["arch end"], mark["descending"], mark["descending"] + 9 * CAUDAL * [1, 1, 0.2]]
         self._tube(out, [1.0 * size, 1.0 * size, 1.32 * size, 1.2 * size, 1.3 * size], WALL["vessel"], self.keep)
@@ -243,7 +244,7 @@ class Scene:
         self._tube(
             [branch, [1.5, 0.0, base + 5.3], [-2.6, -0.8, base + 5.5]], [0.95, 0.85, 0.8], WALL["vessel"], clear=True
         )
-        self._tube([branch, branch + [2.4, -1.4, 1.0]], [0.95, 0.85], WALL["vessel"])
+        self._tube([branch, branch + np.array([2.4, -1.4, 1.0])], [0.95, 0.85], WALL["vessel"])
         entry = mark["right atrium"] + 1.2 * CAUDAL
         cava = self.pose.cava
         self._tube([entry, entry + 12 * CAUDAL], [cava, cava], 0.12)
@@ -388,10 +389,11 @@ class Scene:
         """Where the tissue at each sample lies at end-diastole, so that speckle travels with it, cm."""
         pose, heart = self.pose, self.heart
         x, y, z = self.points
-        ratio = heart.length / pose.length
         roof = heart.length + 5.0
-        slope = (roof - heart.length) / (roof - pose.length)
-        z0 = np.where(z < pose.length, z * ratio, heart.length + (z - pose.length) * slope)
-        reach = (x * x + y * y) / (heart.radius + 0.6) ** 2
-        grow = 1 + (heart.radius / pose.radius - 1) / (1 + reach * reach)
-        return x * grow, y * grow, z0
+        below = z * (heart.length / pose.length)
+        above = heart.length + (z - pose.length) * ((roof - heart.length) / (roof - pose.length))
+        apart = x * x + y * y
+        along = np.where(z < pose.length, below, above) - z
+        along /= 1 + (apart / 36.0) ** 3  # what lies beside the heart hardly follows it
+        grow = 1 + (heart.radius / pose.radius - 1) / (1 + (apart / (heart.radius + 0.6) ** 2) ** 2)
+        return x * grow, y * grow, z + along

@@ -16,6 +16,7 @@ from scipy import sparse
 from scipy.ndimage import gaussian_filter, gaussian_filter1d, zoom
 
 from datasets.phantom.anatomy import Array, Scene
+from datasets.phantom.machine import Sector
 from datasets.phantom.quality import Quality
 from utils.seeding import generator
 
@@ -226,16 +227,6 @@ def soften(level: Array) -> Array:
     level[:, 1:-1] = 0.5 * level[:, 1:-1] + 0.25 * (level[:, :-2] + level[:, 2:])
     level[:, :, 1:-1] = 0.5 * level[:, :, 1:-1] + 0.25 * (level[:, :, :-2] + level[:, :, 2:])
     return level
-
-
-@dataclass(frozen=True)
-class Sector:
-    """Where a sector lies in a square frame, as shares of its side: apex, radius, half angle in radians."""
-
-    top: float
-    centre: float
-    radius: float
-    half: float
 
 
 @lru_cache(maxsize=32)

@@ -86,7 +86,7 @@ class Cycle:
         return peak * np.sin(np.pi * s) ** 0.6
 
     def diastolic_jet(self, t: Array, peak: float) -> Array:
-        """A regurgitant jet of the outlet valves, m/s: sudden, then a slow fall with a dip where the atrium contracts."""
+        """A regurgitant jet of the outlet valves, m/s: sudden, then slowly falling, with a dip at the atrial wave."""
         t = t % self.beat
         start = self.end_systole + 0.02
         fall = 1.0 - 0.55 * np.clip((t - start) / (self.beat - start), 0.0, 1.0)

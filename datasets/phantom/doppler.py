@@ -16,7 +16,7 @@ from datasets.phantom.patient import Patient
 from datasets.phantom.planes import Plane
 from datasets.phantom.quality import Quality
 
-NYQUIST = 0.62  # m/s
+NYQUIST, TISSUE_NYQUIST = 0.62, 0.12  # m/s
 
 
 @dataclass(frozen=True)
@@ -83,6 +83,12 @@ def velocity_field(patient: Patient, plane: Plane, points: Array, angles: Array,
         if np.abs(profile).max() > 0.02:
             field += _speed(patient, jet.flow, t)[:, None, None].astype(np.float32) * profile.astype(np.float32)
     return field
+
+
+def tissue_field(patient: Patient, plane: Plane, points: Array, angles: Array, t: Array) -> Array:
+    """Velocity of the muscle towards the probe, m/s, [T, D, B] float32: full at the annulus, none at the apex."""
+    share = np.clip(points[2] / patient.heart.length, 0, 1) * plane.beams(angles)[2]
+    return (patient.velocity("mitral annulus", t)[:, None, None] * share).astype(np.float32)
 
 
 def box(plane: Plane, centre: Array, size: float, radii: Array, angles: Array) -> Array:

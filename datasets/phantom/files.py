@@ -36,12 +36,22 @@ def write_video(path: Path, frames: np.ndarray, fps: float) -> None:
         container.mux(stream.encode())
 
 
-def _region(kind: int, data: int, box: tuple[int, int, int, int], units: tuple[int, int], delta: tuple) -> Dataset:
-    """One item of Sequence of Ultrasound Regions (0018,6011): spatial format, data type, corners, units, spacing."""
+def _region(
+    kind: int,
+    data: int,
+    box: tuple[int, int, int, int],
+    units: tuple[int, int],
+    delta: tuple[float, float],
+    zero: int = 0,
+) -> Dataset:
+    """One item of Sequence of Ultrasound Regions (0018,6011): spatial format, data type, corners, units, spacing, and
+    the row, counted from the region's top, where the vertical axis is 0."""
     item = Dataset()
     item.RegionSpatialFormat, item.RegionDataType, item.RegionFlags = kind, data, 0
     item.RegionLocationMinX0, item.RegionLocationMinY0, item.RegionLocationMaxX1, item.RegionLocationMaxY1 = box
     item.PhysicalUnitsXDirection, item.PhysicalUnitsYDirection = units
+    item.ReferencePixelX0, item.ReferencePixelY0 = 0, zero
+    item.ReferencePixelPhysicalValueX = item.ReferencePixelPhysicalValueY = 0.0
     item.PhysicalDeltaX, item.PhysicalDeltaY = (float(value) for value in delta)
     return item
 

@@ -14,7 +14,6 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from datasets.phantom.anatomy import Array
-from datasets.phantom.bmode import Sector
 from datasets.phantom.cycle import Cycle
 
 CORE = (0.06, 0.91, 0.045, 0.955)  # top, bottom, left, right of the rectangle that image regions stay in
@@ -26,6 +25,16 @@ STYLES = {
     "Delta": {"tint": (1.00, 0.94, 0.84), "logo": "ring", "ecg": (240, 90, 90), "text": (225, 200, 170), "side": 1},
     "Ember": {"tint": (0.96, 1.00, 0.97), "logo": "cross", "ecg": (230, 230, 230), "text": (160, 225, 190), "side": 1},
 }
+
+
+@dataclass(frozen=True)
+class Sector:
+    """Where a sector lies in a square frame, as shares of its side: apex, radius, half angle in radians."""
+
+    top: float
+    centre: float
+    radius: float
+    half: float
 
 
 @dataclass(frozen=True)
@@ -72,17 +81,19 @@ class Machine:
 
 
 @lru_cache(maxsize=8)
-def _font(pixels: int) -> ImageFont.FreeTypeFont:
+def font(pixels: int) -> ImageFont.FreeTypeFont:
+    """Pillow's own typeface, `pixels` high."""
     return ImageFont.load_default(size=pixels)
 
 
 def _logo(draw: ImageDraw.ImageDraw, kind: str, x: float, y: float, r: float, colour: tuple) -> None:
+    m = r / 2
     shapes = {
         "disc": lambda: draw.ellipse((x, y, x + r, y + r), fill=colour),
         "ring": lambda: draw.ellipse((x, y, x + r, y + r), outline=colour),
-        "bars": lambda: [draw.line((x + k * r / 2, y, x + k * r / 2, y + r), fill=colour) for k in range(3)],
-        "wedge": lambda: draw.polygon((x, y + r, x + r / 2, y, x + r, y + r), fill=colour),
-        "cross": lambda: [draw.line((x, y + r / 2, x + r, y + r / 2), fill=colour), draw.line((x + r / 2, y, x + r / 2, y + r), fill=colour)],
+        "bars": lambda: [draw.line((x + k * m, y, x + k * m, y + r), fill=colour) for k in range(3)],
+        "wedge": lambda: draw.polygon((x, y + r, x + m, y, x + r, y + r), fill=colour),
+        "cross": lambda: [draw.line(line, fill=colour) for line in ((x, y + m, x + r, y + m), (x + m, y, x + m, y + r))],
     }  # fmt: skip
     shapes[kind]()
 
@@ -104,12 +115,12 @@ def chrome(machine: Machine, size: int, rng: np.random.Generator) -> Array:
     style = STYLES[machine.style]
     image = Image.new("RGB", (size, size))
     draw = ImageDraw.Draw(image)
-    font, r = _font(max(7, round(0.042 * size))), 0.04 * size
+    letters, r = font(max(7, round(0.042 * size))), 0.04 * size
     left = 0.02 * size if style["side"] else 0.955 * size - r
     _logo(draw, style["logo"], left, 0.008 * size, r, style["text"])
     words = f"{machine.style} {rng.integers(1, 99):02d}  {rng.integers(10, 90)}Hz  {rng.integers(0, 99):02d}%"
-    draw.text((0.09 * size if style["side"] else 0.03 * size, 0.004 * size), words, fill=style["text"], font=font)
-    draw.text((0.03 * size, 0.945 * size), f"MI {rng.uniform(0.1, 1.6):.1f}", fill=style["text"], font=font)
+    draw.text((0.09 * size if style["side"] else 0.03 * size, 0.004 * size), words, fill=style["text"], font=letters)
+    draw.text((0.03 * size, 0.945 * size), f"MI {rng.uniform(0.1, 1.6):.1f}", fill=style["text"], font=letters)
     x = 0.975 * size if style["side"] else 0.012 * size
     for k in range(machine.ticks):
         y = (0.1 + 0.78 * k / (machine.ticks - 1)) * size
@@ -119,7 +130,7 @@ def chrome(machine: Machine, size: int, rng: np.random.Generator) -> Array:
     return canvas
 
 
-def trace(machine: Machine, cycle: Cycle, t: Array, size: int) -> tuple[Array, tuple[slice, slice]]:
+def trace(cycle: Cycle, t: Array, size: int) -> tuple[Array, tuple[slice, slice]]:
     """The electrocardiogram at times `t` [T]: a mask [T, h, w] and the rows and columns it belongs at."""
     rows = slice(round(0.925 * size), round(0.99 * size))
     columns = slice(round(0.24 * size), round(0.95 * size))
@@ -130,8 +141,3 @@ def trace(machine: Machine, cycle: Cycle, t: Array, size: int) -> tuple[Array, t
     low, high = np.minimum(y, before), np.maximum(y, before)
     row = np.arange(height)[None, :, None]
     return (row >= low[:, None] - 0.6) & (row <= high[:, None] + 0.6), (rows, columns)
-
-
-def colour_of_trace(machine: Machine) -> tuple[int, int, int]:
-    """RGB of the electrocardiogram."""
-    return STYLES[machine.style]["ecg"]

@@ -14,8 +14,8 @@ from scipy.ndimage import gaussian_filter
 
 from datasets.phantom import bmode
 from datasets.phantom.anatomy import Array
-from datasets.phantom.machine import STYLES, _font
-from datasets.phantom.render import Grid, Shot
+from datasets.phantom.machine import STYLES, font
+from datasets.phantom.shot import Grid, Shot
 
 Rng = np.random.Generator
 
@@ -177,14 +177,14 @@ def page(shot: Shot, rng: Rng) -> Array:
     """A black screen with lines of text."""
     image = Image.new("RGB", (shot.size, shot.size))
     draw, step = ImageDraw.Draw(image), 0.075 * shot.size
-    words = "left atrium diameter volume index mean peak gradient report area time aorta septum normal mild".split()
+    words = ["atrium", "diameter", "volume", "index", "mean", "peak", "gradient", "report", "area", "aorta", "septum"]
     for k in range(11):
         line = f"{' '.join(rng.choice(words, 2))} {rng.uniform(0, 99):.1f}"
         draw.text(
             (0.08 * shot.size, (k + 1) * step),
             line,
             fill=STYLES[shot.patient.machine.style]["text"],
-            font=_font(max(8, round(step * 0.75))),
+            font=font(max(8, round(step * 0.75))),
         )
     return np.repeat(np.array(image)[None], len(shot.times), axis=0)
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from datasets.phantom.anatomy import Array, Heart
 from datasets.phantom.machine import Machine
 from utils.seeding import generator

@@ -7,12 +7,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from datasets.phantom import render
 from datasets.phantom.anatomy import Array
-from datasets.phantom.machine import _font
+from datasets.phantom.machine import font
 from datasets.phantom.outsiders import FAR
 from datasets.phantom.patient import Patient
 from datasets.phantom.quality import Quality
+from datasets.phantom.recording import dress, heart_video
+from datasets.phantom.shot import Shot
 from datasets.phantom.views import NEAR, VIEWS, View
 from utils.files import atomic_path
 from utils.seeding import generator
@@ -27,9 +28,9 @@ def _still(patient: Patient, name: str, quality: Quality, size: int, seed: int) 
     beat = patient.heart.cycle.beat
     start = _moment(patient, name)
     times = start + np.arange(8) / 8 * beat
-    shot = render.Shot(patient, view, quality, size, times)
-    frames = FAR[name](shot, rng) if name in FAR else render.heart_video(shot, rng)
-    return render.dress(frames, shot, rng)[2 if view.mode == "flash" else 0]
+    shot = Shot.draw(patient, view, quality, size, times, rng)
+    frames = FAR[name](shot, rng) if name in FAR else heart_video(shot, rng)
+    return dress(frames, shot, rng)[1 if view.mode == "flash" else 0]
 
 
 def _moment(patient: Patient, name: str) -> float:
@@ -46,10 +47,10 @@ def _tile(image: Array, title: str) -> Array:
     size = len(image)
     bar = max(14, size // 12)
     tile = Image.new("RGB", (size + 4, size + bar + 4), (24, 26, 30))
-    font = _font(max(9, size // 16))
-    while font.getlength(title) > size - 4:
+    letters = font(max(9, size // 16))
+    while letters.getlength(title) > size - 4:
         title = title[:-2].rstrip(" .") + "."
-    ImageDraw.Draw(tile).text((3, 0), title, fill=(240, 240, 240), font=font)
+    ImageDraw.Draw(tile).text((3, 0), title, fill=(240, 240, 240), font=letters)
     tile.paste(Image.fromarray(image), (2, bar + 2))
     return np.array(tile)
 

@@ -19,10 +19,12 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from datasets.phantom import files, machine, render
+from datasets.phantom import files
 from datasets.phantom.outsiders import FAR
 from datasets.phantom.patient import Patient
 from datasets.phantom.quality import DEFECTS, Quality
+from datasets.phantom.recording import dress, heart_video
+from datasets.phantom.shot import Shot
 from datasets.phantom.views import NEAR, VIEWS, View, view_names
 from utils.errors import UserError
 from utils.files import write_text
@@ -78,7 +80,7 @@ def _patient(seed: int, number: int) -> Patient:
     return Patient.draw(seed, number)
 
 
-def shoot(job: Job) -> tuple[np.ndarray, render.Shot]:
+def shoot(job: Job) -> tuple[np.ndarray, Shot]:
     """The frames [T, size, size, 3] uint8 of a job, and what they were made from."""
     patient = _patient(job.seed, job.patient)
     rng = generator(job.seed, job.patient, job.video)
@@ -87,9 +89,9 @@ def shoot(job: Job) -> tuple[np.ndarray, render.Shot]:
     times = rng.uniform(0, 2 * beat) + np.arange(job.frames) * interval
     quality = Quality.draw(rng)
     view = VIEWS.get(job.kind) or NEAR.get(job.kind) or View("apical_four", "far")
-    shot = render.Shot(patient, view, quality, job.size, times)
-    frames = FAR[job.kind](shot, rng) if job.kind in FAR else render.heart_video(shot, rng)
-    return render.dress(frames, shot, rng), shot
+    shot = Shot.draw(patient, view, quality, job.size, times, rng)
+    frames = FAR[job.kind](shot, rng) if job.kind in FAR else heart_video(shot, rng)
+    return dress(frames, shot, rng), shot
 
 
 def make(job: Job) -> dict[str, object]:
@@ -99,13 +101,13 @@ def make(job: Job) -> dict[str, object]:
     fps = 1.0 / float(shot.times[1] - shot.times[0])
     if path.suffix == ".dcm":
         rate = shot.patient.heart.cycle.heart_rate
-        files.write_dicom(path, frames, fps, rate, render.regions(shot), (job.seed, job.patient, job.video))
+        files.write_dicom(path, frames, fps, rate, shot.regions(), (job.seed, job.patient, job.video))
     else:
         files.write_video(path, frames, fps)
     return describe(job, shot, fps)
 
 
-def describe(job: Job, shot: render.Shot, fps: float) -> dict[str, object]:
+def describe(job: Job, shot: Shot, fps: float) -> dict[str, object]:
     """All latent values of a video."""
     heart, quality, view = shot.patient.heart, shot.quality, shot.view
     beat = np.linspace(0, heart.cycle.beat, 2000)
