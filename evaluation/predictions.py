@@ -126,7 +126,7 @@ class Predictions:
 
     @property
     def target_grade(self) -> np.ndarray:
-        """The grade that quality should have, int64 `[N]`, the score's where no grade is given; -1 where there is none."""
+        """The grade that quality should have, int64 `[N]`, the target score's where not given; -1 where unknown."""
         known = np.isfinite(self.score_target)
         binned = to_grades(np.where(known, self.score_target, 0), self.grade_probabilities.shape[1])
         return np.where(self.grade >= 0, self.grade, np.where(known, binned, -1))
@@ -211,7 +211,7 @@ def read_predictions(path: str | Path) -> Predictions:
         if f"{prefix}0" in cells:
             found[name] = np.transpose([column(c, _number) for c in header if c.startswith(prefix)])
     for name, (kind, missing) in _SEQUENCES.items():
-        if name in cells:
+        if name in cells and rows:
             parts = column(name, lambda cell, kind=kind: [kind(part) for part in cell.split()])
             length = max(map(len, parts), default=0)
             found[name] = [part or [missing] * length for part in parts]

@@ -39,7 +39,9 @@ def summarise(
     seed: int = 0,
     environment: dict[str, str] | None = None,
 ) -> dict:
-    """All that the predictions allow to say; failed videos are counted and take part in nothing else.
+    """All that the predictions allow to say.
+
+    Videos that failed, or to which the model gave no finite answer, are counted and take part in nothing else.
 
     Args:
         predictions: of one evaluation, all processes together.
@@ -123,7 +125,8 @@ def _statistics(
             rows = np.flatnonzero(~outside | (outside if kind == "ood" else p.set == kind))
             if outside[rows].any():
                 for name, values in p.scores.items():
-                    yield f"{kind}/{name}/", rows, ood_statistic(values[rows], ~outside[rows])
+                    scored = rows[np.isfinite(values[rows])]
+                    yield f"{kind}/{name}/", scored, ood_statistic(values[scored], ~outside[scored])
     if tau is not None and score in p.scores:
         rows = np.flatnonzero((p.labelled | outside) & np.isfinite(p.scores[score]))
         label = np.where(outside, -1, p.label)[rows]
@@ -147,7 +150,9 @@ def _quality_per_view(p: Predictions, classes: Sequence[str]) -> list[dict]:
 def _counts(p: Predictions) -> dict[str, int]:
     sets = {kind: int((p.set == kind).sum()) for kind in SETS}
     patients = len(np.unique(p.patient[p.patient != ""]))
-    return {"videos": len(p), "patients": patients, "failed": int(p.failed.sum())} | sets
+    unanswered = ~p.failed & (p.prediction < 0) if p.probabilities.shape[1] else np.zeros(len(p), bool)
+    found = {"videos": len(p), "patients": patients, "failed": p.failed.sum(), "unanswered": unanswered.sum()}
+    return {name: int(count) for name, count in found.items()} | sets
 
 
 def _installed(library: str) -> bool:

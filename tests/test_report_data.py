@@ -53,6 +53,11 @@ def test_a_stage_may_leave_out_what_it_does_not_answer(tmp_path):
     assert np.isnan(again.probability).all()
 
 
+def test_an_evaluation_of_nothing_survives_the_file(predictions, tmp_path):
+    write_predictions(tmp_path / "p.csv", predictions.where(np.zeros(len(predictions), bool)))
+    assert len(read_predictions(tmp_path / "p.csv")) == 0
+
+
 def test_people_find_the_prediction_beside_the_probabilities(tmp_path):
     write_predictions(tmp_path / "p.csv", Predictions(path=["a"], set=["near"], probabilities=[[0.25, 0.75]]))
     header, row = (tmp_path / "p.csv").read_text().splitlines()
@@ -103,7 +108,16 @@ def test_figures_are_those_of_their_modules(predictions, summary):
 
 
 def test_failed_videos_are_counted_and_change_nothing_else(predictions, summary):
-    assert summary["counts"] == {"videos": 360, "patients": 72, "failed": 2, "in": 240, "near": 60, "far": 60, "ood": 0}
+    assert summary["counts"] == {
+        "videos": 360,
+        "patients": 72,
+        "failed": 2,
+        "unanswered": 0,
+        "in": 240,
+        "near": 60,
+        "far": 60,
+        "ood": 0,
+    }
     without = summarise(
         predictions.where(~predictions.failed),
         stage="negation",
@@ -115,6 +129,15 @@ def test_failed_videos_are_counted_and_change_nothing_else(predictions, summary)
     )
     assert without["metrics"] == summary["metrics"]
     assert without["intervals"] == summary["intervals"]
+
+
+def test_answers_that_are_not_finite_are_counted_and_crash_nothing(predictions, tmp_path):
+    p = predictions.where(np.arange(len(predictions)))
+    p.probabilities[3], p.scores["msp"][3] = np.nan, np.nan
+    result = summarise(p, stage="negation", tau=0.8, draws=0)
+    assert result["counts"]["unanswered"] == 1
+    assert sum(row["support"] for row in result["per_class"]) == 239
+    assert np.isfinite(result["metrics"]["near/msp/auroc"])
 
 
 def test_intervals_surround_their_figures(summary):
