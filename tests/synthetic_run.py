@@ -25,9 +25,11 @@ VIEWS = [
 ]
 GRADES = ["very bad", "not good", "good"]
 CONFIG = """\
+STAGE: negation
 DATA:
   ROOT: /data/hospital/Jane Doe/
   TRAIN_FILE: datasets_splits/train.txt
+  VAL_FILE: datasets_splits/val.txt
   OOD_FILE: near.txt,/data/hospital/Jane Doe/far.txt
   NUM_FRAMES: 16
 MODEL: {ARCH: ViT-B/16, VARIANT: paper}

@@ -98,6 +98,7 @@ def test_names_are_escaped_and_patients_and_folders_stay_out(page):
     assert yaml.safe_load(config)["DATA"] == {
         "ROOT": "…",
         "TRAIN_FILE": "datasets_splits/train.txt",
+        "VAL_FILE": "datasets_splits/val.txt",
         "OOD_FILE": "near.txt,…/far.txt",
         "NUM_FRAMES": 16,
     }
