@@ -1,7 +1,8 @@
 """Makes the echo phantom, a data set of videos that look like echocardiograms: python tools/phantom.py DST
 
-Options: --patients N, --seed S, --size PIXELS, --frames T, --workers W, --sheet FILE. The data set is in the Standard Folder format: videos/, train.txt, val.txt, test.txt, ood_near.txt, ood_far.txt,
-quality_*.txt and annotations.csv. See docs/phantom.md.
+Options: --patients N, --seed S, --size PIXELS, --frames T, --workers W, --sheet FILE. The data set is in the Standard
+Folder format: videos/, train.txt, val.txt, test.txt, ood_near.txt, ood_far.txt, quality_*.txt and annotations.csv.
+See docs/phantom.md.
 """
 
 from __future__ import annotations

@@ -86,14 +86,18 @@ def _slope(distance: Array, spacing: float) -> Array:
     return np.minimum(slope, 1.0, out=slope)
 
 
-def reflectivity(scene: Scene, grain: Array, depth: Array, contrast: Contrast | None) -> tuple[Array, Array]:
+def reflectivity(
+    scene: Scene, grain: Array, depth: Array, contrast: Contrast | None, oblique: float
+) -> tuple[Array, Array]:
     """Strength of scatterers [T, D, B], and the share of blood in each sample.
 
     `grain` [T, D, B] in about [-1, 1] varies slowly through the tissue and travels with it; it roughens walls too.
+    `oblique` in [0, 1] is how far the plane is off its axis: walls then cross the slice's thickness slantwise, blur
+    into the blood and lose their bright lining.
     """
     spacing = float(depth[1] - depth[0])
     edge = scene.blood + np.float32(0.07) * grain
-    blood = inside(edge, 0.14)
+    blood = inside(edge, 0.14 + 1.0 * oblique)
     plain = contrast is None
     square = _slope(np.minimum(scene.blood, scene.outside + 1.0), spacing)
     texture = np.exp2(np.float32(0.9) * grain)
@@ -105,14 +109,16 @@ def reflectivity(scene: Scene, grain: Array, depth: Array, contrast: Contrast | 
     skin = rim(scene.outside, 0.1, 0.2) * texture
     skin *= np.float32(0.06) + _slope(scene.outside, spacing)
     lining = rim(edge, 0.07, 0.13) * texture
-    lining *= square * np.float32(STRENGTH["lining"] * (1.0 if plain else 0.1))
+    lining *= square * np.float32(STRENGTH["lining"] * (1.0 if plain else 0.1) * (1 - 0.8 * oblique))
     np.maximum(echo, skin * np.float32(0.6 if plain else 0.15), out=echo)
     np.maximum(echo, lining, out=echo)
     pool = (
         np.float32(STRENGTH["blood"]) if plain else contrast.blood * np.exp(-depth / 14.0).astype(np.float32)[:, None]
     )
     echo += blood * (pool - echo)
-    leaflets = rim(scene.valves, 0.0, 0.15) * np.float32(STRENGTH["valve"] * (1.0 if plain else 0.1))
+    leaflets = rim(scene.valves, 0.0, 0.15) * np.float32(
+        STRENGTH["valve"] * (1.0 if plain else 0.1) * (1 - 0.7 * oblique)
+    )
     np.maximum(echo, leaflets, out=echo)
     if not plain:
         echo += contrast.flash * np.float32(0.5) * texture
@@ -172,8 +178,8 @@ def envelope(echo: Array, index: Array, blood: Array, t: Array, quality: Quality
     field = scatterers().take(moved, mode="wrap")
     field *= echo
     soft = quality["blur"]
-    field = spread(field, 1, (2 if fine else 1) + round(7 * soft))
-    field = spread(field, 2, (2 if fine else 1) + round(9 * soft))
+    field = spread(field, 1, (2 if fine else 1) + round(11 * soft))
+    field = spread(field, 2, (2 if fine else 1) + round(15 * soft))
     return np.abs(field)
 
 
@@ -188,7 +194,7 @@ def defective(amplitude: Array, radii: Array, rng: np.random.Generator, quality:
         )
         veil += 0.19 * quality["clutter"] ** 1.2 * (0.25 + fog)
     if quality["near_field"]:
-        near = np.exp(-((radii / (0.18 + 0.2 * quality["near_field"])) ** 4))[:, None]
+        near = np.exp(-((radii / (0.22 + 0.24 * quality["near_field"])) ** 4))[:, None]
         bands = 0.6 + 0.4 * np.sin(radii * rng.uniform(60, 90))[:, None]
         veil += quality["near_field"] * near * bands * 0.75
     amplitude = amplitude + veil * speckle

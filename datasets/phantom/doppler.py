@@ -129,7 +129,8 @@ def spectrum(
     else:
         body = edge * np.exp(-(((1 - np.clip(share, 0, 1)) / (0.24 + spread)) ** 2)) * (1.15 if mode == "tdi" else 0.95)
     if mode == "tdi":
-        body = np.maximum(body, 0.75 * np.exp(-(((axis - velocity[None, :]) / (0.045 * span)) ** 2)))
+        middle = velocity - np.sign(velocity) * np.minimum(np.abs(velocity), 0.035 * span)
+        body = np.maximum(body, 0.75 * np.exp(-(((axis - middle[None, :]) / (0.03 * span)) ** 2)))
     calm = np.exp(-((axis / (0.018 * span)) ** 2)) * 0.9  # slow walls around the baseline
     body = body * (1 - 0.62 * quality["off_axis"]) + calm
     body = body + 0.34 * quality["clutter"] * np.exp(-np.abs(axis) / (0.22 * span)) + 0.12 * quality["clutter"]

@@ -93,7 +93,7 @@ def _logo(draw: ImageDraw.ImageDraw, kind: str, x: float, y: float, r: float, co
         "ring": lambda: draw.ellipse((x, y, x + r, y + r), outline=colour),
         "bars": lambda: [draw.line((x + k * m, y, x + k * m, y + r), fill=colour) for k in range(3)],
         "wedge": lambda: draw.polygon((x, y + r, x + m, y, x + r, y + r), fill=colour),
-        "cross": lambda: [draw.line(line, fill=colour) for line in ((x, y + m, x + r, y + m), (x + m, y, x + m, y + r))],
+        "cross": lambda: [draw.line(at, fill=colour) for at in ((x, y + m, x + r, y + m), (x + m, y, x + m, y + r))],
     }  # fmt: skip
     shapes[kind]()
 

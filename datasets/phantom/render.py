@@ -31,7 +31,7 @@ def polar_image(shot: Shot, grid: Grid, t: Array, rng: np.random.Generator, fine
     contrast = perfusion(shot.view.mode, t)
     depth = grid.radii * shot.plane.reach
     index = bmode.lattice(scene)
-    echo, blood = bmode.reflectivity(scene, bmode.grains().take(index), depth, contrast)
+    echo, blood = bmode.reflectivity(scene, bmode.grains().take(index), depth, contrast, shot.quality["off_axis"])
     if contrast is None:
         echo += bmode.chest_wall(depth, rng)
     amplitude = bmode.envelope(echo, index, blood, t, shot.quality, fine)
