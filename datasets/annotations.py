@@ -69,7 +69,7 @@ class Annotations:
         folder: the folder that the names are relative to.
         labels: np.int64 [N], −1 = none; for multi-label lists float32 [N, K] of 0 and 1.
         scores: np.float32 [N] in [0, 1], nan = none.
-        patients: np.int32 [N] codes in order of appearance, −1 = none; `patient(code)` is the name.
+        patients: np.int32 [N] codes in order of appearance, −1 = none.
         lines: np.int32 [N] line numbers in the list (entries of a JSON list count from 1).
     """
 
@@ -91,9 +91,10 @@ class Annotations:
         """The path of video `i` on disk."""
         return os.path.join(self.folder, self._names[i])
 
-    def patient(self, code: int) -> str:
-        """What the list calls the patient of that code; not for logs or reports."""
-        return self._patient_names[code]
+    def patient(self, i: int) -> str:
+        """What the list calls the patient of video `i`, or nothing; not for logs."""
+        code = int(self.patients[i])
+        return self._patient_names[code] if code >= 0 else ""
 
     labels = property(lambda self: self._columns["labels"].numpy())
     scores = property(lambda self: self._columns["scores"].numpy())

@@ -11,7 +11,7 @@ from torch.utils.data import Dataset
 
 from datasets.annotations import Annotations
 from datasets.sampling import clip_indices
-from datasets.transforms import EvalCrop, TrainCrop
+from datasets.transforms import EvalCrop, TrainCrop, swap_background
 from datasets.video import VideoError, open_video
 from utils.errors import UserError
 from utils.seeding import generator
@@ -24,12 +24,13 @@ class VideoDataset(Dataset):
 
     A sample is a dict:
         video: uint8 [V, T, 3, S, S]; V = 1 in training, clips × crops in evaluation (crops of a clip together).
+        frames: int64 [V, T], where in the video each frame was; −1 where it failed.
         label: int64, −1 = none; for multi-label lists float32 [K].
         score: float32 in [0, 1], nan = none.
         index: int64, the video's place in the list.
         seed: int64 for `DeviceTransform`.
         failed: bool, the video asked for cannot be read.
-        fault: one line for each unreadable file, naming it; empty where nothing failed.
+        faults: list of (name in the list, reason) of each video that could not be read for this sample.
 
     In training an unreadable video is replaced by another, drawn from the same (seed, epoch, i), and all other keys
     are those of the replacement. In evaluation nothing is replaced: `video` is zero and must not be used.
@@ -47,14 +48,20 @@ class VideoDataset(Dataset):
         sampling: str = "uniform",
         stride_seconds: float = 0.04,
         scales: Sequence[float] = (1, 0.875, 0.75, 0.66),
+        background_swap: float = 0.0,
         clips: int = 1,
         crops: int = 1,
     ) -> None:
-        """`frames` T, `size` S; `clips` and `crops` of evaluation; `scales` of training; see `datasets.sampling`."""
+        """`frames` T, `size` S, `sampling` and `stride_seconds` as in `datasets.sampling`.
+
+        Training: `scales` of the crop, `background_swap` the probability of another video's background around the
+        image. Evaluation: temporal `clips` and spatial `crops` of each video.
+        """
         self.annotations = annotations
         self.frames, self.size, self.train, self.seed, self.decoder = frames, size, train, seed, decoder
         self.sampling, self.stride_seconds = sampling, stride_seconds
         self.clips, self.crops = (1, 1) if train else (clips, crops)
+        self.background_swap = background_swap if train else 0.0
         self.crop = TrainCrop(size, scales) if train else EvalCrop(size, crops)
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()  # persistent workers see it change
 
@@ -68,13 +75,13 @@ class VideoDataset(Dataset):
     def __getitem__(self, index: int) -> dict[str, Any]:
         random = generator(self.seed, int(self._epoch), index)
         device_seed = int(random.integers(2**63))
-        faults: list[str] = []
+        faults: list[tuple[str, str]] = []
         video = None
         while video is None:
             try:
-                video = self._clips(self.annotations.path(index), random)
+                video, frames = self._clips(self.annotations.path(index), random)
             except VideoError as error:
-                faults.append(str(error))
+                faults.append((self.annotations.name(index), error.reason))
                 if not self.train:
                     video = torch.zeros(
                         self.clips * self.crops, self.frames, 3, self.size, self.size, dtype=torch.uint8
@@ -86,16 +93,17 @@ class VideoDataset(Dataset):
         label = self.annotations.labels[index]
         return {
             "video": video,
+            "frames": frames,
             "label": torch.from_numpy(label) if isinstance(label, np.ndarray) else torch.tensor(int(label)),
             "score": torch.tensor(float(self.annotations.scores[index])),
             "index": torch.tensor(index),
             "seed": torch.tensor(device_seed),
             "failed": torch.tensor(bool(faults)),
-            "fault": "\n".join(faults),
+            "faults": faults,
         }
 
-    def _clips(self, path: str, random: np.random.Generator) -> torch.Tensor:
-        """uint8 [V, T, 3, S, S] of one video; raises VideoError."""
+    def _clips(self, path: str, random: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+        """uint8 [V, T, 3, S, S] of one video and where its frames were [V, T]; raises VideoError."""
         with open_video(path, self.decoder) as video:
             indices = clip_indices(
                 len(video),
@@ -107,7 +115,18 @@ class VideoDataset(Dataset):
                 generator=random if self.train else None,
                 clips=self.clips,
             )
-            frames = video.frames(indices.flatten())
-        if self.train:
-            return self.crop(frames, random)
-        return torch.cat([self.crop(clip) for clip in frames.split(self.frames)])
+            pixels = video.frames(indices.flatten())
+        places = torch.from_numpy(indices).repeat_interleave(self.crops, dim=0)
+        if not self.train:
+            return torch.cat([self.crop(clip) for clip in pixels.split(self.frames)]), places
+        if random.random() < self.background_swap:
+            pixels = swap_background(pixels, self._any_frame(random))
+        return self.crop(pixels, random), places
+
+    def _any_frame(self, random: np.random.Generator) -> torch.Tensor:
+        """uint8 [3, H, W] of another video; black where it cannot be read (it is reported when its own turn comes)."""
+        try:
+            with open_video(self.annotations.path(int(random.integers(len(self)))), self.decoder) as video:
+                return video.frames([int(random.integers(len(video)))])[0]
+        except VideoError:
+            return torch.zeros(3, 1, 1, dtype=torch.uint8)

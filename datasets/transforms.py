@@ -15,6 +15,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from datasets.sector import MOSTLY_IMAGE, image_mask
 from utils.seeding import generator as make_generator
 
 # Of CLIP's training images (Radford et al., arXiv 2103.00020), in [0, 1].
@@ -86,16 +87,17 @@ class EvalCrop:
 
 
 class DeviceTransform(nn.Module):
-    """Augments (in training mode) and normalises batches of clips on the device they are on.
+    """Augments (`train`) and normalises batches of clips on the device they are on.
 
-    Arguments are probabilities for each clip: `flip` mirrors left and right, `color_jitter` changes brightness,
-    contrast, saturation and hue, `gray_scale` removes colour, `erasing` blackens a rectangle around a point of the
-    image that moves (so inside the ultrasound sector). In evaluation mode clips are only normalised.
+    The other arguments are probabilities for each clip: `flip` mirrors left and right, `color_jitter` changes
+    brightness, contrast, saturation and hue, `gray_scale` removes colour, `erasing` blackens a rectangle around a
+    point of the image that moves (so inside the ultrasound sector). Without `train` clips are only normalised.
     """
 
     def __init__(
         self,
         *,
+        train: bool,
         flip: float = 0.0,
         color_jitter: float = 0.0,
         gray_scale: float = 0.0,
@@ -103,10 +105,9 @@ class DeviceTransform(nn.Module):
         dtype: torch.dtype = torch.float32,
     ) -> None:
         super().__init__()
+        self.train(train)
         self.flip, self.color_jitter, self.gray_scale, self.erasing = flip, color_jitter, gray_scale, erasing
         self.dtype = dtype
-        self.register_buffer("mean", 255 * torch.tensor(CLIP_MEAN).view(3, 1, 1), persistent=False)
-        self.register_buffer("std", 255 * torch.tensor(CLIP_STD).view(3, 1, 1), persistent=False)
 
     @torch.no_grad()
     def forward(self, video: torch.Tensor, seeds: torch.Tensor | None = None) -> torch.Tensor:
@@ -114,19 +115,20 @@ class DeviceTransform(nn.Module):
         if self.training:
             if seeds is None:
                 raise ValueError("augmentation needs a seed for each clip")
-            video = self._augment(video, [make_generator(int(seed)) for seed in seeds])
-        return ((video.to(torch.float32) - self.mean) / self.std).to(self.dtype)
+            video = self._augment(video, [make_generator(seed) for seed in seeds.tolist()])
+        mean, std = (255 * torch.tensor(v, device=video.device).view(3, 1, 1) for v in (CLIP_MEAN, CLIP_STD))
+        return ((video.to(torch.float32) - mean) / std).to(self.dtype)
 
     def _augment(self, video: torch.Tensor, generators: list[np.random.Generator]) -> torch.Tensor:
         """Float32 or uint8 [B, T, 3, S, S] in [0, 255]; each clip uses its own generator."""
-        draws = torch.tensor(np.stack([g.random(13) for g in generators]), dtype=torch.float32)  # fixed order: below
+        draws = torch.tensor(np.stack([g.random(11) for g in generators]), dtype=torch.float32)
         draws = draws.to(video.device)
         chosen = draws[:, :4] < torch.tensor(
             [self.flip, self.color_jitter, self.gray_scale, self.erasing], device=video.device
         )
         flip, jitter, gray, erase = chosen.unbind(1)
         if self.erasing > 0:
-            video = torch.where(_where(erase), erase_in_sector(video, draws[:, 9:13]), video)
+            video = torch.where(_where(erase), erase_in_sector(video, draws[:, 8:]), video)
         if self.flip > 0:
             video = torch.where(_where(flip), video.flip(-1), video)
         if self.color_jitter > 0:
@@ -177,10 +179,23 @@ def moving_pixels(video: torch.Tensor, least: int = 8) -> torch.Tensor:
     return (spread >= least).any(-3)
 
 
+def swap_background(video: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+    """Puts what `other` [3, H', W'] shows outside the image around the image of `video` [T, 3, H, W], all uint8.
+
+    The image is taken to be the convex region that moves. After BackMix (arXiv 2406.19148): a background that tells
+    nothing of the class teaches a model not to look there. Where no image is found the video stays as it is.
+    """
+    mask, confidence = image_mask(video.permute(0, 2, 3, 1).numpy())
+    if confidence < MOSTLY_IMAGE:
+        return video
+    other = F.interpolate(other[None], video.shape[-2:], mode="bilinear", antialias=True)
+    return torch.where(torch.from_numpy(mask), video, other)
+
+
 def erase_in_sector(video: torch.Tensor, draws: torch.Tensor) -> torch.Tensor:
     """Blackens one rectangle in all frames of each clip, centred on a moving pixel (anywhere in a still clip).
 
-    `draws` [B, 4] in [0, 1) choose place (one number), area, aspect and nothing. [B, T, 3, S, S], same returned.
+    `draws` [B, 3] in [0, 1) choose place, area and aspect. [B, T, 3, S, S], same returned.
     """
     height, width = video.shape[-2:]
     moving = moving_pixels(video).flatten(1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import BinaryIO
 
@@ -26,6 +27,7 @@ class PyAVVideo(Video):
         stream = self.container.streams.video[0]
         self.height, self.width = stream.codec_context.height, stream.codec_context.width
         self.fps = float(stream.average_rate) if stream.average_rate else None
+        self.heart_rate = _heart_rate(self.container.metadata.get("comment", ""))
         # Every packet of an intra-only codec is a frame: the index of the file is to be trusted, and packets that
         # are not asked for need no decoding. Elsewhere packets are counted, without those an edit list cuts off.
         self.intra_only = stream.codec_context.codec.intra_only
@@ -89,3 +91,9 @@ class PyAVVideo(Video):
 
     def close(self) -> None:
         self.container.close()
+
+
+def _heart_rate(comment: str) -> float | None:
+    """What `datasets.prepare.write_mjpeg` notes of a DICOM's heart rate."""
+    found = re.fullmatch(r"heart_rate=(\d+(?:\.\d+)?)", comment)
+    return float(found[1]) or None if found else None

@@ -117,6 +117,7 @@ def dataset(config: CfgNode, annotations: Annotations, train: bool) -> VideoData
         sampling=config.DATA.SAMPLING,
         stride_seconds=config.DATA.STRIDE_SECONDS,
         scales=config.AUG.SCALES,
+        background_swap=config.AUG.BACKGROUND_SWAP,
         clips=config.TEST.NUM_CLIP,
         crops=config.TEST.NUM_CROP,
     )
@@ -131,7 +132,6 @@ def training_data(config: CfgNode, annotations: Annotations) -> TrainingData:
         gray_scale=aug.GRAY_SCALE,
         flip=aug.FLIP,
         erasing=aug.ERASING,
-        background_swap=aug.BACKGROUND_SWAP,
     )
     return TrainingData(
         dataset(config, annotations, train=True),

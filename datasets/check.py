@@ -1,0 +1,158 @@
+"""Is the data what the lists say? The faults that otherwise show at epoch 17, found before the first.
+
+The fast form (`check_annotations`) only looks at the lists and at folder listings; runs begin with it. `inspect`
+reads videos, too.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+from itertools import repeat
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from datasets import tar
+from datasets.annotations import Annotations
+from datasets.sampling import segment_indices
+from datasets.video import Video, VideoError, open_video
+
+LOOKED_AT = 4  # frames of a video that go into the mean and the standard deviation
+CHUNK = 8  # videos a worker takes at once
+
+
+def check_annotations(train: Annotations | None, val: Annotations | None = None) -> list[str]:
+    """One line for each fault of the lists, naming file and line; empty if there are none.
+
+    Faults: a video that is missing, listed twice, or listed for both training and validation (the same path, or the
+    same patient where the lists name patients); a training video without label or score. Malformed lines are found
+    earlier, by `read_annotations`.
+    """
+    faults = []
+    for listed in filter(None, (train, val)):
+        faults += list(_missing(listed))
+    where: dict[str, str] = {}
+    for listed in filter(None, (train, val)):
+        for i in range(len(listed)):
+            place = f"{listed.file}:{listed.lines[i]}"
+            first = where.setdefault(os.path.normpath(listed.path(i)), place)
+            if first != place:
+                kind = "is listed twice" if first.startswith(f"{listed.file}:") else "is for training and validation"
+                faults.append(f"{place}: {listed.name(i)} {kind}; first at {first}")
+    if train is not None:
+        faults += list(_unlabelled(train))
+    if train is not None and val is not None:
+        faults += list(_shared_patients(train, val))
+    return faults
+
+
+def _missing(listed: Annotations) -> Iterator[str]:
+    """Lists each folder once: a million files are not asked for one by one."""
+    contents: dict[str, set[str]] = {}
+    for i in range(len(listed)):
+        path = listed.path(i)
+        folder, name = os.path.split(path)
+        if folder not in contents:
+            contents[folder] = _names_in(folder)
+        if name not in contents[folder]:
+            yield f"{listed.file}:{listed.lines[i]}: {path} does not exist"
+
+
+def _names_in(folder: str) -> set[str]:
+    try:
+        return set(os.listdir(folder))
+    except OSError:
+        pass
+    try:
+        members = tar.open_member(folder + "/")
+    except (OSError, ValueError):
+        return set()
+    return {name for name, _ in members} if isinstance(members, list) else set()
+
+
+def _unlabelled(train: Annotations) -> Iterator[str]:
+    labels = train.labels
+    has_label = labels >= 0 if labels.ndim == 1 else labels.any(1)
+    for i in np.flatnonzero(~has_label & np.isnan(train.scores)):
+        yield f"{train.file}:{train.lines[i]}: {train.name(i)} has no label to train on"
+
+
+def _shared_patients(train: Annotations, val: Annotations) -> Iterator[str]:
+    """Names the lines, not the patient."""
+    first_of = {train.patient(i): train.lines[i] for i in _first_videos(train)}
+    for i in _first_videos(val):
+        if (line := first_of.get(val.patient(i))) is not None:
+            yield f"{val.file}:{val.lines[i]}: the patient of {train.file}:{line} is for training and validation"
+
+
+def _first_videos(listed: Annotations) -> list[int]:
+    """The first video of each patient."""
+    codes, first = np.unique(listed.patients, return_index=True)
+    return sorted(first[codes >= 0].tolist())
+
+
+@dataclass
+class Inspection:
+    """What reading the videos of a list showed."""
+
+    videos: int = 0
+    faults: list[str] = field(default_factory=list)  # one line for each unreadable video, naming list and line
+    mean: tuple[float, ...] = ()  # of R, G, B in [0, 1]
+    std: tuple[float, ...] = ()
+
+
+def inspect(listed: Annotations, *, every_frame: bool, sample: int | None, workers: int, decoder: str) -> Inspection:
+    """Reads videos in parallel: all of them, or `sample` that are spread over the list.
+
+    `every_frame` decodes whole videos and so finds damage anywhere; else only the frames that the mean needs are read.
+    """
+    count = len(listed) if sample is None else min(sample, len(listed))
+    chosen = np.linspace(0, len(listed) - 1, count).round().astype(int)
+    result, sums = Inspection(count), np.zeros((3, 3))
+    jobs = ([listed.path(i) for i in chosen], repeat(every_frame), repeat(decoder))
+    with ProcessPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        answers = tqdm(pool.map(_read, *jobs, chunksize=CHUNK), total=count, desc="reading", unit="video")
+        for i, (fault, part) in zip(chosen, answers, strict=True):
+            sums += part
+            if fault:
+                result.faults.append(f"{listed.file}:{listed.lines[i]}: {fault}")
+    if sums[0, 0]:
+        mean = sums[1] / sums[0]
+        result.mean = tuple(mean / 255)
+        result.std = tuple(np.sqrt(np.maximum(sums[2] / sums[0] - mean**2, 0)) / 255)
+    return result
+
+
+def _read(path: str, every_frame: bool, decoder: str) -> tuple[str, np.ndarray]:
+    """The fault, if any, and for each colour the number, sum and sum of squares of pixels looked at: [3, 3]."""
+    sums = np.zeros((3, 3))
+    try:
+        with open_video(path, decoder) as video:
+            looked_at = set(segment_indices(len(video), LOOKED_AT)[0].tolist())
+            for number, frame in enumerate(video.iterate()) if every_frame else _sparse(video, looked_at):
+                if number in looked_at:
+                    pixels = frame.reshape(-1, 3).astype(np.float64)
+                    sums += [[len(pixels)] * 3, pixels.sum(0), (pixels**2).sum(0)]
+    except VideoError as error:
+        return str(error), sums
+    return "", sums
+
+
+def _sparse(video: Video, wanted: set[int]) -> Iterator[tuple[int, np.ndarray]]:
+    numbers = sorted(wanted)
+    return zip(numbers, video.iterate(numbers), strict=True)
+
+
+def histogram(listed: Annotations, names: list[str]) -> list[tuple[str, int]]:
+    """Class names and how many videos each has; videos without a label come last."""
+    labels = listed.labels
+    if labels.ndim == 2:
+        counts, none = labels.sum(0).astype(int), int((~labels.any(1)).sum())
+    else:
+        counts, none = np.bincount(labels[labels >= 0], minlength=len(names)), int((labels < 0).sum())
+    rows = [(names[k] if k < len(names) else str(k), int(count)) for k, count in enumerate(counts)]
+    return rows + ([("without label", none)] if none else [])
