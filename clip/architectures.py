@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-
 import open_clip
 import torch
 from torch import nn
@@ -19,25 +17,26 @@ REGISTRY_NAME = {
 
 TINY = {
     "embed_dim": 128,
-    "vision_cfg": {"image_size": 112, "layers": 6, "width": 192, "head_width": 64, "patch_size": 16},
+    "vision_cfg": {"image_size": 112, "layers": 4, "width": 128, "head_width": 32, "patch_size": 16, "no_ln_pre": True},
     "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 64, "heads": 2, "layers": 2},
 }
 
 
 class ConvStem(nn.Sequential):
-    """Four strided 3×3 convolutions and a 1×1 in place of the 16×16 patch embedding of the `tiny` tower.
+    """A 4×4 patch embedding and three 3×3 convolutions in place of the 16×16 patch embedding of the `tiny` tower.
 
     [N, 3, H, W] → [N, width, H/16, W/16]. A vision transformer that starts from nothing learns much faster behind
-    it (Xiao et al., "Early Convolutions Help Transformers See Better", 2021). Group norm rather than batch norm,
-    so that a clip's features do not depend on its neighbours in the batch.
+    convolutions (Xiao et al., "Early Convolutions Help Transformers See Better", 2021). Group norm rather than batch
+    norm, so that a clip's features do not depend on its neighbours in the batch.
     """
 
     def __init__(self, width: int) -> None:
+        half = width // 2
         layers: list[nn.Module] = []
-        channels = [3, width // 8, width // 4, width // 2, width]
-        for before, after in itertools.pairwise(channels):
-            layers += [nn.Conv2d(before, after, 3, stride=2, padding=1, bias=False), nn.GroupNorm(1, after), nn.ReLU()]
-        super().__init__(*layers, nn.Conv2d(width, width, 1))
+        for before, after, side, stride in ((3, half, 4, 4), (half, width, 3, 2), (width, width, 3, 1)):
+            conv = nn.Conv2d(before, after, side, stride, padding=1 if side == 3 else 0, bias=False)
+            layers += [conv, nn.GroupNorm(8, after), nn.ReLU(inplace=True)]
+        super().__init__(*layers, nn.Conv2d(width, width, 3, 2, padding=1))
 
 
 def build_towers(arch: str, image_size: int, quick_gelu: bool) -> open_clip.CLIP:
