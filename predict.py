@@ -1,0 +1,59 @@
+"""What a checkpoint says about videos: `predict.py PATH… --resume CKPT [--output DIR] [--opts KEY VALUE …]`.
+
+A PATH is a video, a DICOM object, a still image, a folder of frames, or a folder that is searched for all of these.
+Prints a table; predictions.csv and predictions.jsonl in the output folder hold everything. Exit code 1 if any video
+could not be read. See docs/prediction.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Sequence
+
+from trainers.answers import table, write_answers
+from trainers.predict import find_videos, load_predictor, predict
+from utils.distributed import is_main, processes
+from utils.errors import UserError, exit_code
+
+
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """The command line; `changes` are the settings that it changes in the checkpoint's configuration."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("paths", nargs="*", metavar="PATH", help="videos, DICOM, images, or folders of them")
+    parser.add_argument("--resume", required=True, metavar="CKPT", help="checkpoint of any stage")
+    parser.add_argument("--output", default="output/predict", metavar="DIR", help="default: output/predict")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), help="DEVICE (default: auto)")
+    parser.add_argument("--batch-size", type=int, metavar="N", help="TRAIN.BATCH_SIZE: videos at a time")
+    parser.add_argument(
+        "--workers", type=int, metavar="N", help="DATA.NUM_WORKERS: reading processes (default: a core each, at most 8)"
+    )
+    parser.add_argument("-cfg", "--cfg", metavar="FILE", help="yaml file, for checkpoints of the published code only")
+    parser.add_argument("--opts", nargs="+", default=[], metavar="KEY VALUE", help="any settings, in pairs")
+    given = parser.parse_intermixed_args(arguments)
+    if not given.paths:
+        raise UserError("no videos named; give files or folders (PATH), before --opts")
+    if len(given.opts) % 2:
+        raise UserError(f"--opts takes pairs of KEY VALUE; {given.opts[-1]!r} stands alone")
+    named = {"DEVICE": given.device, "TRAIN.BATCH_SIZE": given.batch_size, "DATA.NUM_WORKERS": given.workers}
+    machine = [("DEVICE", "auto"), ("DATA.NUM_WORKERS", min(os.cpu_count() or 1, 8))]  # not the one that trained
+    pairs = list(zip(given.opts[::2], given.opts[1::2], strict=True))
+    given.changes = machine + pairs + [(key, value) for key, value in named.items() if value is not None]
+    return given
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Parses, loads, answers, writes."""
+    given = parse(arguments)
+    videos = find_videos(given.paths)
+    predictor = load_predictor(given.resume, given.cfg, given.changes)
+    with processes(predictor.config.DEVICE) as device:
+        answers = predict(predictor, videos, device)
+        if is_main():
+            files = write_answers(given.output, answers)
+            print(table(answers, files))
+    return 1 if any(answer["error"] for answer in answers) else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(exit_code(main))

@@ -1,0 +1,34 @@
+"""What several test files share: the tiny data, and one run of the three stages on it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.tiny_data import STAGES, configure, tiny_options, train, write_standard_folder
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tmp_path_factory) -> Path:
+    """The tiny Standard Folder."""
+    return write_standard_folder(tmp_path_factory.mktemp("tiny") / "data")
+
+
+@pytest.fixture(scope="session")
+def tiny_runs(tiny_folder, tmp_path_factory) -> dict[str, Path]:
+    """Stage → folder of its run, each grown from the one before."""
+    folder, resume, runs = tmp_path_factory.mktemp("runs"), "", {}
+    for stage in STAGES:
+        options = tiny_options(
+            tiny_folder,
+            folder / stage,
+            stage,
+            MODEL__RESUME=resume,
+            DATA__OOD_FILE="ood_near.txt,ood_far.txt",
+            TRAIN__EPOCHS=2,
+            SAVE_FREQ=1,
+        )
+        runs[stage] = train(configure(f"configs/phantom/{stage}.yaml", options))
+        resume = str(runs[stage] / "last.pth")
+    return runs

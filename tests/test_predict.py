@@ -1,0 +1,399 @@
+"""Prediction: the answers of an evaluation, from a checkpoint and paths alone."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+import torch
+from PIL import Image
+from pydicom.data import get_testdata_file
+
+from clip.architectures import build_towers
+from datasets.annotations import Annotations
+from datasets.transforms import DeviceTransform
+from evaluation.calibration import at_temperature
+from evaluation.feature_statistics import FeatureStatistics
+from evaluation.predictions import read_predictions
+from predict import main
+from tests.tiny_data import STAGES, VALIDATION, VIEWS, configure, tiny_options, train, write_standard_folder
+from trainers.answers import WIDTH, table
+from trainers.predict import find_videos, load_predictor, most_attended, predict
+from trainers.session import dataset
+from utils.checkpoint import load_checkpoint, save_checkpoint
+from utils.errors import UserError, exit_code
+
+GRADES = ("very bad", "not good", "good")
+DICOM = ("examples_ybr_color.dcm", "examples_rgb_color.dcm", "examples_palette.dcm", "examples_jpeg2k.dcm")
+FRAMES = {"examples_ybr_color.dcm": 30}  # the others have one
+VIEW_COLUMNS = ["file", "view", "probability", "second_view", "second_probability"]
+DECISION_COLUMNS = ["decision", "score", "tau", "score_name"]
+QUALITY_COLUMNS = ["quality", "quality_probability", "quality_score"]
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """Folder of `data` and of a run of each stage; each stage's checkpoint is `STAGE/last.pth`."""
+    root = tmp_path_factory.mktemp("runs")
+    write_standard_folder(root / "data")
+    earlier = ""
+    for stage in STAGES:
+        options = tiny_options(
+            root / "data", root / stage, stage, MODEL__RESUME=earlier, TRAIN__OPT_LEVEL="O0", TRAIN__EPOCHS=5
+        )
+        train(configure(f"configs/ultracls/{stage}.yaml", options))
+        earlier = str(root / stage / "last.pth")
+    return root
+
+
+@pytest.fixture
+def elsewhere(tmp_path, monkeypatch):
+    """A working directory without label lists or configurations."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def read(folder="output/predict"):
+    """Rows of both files, which say the same."""
+    lines = Path(folder, "predictions.jsonl").read_text(encoding="utf-8").splitlines()
+    answers = [json.loads(line) for line in lines]
+    with Path(folder, "predictions.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [list(row) for row in rows] == [list(answer) for answer in answers]
+    for row, answer in zip(rows, answers, strict=True):
+        assert list(row.values()) == ["" if value is None else str(value) for value in answer.values()]
+    return answers
+
+
+def changed(checkpoint, target, **changes):
+    """The checkpoint with other entries."""
+    content = load_checkpoint(checkpoint)
+    save_checkpoint(target, {name: value for name, value in (content | changes).items() if name != "format"})
+    return str(target)
+
+
+def assert_same(one, other):
+    """Equal, but for the last digits of numbers."""
+    for name, value in other.items():
+        assert one[name] == (pytest.approx(value, rel=1e-5) if isinstance(value, float) else value), name
+    assert list(one) == list(other)
+
+
+def column(answers, name):
+    return [answer[name] for answer in answers]
+
+
+@pytest.mark.parametrize("views", [(1, 1), (2, 3)], ids=["one view", "2 clips × 3 crops"])
+def test_answers_are_those_of_an_evaluation(runs, tmp_path, monkeypatch, views):
+    test = {"TEST__NUM_CLIP": views[0], "TEST__NUM_CROP": views[1], "TEST__ONLY_TEST": True}
+    resume = str(runs / "quality" / "last.pth")
+    options = tiny_options(runs / "data", tmp_path / "test", "quality", MODEL__RESUME=resume, **test)
+    train(configure("configs/ultracls/quality.yaml", [*options, ("TRAIN.OPT_LEVEL", "O0")]))
+    expected = read_predictions(tmp_path / "test" / "predictions.csv")
+    calibration = load_checkpoint(resume)["calibration"]
+
+    monkeypatch.chdir(runs / "data" / "videos")
+    clips = ["--opts", "TEST.NUM_CLIP", str(views[0]), "TEST.NUM_CROP", str(views[1])]
+    assert main([*expected.path, "--resume", resume, "--device", "cpu", "--output", str(tmp_path), *clips]) == 0
+    answers = read(tmp_path)
+
+    assert list(answers[0]) == [*VIEW_COLUMNS, *DECISION_COLUMNS, *QUALITY_COLUMNS, "frame", "error"]
+    assert column(answers, "file") == list(expected.path) and len(answers) == VALIDATION
+    probabilities = at_temperature(expected.probabilities, calibration["temperature"])
+    order = np.argsort(-probabilities, axis=1)
+    for place, prefix in enumerate(("", "second_")):
+        assert column(answers, f"{prefix}view") == [VIEWS[i] for i in order[:, place]]
+        chosen = np.sort(probabilities, axis=1)[:, -1 - place]
+        np.testing.assert_allclose(column(answers, f"{prefix}probability"), chosen, rtol=1e-5)
+    np.testing.assert_allclose(column(answers, "score"), expected.scores["negation"], rtol=1e-6)
+    accepted = [score >= calibration["tau"] for score in column(answers, "score")]
+    assert column(answers, "decision") == ["accepted" if yes else "rejected" for yes in accepted]
+    assert set(column(answers, "tau")) == {calibration["tau"]} and set(column(answers, "score_name")) == {"negation"}
+    assert len({*column(answers, "view")}) > 1  # else the order of the rows would go unproven
+    assert column(answers, "quality") == [GRADES[i] for i in expected.grade_prediction]
+    np.testing.assert_allclose(
+        column(answers, "quality_probability"), expected.grade_probabilities.max(axis=1), rtol=1e-5
+    )
+    np.testing.assert_allclose(column(answers, "quality_score"), expected.score_prediction, rtol=1e-5)
+    weights = [{k: w[f == k].sum() for k in f} for w, f in zip(expected.attention, expected.frames, strict=True)]
+    assert column(answers, "frame") == [max(weight, key=weight.get) for weight in weights]
+    assert column(answers, "error") == [None] * VALIDATION
+
+
+@pytest.mark.parametrize("stage, columns", [("view", VIEW_COLUMNS), ("negation", VIEW_COLUMNS + DECISION_COLUMNS)])
+def test_a_stage_answers_what_it_has_learned(runs, elsewhere, capsys, stage, columns):
+    video = str(runs / "data" / "videos" / "clip 9.avi")
+    assert main([video, "--resume", str(runs / stage / "last.pth")]) == 0
+    assert list(read()[0]) == [*columns, "frame", "error"]
+    said = capsys.readouterr().out
+    no_threshold = "accepted or rejected: not answered, since the checkpoint has no τ"
+    assert (no_threshold in said) == (stage == "view")
+
+
+def test_a_threshold_on_a_score_of_the_view_stage_accepts_and_rejects(runs, elsewhere):
+    calibration = {"score": "msp", "tau": 0.0, "temperature": 1.0}
+    for tau, decision in ((0.0, "accepted"), (1.1, "rejected")):
+        ckpt = changed(runs / "view" / "last.pth", elsewhere / "a.pth", calibration=calibration | {"tau": tau})
+        main([str(runs / "data" / "videos" / "clip 9.avi"), "--resume", ckpt])
+        (answer,) = read()
+        assert answer["decision"] == decision and answer["score"] == pytest.approx(answer["probability"], rel=1e-6)
+
+
+def test_a_score_by_distance_uses_the_statistics_in_the_checkpoint(runs, elsewhere):
+    random = np.random.default_rng(0)
+    fitted = FeatureStatistics.fit(random.normal(size=(20, 128)), np.arange(20) % 4, neighbour=3)
+    ckpt = changed(
+        runs / "negation" / "last.pth",
+        elsewhere / "a.pth",
+        calibration={"score": "knn", "tau": -5.0, "temperature": 1.0},
+        statistics={name: torch.from_numpy(value) for name, value in fitted.state().items()},
+    )
+    predictor = load_predictor(ckpt)
+    video = str(runs / "data" / "videos" / "clip 9.avi")
+    (answer,) = predict(predictor, [video], torch.device("cpu"))
+
+    sample = dataset(predictor.config, Annotations.of_paths([video]), train=False)[0]
+    with torch.no_grad():
+        clip = DeviceTransform(train=False)(sample["video"])
+        features = predictor.model(clip, ("positive",))["features"].numpy()
+    assert answer["score_name"] == "knn" and answer["decision"] == "accepted"
+    assert answer["score"] == pytest.approx(fitted.scores(features)["knn"][0], rel=1e-6)
+
+
+def test_names_come_from_the_checkpoint(runs, elsewhere):
+    folder, own = str(runs / "data" / "videos"), runs / "quality" / "last.pth"
+    main([folder, "--resume", str(own), "--output", "own"])
+    views, grades = [name.upper() for name in VIEWS], ["1, bad", "2, Süd", "3, 心"]  # the tokeniser ignores case
+    main([folder, "--resume", changed(own, elsewhere / "a.pth", views=views, grades=grades)])
+    for one, other in zip(read("own"), read(), strict=True):
+        assert other["view"] == one["view"].upper() and other["quality"] == grades[GRADES.index(one["quality"])]
+
+
+def test_shipped_dicom_examples_are_answered(runs, elsewhere):
+    paths = [get_testdata_file(name) for name in DICOM]
+    assert main([*paths, "--resume", str(runs / "quality" / "last.pth")]) == 0
+    for name, answer in zip(DICOM, read(), strict=True):
+        assert answer["file"].endswith(name) and answer["error"] is None
+        assert answer["view"] in VIEWS and answer["quality"] in GRADES and 0 < answer["quality_score"] < 1
+        assert 0 <= answer["frame"] < FRAMES.get(name, 1)
+
+
+def test_a_dicom_patient_is_never_named(runs, elsewhere, capsys):
+    cine = pydicom.dcmread(get_testdata_file("examples_ybr_color.dcm"))
+    cine.PatientName, cine.PatientID = "Doe^Jane", "4711-0815"
+    cine.save_as("a.dcm")
+    Path("cut.dcm").write_bytes(Path("a.dcm").read_bytes()[: Path("a.dcm").stat().st_size // 2])
+    assert main(["a.dcm", "cut.dcm", "--resume", str(runs / "view" / "last.pth")]) == 1
+    written = "".join(file.read_text(encoding="utf-8") for file in Path("output/predict").iterdir())
+    for text in (written, *capsys.readouterr()):
+        assert "Doe" not in text and "4711" not in text
+
+
+def test_an_unreadable_file_has_an_error_and_the_others_an_answer(runs, elsewhere, capsys):
+    Path("empty.mp4").touch()
+    videos = sorted(map(str, (runs / "data" / "videos").iterdir()))[:3]
+    resume = ["--resume", str(runs / "quality" / "last.pth")]
+    assert main([videos[0], "empty.mp4", *videos[1:], *resume]) == 1
+    answers = read()
+    assert column(answers, "file") == [videos[0], "empty.mp4", *videos[1:]]
+    broken = answers.pop(1)
+    assert broken == dict.fromkeys(broken) | {"file": "empty.mp4", "error": "is empty", "tau": broken["tau"]} | (
+        {"score_name": "negation"}
+    )
+    assert all(answer["error"] is None and answer["view"] for answer in answers)
+    said = capsys.readouterr().out
+    assert re.search(r"^empty\.mp4 +is empty$", said, re.MULTILINE)
+    assert said.endswith(
+        "4 videos, 1 without an answer: output/predict/predictions.csv, output/predict/predictions.jsonl\n"
+    )
+    main([*videos, *resume, "--output", "without"])
+    for one, other in zip(answers, read("without"), strict=True):
+        assert_same(one, other)
+
+
+def test_nothing_but_unreadable_files(runs, elsewhere):
+    Path("empty.mp4").touch()
+    assert main(["empty.mp4", "--resume", str(runs / "view" / "last.pth")]) == 1
+    (answer,) = read()
+    assert answer["error"] == "is empty" and answer["view"] is None and answer["frame"] is None
+
+
+def test_an_answer_depends_on_its_video_alone(runs, elsewhere):
+    folder, resume = str(runs / "data" / "videos"), str(runs / "quality" / "last.pth")
+    main([folder, "--resume", resume, "--batch-size", "5", "--workers", "2", "--output", "many"])
+    for together in read("many")[::7]:
+        main([together["file"], "--resume", resume, "--workers", "0", "--output", "one"])
+        assert_same(read("one")[0], together)
+
+
+def test_a_folder_is_searched(elsewhere):
+    for name in ("b.avi", "a/c.MP4", "a/still.png", "a/notes.txt", "frames/1.png", "frames/2.png", "frames/deep/x.dcm"):
+        Path("study", name).parent.mkdir(parents=True, exist_ok=True)
+        Path("study", name).touch()
+    Path("study/IM0001").write_bytes(bytes(128) + b"DICM")
+    Path("study/README").write_text("not a video")
+    everything = ["IM0001", "a/c.MP4", "a/still.png", "b.avi", "frames", "frames/deep/x.dcm"]
+    assert find_videos(["study"]) == [f"study/{name}" for name in everything]
+    assert find_videos(["study/b.avi", "study/a", "study/frames", "study/b.avi"]) == [
+        f"study/{name}" for name in ("b.avi", "a/c.MP4", "a/still.png", "frames", "frames/deep/x.dcm")
+    ]
+
+
+def test_a_folder_of_frames_and_a_still_image_are_videos(runs, elsewhere):
+    Path("frames").mkdir()
+    for number in range(12):
+        Image.new("RGB", (64, 48), (20 * number,) * 3).save(f"frames/{number}.png")
+    shutil.copy("frames/5.png", "still.png")
+    assert main(["frames", "still.png", "--resume", str(runs / "view" / "last.pth")]) == 0
+    frames, still = read()
+    assert frames["frame"] in (3, 9)  # the middles of the two halves, which a clip of 2 frames samples
+    assert still["frame"] == 0
+
+
+def test_a_file_name_may_hold_anything(runs, elsewhere, capsys):
+    names = [os.fsdecode(b"caf\xe9.avi"), 'a\nb\x1b[31m,"c".avi', "心 尖.avi"]
+    for name in names:
+        shutil.copy(runs / "data" / "videos" / "clip 9.avi", name)
+    main([*names, "--resume", str(runs / "view" / "last.pth")])
+    lines = Path("output/predict/predictions.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line)["file"] for line in lines] == names
+    with open("output/predict/predictions.csv", newline="", encoding="utf-8") as file:
+        assert [row["file"] for row in csv.DictReader(file)] == ["caf\\udce9.avi", *names[1:]]
+    said = capsys.readouterr().out
+    assert "caf�.avi" in said and "a�b�[31m" in said and "\x1b" not in said
+
+
+def test_most_attended_frame_adds_up_what_one_frame_was_given():
+    assert most_attended(np.array([0.4, 0.3, 0.3]), np.array([2, 7, 7])) == 7
+    assert most_attended(np.array([0.25, 0.5, 0.25]), np.array([0, 4, 8])) == 4
+    assert most_attended(np.array([0.5, 0.5]), np.array([9, 3])) == 3
+
+
+def test_table_is_word_for_word_this():
+    answer = {
+        "file": "a.avi",
+        "view": "Apical 4C 2D",
+        "probability": 0.987,
+        "second_view": "Apical 2C 2D",
+        "second_probability": 0.01,
+        "decision": "accepted",
+        "score": 0.98765,
+        "tau": 0.9,
+        "score_name": "negation",
+        "quality": "good",
+        "quality_probability": 0.7,
+        "quality_score": 0.8,
+        "frame": 12,
+        "error": None,
+    }
+    broken = dict.fromkeys(answer) | {"file": "longer name.avi", "error": "is empty"}
+    assert table([answer, broken], [Path("out/predictions.csv")]) == (
+        "file             view          prob  decision   score  quality  value  frame\n"
+        "a.avi            Apical 4C 2D  0.99  accepted  0.9877  good      0.80     12\n"
+        "longer name.avi  is empty\n"
+        "\n"
+        "accepted where the score (negation) is at least τ = 0.9\n"
+        "2 videos, 1 without an answer: out/predictions.csv"
+    )
+
+
+def test_table_fits_its_width_with_the_longest_names():
+    answer = {
+        "file": f"/archive/{'study/' * 40}0001.dcm",
+        "view": "Parasternal Right Ventricular Outflow Tract RVOT PW",
+        "probability": 0.5,
+        "decision": "rejected",
+        "score": -123456.789,
+        "tau": 1.0,
+        "score_name": "mahalanobis",
+        "quality": "not good",
+        "quality_score": 0.5,
+        "frame": 99999,
+        "error": None,
+    }
+    broken = dict.fromkeys(answer) | {"file": answer["file"], "error": "cannot be read: " + "x" * 200}
+    head, row, error = table([answer, broken], []).splitlines()[:3]
+    assert len(row) == len(error) == WIDTH >= len(head)
+    assert row.startswith("/archive/") and "…" in row and "0001.dcm  Parasternal" in row and "RVOT PW" in row
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["--resume", "CKPT"], "no videos named; give files or folders (PATH), before --opts"),
+        (["a.avi", "--resume", "none.pth"], "none.pth: no such checkpoint (--resume, MODEL.RESUME)"),
+        (["none.avi", "--resume", "CKPT"], "none.avi: no such file or folder (PATH)"),
+        (["void", "--resume", "CKPT"], "void: holds no videos, DICOM or images (PATH)"),
+        (["a.avi", "--resume", "CKPT", "--opts", "SEED"], "--opts takes pairs of KEY VALUE; 'SEED' stands alone"),
+        (["a.avi", "--resume", "CKPT", "--batch-size", "0"], "TRAIN.BATCH_SIZE must be at least 1; found 0"),
+        (
+            ["a.avi", "--resume", "CKPT", "-cfg", "x.yaml"],
+            "CKPT: carries its own configuration; leave out -cfg x.yaml, change settings with --opts",
+        ),
+        (
+            ["a.avi", "--resume", "CKPT", "--opts", "STAGE", "negation"],
+            "CKPT: has no negative branch, which STAGE negation needs; set STAGE to the one it was trained for",
+        ),
+        (
+            ["a.avi", "--resume", "published.pth"],
+            "published.pth: carries no configuration, as checkpoints of the published code do not; "
+            "name the yaml file of its stage: -cfg FILE (configs/released/)",
+        ),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(runs, elsewhere, capsys, arguments, message):
+    Path("a.avi").touch()
+    Path("void").mkdir()
+    torch.save({"model": {"module.image_encoder.proj": torch.zeros(1)}}, "published.pth")
+    ckpt = str(runs / "view" / "last.pth")
+    given = [ckpt if argument == "CKPT" else argument for argument in arguments]
+    assert exit_code(lambda: main(given)) == 2
+    said = capsys.readouterr()
+    assert said.err == f"error: {message}\n".replace("CKPT", ckpt) and said.out == ""
+    assert not Path("output").exists()
+
+
+PUBLISHED = [  # a key of the released variant's view stage → the published one
+    (r"trunk\.blocks\.(\d+)", r"image_encoder.transformer.resblocks.\1"),
+    (r"positive\.blocks\.blocks\.(\d+)", lambda m: f"image_encoder.transformer.resblocks.{int(m[1]) + 2}"),
+    (r"positive\.ln_post", "image_encoder.ln_post"),
+    (r"positive\.projection", "image_encoder.proj"),
+    (r"positive\.pooling\.attention", "image_attention"),
+    (r"positive\.pooling\.projection", "projector"),
+    (r"positive_text\.tower\.blocks\.blocks", "text_encoder.transformer.resblocks"),
+    (r"positive_text\.tower", "text_encoder"),
+    (r"stem", "image_encoder"),
+]
+
+
+def test_a_published_checkpoint_is_answered_with_its_yaml_file(runs, tmp_path):
+    torch.save(build_towers("tiny", 32, quick_gelu=True).state_dict(), tmp_path / "towers.pt")
+    options = tiny_options(
+        runs / "data", tmp_path / "view", MODEL__PRETRAINED=str(tmp_path / "towers.pt"), TRAIN__OPT_LEVEL="O0"
+    )
+    train(configure("configs/released/train_stage1.yaml", options))
+    own = tmp_path / "view" / "last.pth"
+    published = {}
+    for key, value in load_checkpoint(own)["model"].items():
+        if not key.endswith("prompts.embeddings"):  # the published code rebuilds them from the names
+            rule = next((rule for rule in PUBLISHED if re.match(rule[0], key)), ("$", ""))
+            published["module." + re.sub(*rule, key, count=1)] = value
+    torch.save({"model": published}, tmp_path / "published.pth")
+
+    videos = find_videos([runs / "data" / "videos"])
+    expected = predict(load_predictor(own), videos, torch.device("cpu"))
+    predictor = load_predictor(tmp_path / "published.pth", "configs/released/train_stage1.yaml", options)
+    assert predictor.calibration == {} and list(predictor.views) == list(VIEWS)
+    for one, other in zip(predict(predictor, videos, torch.device("cpu")), expected, strict=True):
+        assert one["view"] == other["view"] and one["frame"] == other["frame"]
+    (tmp_path / "towers.pt").unlink()
+    load_predictor(own)  # carries all that it needs, the prompts' embeddings too
+    with pytest.raises(UserError, match="no such file"):
+        load_predictor(tmp_path / "published.pth", "configs/released/train_stage1.yaml", options)

@@ -1,0 +1,144 @@
+"""A tiny Standard Folder, and the settings with which any configuration trains on it in a second or two."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from yacs.config import CfgNode
+
+from models.build import build_model
+from models.video_clip import VideoCLIP
+from tests.media import write_video
+from trainers.session import run
+from utils.config import load_config
+
+VIEWS = ("Apical_4C 2D", "Apical 2C 2D", "Short Axis", "Subcostal 4C")
+TRAINING, VALIDATION, OUTSIDE = 9, 7, 3  # videos; odd, so that batches and groups have a rest
+STAGES = ("view", "negation", "quality")
+
+
+def write_standard_folder(folder: Path) -> Path:
+    """Videos of 64×64 whose brightness tells the class and whose contrast the grade; lists of every kind.
+
+    `train.txt`, `val.txt` (views), `quality_train.txt`, `quality_val.txt` (grades), `score_train.txt`,
+    `score_val.txt` (scores), `ood_near.txt`, `ood_far.txt` (no labels), `labels.csv`.
+    """
+    (folder / "videos").mkdir(parents=True)
+    lists: dict[str, list[str]] = {}
+    for number in range(TRAINING + VALIDATION):
+        view, grade, name = number % len(VIEWS), number % 3, f"clip {number}.avi"
+        write_video(folder / "videos" / name, _frames(60 + 45 * view, 8 + 12 * grade, number))
+        kind = "train" if number < TRAINING else "val"
+        for start, target in (("", view), ("quality_", grade), ("score_", grade / 2)):
+            lists.setdefault(f"{start}{kind}", []).append(f"{name} {target}")
+    for kind, brightness in (("near", 20), ("far", 250)):
+        for number in range(OUTSIDE):
+            name = f"{kind} {number}.avi"
+            write_video(folder / "videos" / name, _frames(brightness, 5, 100 + number))
+            lists.setdefault(f"ood_{kind}", []).append(name)
+    for name, lines in lists.items():
+        (folder / f"{name}.txt").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    rows = "".join(f"{number},{name}\n" for number, name in enumerate(VIEWS))
+    (folder / "labels.csv").write_text(f"id,name\n{rows}", encoding="utf-8")
+    return folder
+
+
+def _frames(brightness: int, contrast: int, seed: int) -> np.ndarray:
+    """uint8 [6, 64, 64, 3]: noise in coarse blocks around a brightness."""
+    blocks = np.random.default_rng(seed).normal(brightness, contrast, (6, 8, 8, 1))
+    return np.kron(blocks, np.ones((1, 8, 8, 3))).clip(0, 255).astype(np.uint8)
+
+
+def tiny_options(data: Path, output: Path, stage: str = "view", **changes: Any) -> list[tuple[str, Any]]:
+    """Settings over any file of configs/; `changes` are further ones, `__` standing for the dot: `TRAIN__LR=0.1`."""
+    start = "quality_" if stage == "quality" else ""
+    options: dict[str, Any] = {
+        "OUTPUT": str(output),
+        "PRINT_FREQ": 1,
+        "DEVICE": "cpu",
+        "DATA.ROOT": str(data),
+        "DATA.TRAIN_FILE": f"{start}train.txt",
+        "DATA.VAL_FILE": f"{start}val.txt",
+        "DATA.LABEL_LIST": str(data / "labels.csv"),
+        "DATA.NUM_CLASSES": len(VIEWS),
+        "DATA.INPUT_SIZE": 32,
+        "DATA.NUM_FRAMES": 2,
+        "DATA.NUM_WORKERS": 0,
+        "MODEL.ARCH": "tiny",
+        "MODEL.PRETRAINED": "",
+        "MODEL.RESUME": "",
+        "MODEL.SHARED_BLOCKS": 2,
+        "TRAIN.EPOCHS": 1,
+        "TRAIN.WARMUP_EPOCHS": 0,
+        "TRAIN.BATCH_SIZE": 2,
+        "TRAIN.LR": 1e-3,
+    }
+    options |= {name.replace("__", "."): value for name, value in changes.items()}
+    return list(options.items())
+
+
+def configure(file: str, options: Sequence[tuple[str, Any]]) -> CfgNode:
+    """`load_config` without the warnings that a test does not ask for."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return load_config(file, options)
+
+
+def tiny_model(stage: str = "view", **changes: Any) -> tuple[CfgNode, VideoCLIP]:
+    """The configuration and the model of a stage, with random weights that depend on nothing else."""
+    config = configure(f"configs/phantom/{stage}.yaml", tiny_options(Path(), Path(), stage, **changes))
+    torch.manual_seed(0)
+    return config, build_model(config, VIEWS, checkpoint_follows=True)
+
+
+def tiny_clips(batch: int = 2, frames: int = 2, size: int = 32) -> Tensor:
+    """Normalised clips [B, T, 3, S, S], always the same."""
+    return torch.randn(batch, frames, 3, size, size, generator=torch.Generator().manual_seed(1))
+
+
+def train(config: CfgNode) -> Path:
+    """Trains or evaluates in this process, as main.py does on one CPU; returns the folder of the run."""
+    with undisturbed_logging():
+        run(config, torch.device("cpu"))
+    return Path(config.OUTPUT)
+
+
+def assert_same(given: Any, expected: Any, where: str = "") -> None:
+    """Bit-equal trees of tensors and plain values."""
+    if isinstance(expected, dict):
+        assert given.keys() == expected.keys(), where
+        for key in expected:
+            assert_same(given[key], expected[key], f"{where}/{key}")
+    elif isinstance(expected, list | tuple):
+        assert len(given) == len(expected), where
+        for number, (ours, theirs) in enumerate(zip(given, expected, strict=True)):
+            assert_same(ours, theirs, f"{where}/{number}")
+    elif isinstance(expected, Tensor):
+        assert given.dtype == expected.dtype and torch.equal(given, expected), where
+    else:
+        assert given == expected, where
+
+
+@contextmanager
+def undisturbed_logging() -> Iterator[None]:
+    """Takes back what `set_up_logging` changes for the whole process."""
+    root = logging.getLogger()
+    handlers, level, shape = root.handlers[:], root.level, warnings.formatwarning
+    try:
+        yield
+    finally:
+        for handler in set(root.handlers) - set(handlers):
+            root.removeHandler(handler)
+            handler.close() if isinstance(handler, logging.FileHandler) else None
+        root.handlers[:] = handlers
+        root.setLevel(level)
+        logging.captureWarnings(False)
+        warnings.formatwarning = shape

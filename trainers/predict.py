@@ -1,0 +1,255 @@
+"""From a checkpoint and paths to answers: what each video shows, whether to accept that, how good the video is.
+
+Everything but the videos comes from the checkpoint. Videos are read, sampled, batched and judged by the code that
+evaluates, so an answer here is the answer that an evaluation of the same video would count.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader
+from yacs.config import CfgNode
+
+from clip.weights import load_towers
+from datasets.annotations import Annotations
+from datasets.loader import evaluation_loader
+from datasets.prepare import STILL_SUFFIXES, find_sources
+from datasets.transforms import DeviceTransform
+from evaluation.calibration import at_temperature
+from evaluation.feature_statistics import FeatureStatistics
+from evaluation.predictions import Predictions
+from models.build import build_model
+from models.released import is_published, translate
+from models.video_clip import VideoCLIP
+from trainers.evaluate import collect, to_predictions
+from trainers.precision import Precision
+from trainers.resume import ADDED, load_weights
+from trainers.session import dataset
+from utils.checkpoint import load_checkpoint
+from utils.config import config_from_text, load_config, read_names
+from utils.distributed import gather, rank, world
+from utils.errors import UserError
+
+Answer = dict[str, Any]
+"""What was found about one video, by column (docs/prediction.md); None where nothing was. All have the same columns:
+those that the model can answer."""
+
+Changes = Sequence[tuple[str, Any]]
+
+
+def find_videos(paths: Sequence[str | Path]) -> list[str]:
+    """The videos that `paths` name, each once: files as they are given, and what lies in folders, at any depth.
+
+    A folder that holds images and neither videos nor DICOM is one video, the images its frames. Raises UserError for
+    a path that is not there and for a folder without videos.
+    """
+    found: list[str] = []
+    for path in map(Path, paths):
+        if path.is_dir():
+            found += _in_folder(path)
+        elif path.exists():
+            found.append(str(path))
+        else:
+            raise UserError(f"{path}: no such file or folder (PATH)")
+    return list(dict.fromkeys(found))
+
+
+def _in_folder(folder: Path) -> list[str]:
+    try:
+        _, names = find_sources(folder, destination=folder / "none")  # the output may lie among the videos
+    except UserError:
+        raise UserError(f"{folder}: holds no videos, DICOM or images (PATH)") from None
+    together: dict[Path, list[Path]] = {}
+    for file in (folder / name for name in names):
+        together.setdefault(file.parent, []).append(file)
+    found: list[str] = []
+    for parent, files in together.items():
+        frames = len(files) > 1 and all(file.suffix.lower() in STILL_SUFFIXES for file in files)
+        found += [str(parent)] if frames else map(str, files)
+    return sorted(found)
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A checkpoint, ready to answer.
+
+    Attributes:
+        config: of its training, with the changes of the command line.
+        model: with the parts of its stage, on the CPU, float32.
+        views, grades: names by class and by grade.
+        calibration: `score`, `tau` and `temperature`, as far as they were found.
+        fitted: where training features lie; None where no score needs it.
+    """
+
+    config: CfgNode
+    model: VideoCLIP
+    views: Sequence[str]
+    grades: Sequence[str]
+    calibration: dict[str, Any]
+    fitted: FeatureStatistics | None
+
+
+def load_predictor(file: str | Path, cfg: str | Path | None = None, changes: Changes = ()) -> Predictor:
+    """Reads a checkpoint; `cfg` is the yaml file of one that carries no configuration. Raises UserError."""
+    content = load_checkpoint(file)
+    config, views, grades = _about(content, file, cfg, changes)
+    state, towers = content["model"], None
+    published = is_published(state)
+    if published:
+        state = translate(state, config.MODEL.SHARED_BLOCKS)
+    elif config.MODEL.VARIANT == "released":
+        # Only the published code leaves out the prompts' embeddings; here no pretrained weights need be at hand.
+        towers = load_towers(config.MODEL.ARCH, None, config.DATA.INPUT_SIZE, config.MODEL.QUICK_GELU)
+    model = build_model(config, views, towers, checkpoint_follows=True)
+    for part in model.parts:
+        if part in ADDED and not any(key.startswith(f"{part}.") for key in state):
+            # It would start as a copy of the positive branch, and answer without having learned anything.
+            raise UserError(
+                f"{file}: has no {part} branch, which STAGE {config.STAGE} needs; "
+                "set STAGE to the one it was trained for"
+            )
+    load_weights(model, state, str(file))
+    statistics = content.get("statistics")
+    fitted = FeatureStatistics(**{name: value.numpy() for name, value in statistics.items()}) if statistics else None
+    return Predictor(config, model.eval().requires_grad_(False), views, grades, content.get("calibration", {}), fitted)
+
+
+def _about(
+    content: dict[str, Any], file: str | Path, cfg: str | Path | None, changes: Changes
+) -> tuple[CfgNode, list[str], list[str]]:
+    """Configuration, names of the views and names of the grades."""
+    if "config" in content:
+        if cfg:
+            raise UserError(f"{file}: carries its own configuration; leave out -cfg {cfg}, change settings with --opts")
+        return config_from_text(content["config"], changes), content["views"], content["grades"]
+    if not cfg:
+        raise UserError(
+            f"{file}: carries no configuration, as checkpoints of the published code do not; "
+            "name the yaml file of its stage: -cfg FILE (configs/released/)"
+        )
+    variant = [("MODEL.VARIANT", "released")] if is_published(content["model"]) else []
+    config = load_config(cfg, [*changes, *variant])
+    views = read_names(config.DATA.LABEL_LIST, config.DATA.NUM_CLASSES, "DATA.NUM_CLASSES")
+    if config.STAGE != "quality":
+        return config, views, []
+    return config, views, read_names(config.DATA.QUALITY_LIST, config.DATA.NUM_QUALITIES, "DATA.NUM_QUALITIES")
+
+
+def predict(predictor: Predictor, videos: Sequence[str], device: torch.device) -> list[Answer]:
+    """An answer for each video, in order; one that cannot be read has an `error` and no other answers.
+
+    Moves the model to `device`. Under torchrun each process reads its share, and all get all answers.
+    """
+    config, annotations = predictor.config, Annotations.of_paths(videos)
+    batches = math.ceil(len(videos) / config.TRAIN.BATCH_SIZE)
+    loader = evaluation_loader(
+        dataset(config, annotations, train=False),
+        batch_size=config.TRAIN.BATCH_SIZE,
+        workers=min(config.DATA.NUM_WORKERS, batches) if batches > 1 else 0,
+        rank=rank(),
+        world=world(),
+        pin_memory=device.type == "cuda",
+    )
+    heard = FaultsHeard(loader)
+    model = predictor.model.to(device)
+    precision = Precision(config.TRAIN.OPT_LEVEL, model, device)
+    answers = collect(model, heard, DeviceTransform(train=False), precision, "predict")
+    predictions = to_predictions(answers, annotations, "in", predictor.fitted)
+    faults = {name: reason for share in gather(heard.faults) for name, reason in share.items()}
+    return to_answers(predictions, predictor, faults)
+
+
+class FaultsHeard:
+    """A loader's batches as they are; `faults` keeps why videos could not be read, by name."""
+
+    def __init__(self, loader: DataLoader) -> None:
+        self.loader, self.faults = loader, {}
+
+    def __len__(self) -> int:
+        return len(self.loader)
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        for batch in self.loader:
+            self.faults.update(batch["faults"])
+            yield batch
+
+
+def to_answers(predictions: Predictions, predictor: Predictor, faults: dict[str, str]) -> list[Answer]:
+    """Predictions as people read them: names in place of numbers, calibrated, None in place of nan."""
+    columns: dict[str, list[Any]] = {"file": predictions.path.tolist()}
+    columns |= _views(predictions, predictor) | _decision(predictions, predictor) | _quality(predictions, predictor)
+    answered = (predictions.prediction >= 0) | (predictions.grade_prediction >= 0)
+    columns["frame"] = [
+        most_attended(*one) if sure else None
+        for *one, sure in zip(predictions.attention, predictions.frames, answered, strict=True)
+    ]
+    columns["error"] = [
+        faults.get(name) or (None if sure else "the model gives no finite answer")
+        for name, sure in zip(columns["file"], answered, strict=True)
+    ]
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
+def _views(p: Predictions, predictor: Predictor) -> dict[str, list[Any]]:
+    """The two likeliest views with their probabilities at the checkpoint's temperature."""
+    if not p.probabilities.shape[1]:
+        return {}
+    probabilities = at_temperature(p.probabilities, predictor.calibration.get("temperature", 1.0))
+    columns: dict[str, list[Any]] = {}
+    order = np.argsort(-probabilities, axis=1, kind="stable")
+    for prefix, place in (("", 0), ("second_", 1)):
+        if place < order.shape[1]:
+            chosen = order[:, place]
+            columns[f"{prefix}view"] = _names(np.where(p.prediction < 0, -1, chosen), predictor.views)
+            columns[f"{prefix}probability"] = _numbers(np.take_along_axis(probabilities, chosen[:, None], axis=1)[:, 0])
+    return columns
+
+
+def _decision(p: Predictions, predictor: Predictor) -> dict[str, list[Any]]:
+    """Accepted or rejected by the calibrated score, where the checkpoint has τ and the model has the score."""
+    name, tau = predictor.calibration.get("score"), predictor.calibration.get("tau")
+    if tau is None or name not in p.scores:
+        return {}
+    scores = _numbers(p.scores[name])
+    return {
+        "decision": [None if score is None else "accepted" if score >= tau else "rejected" for score in scores],
+        "score": scores,
+        "tau": [tau] * len(p),
+        "score_name": [name] * len(p),
+    }
+
+
+def _quality(p: Predictions, predictor: Predictor) -> dict[str, list[Any]]:
+    """The likeliest grade, its probability, and the expected score in [0, 1]."""
+    if not p.grade_probabilities.shape[1]:
+        return {}
+    return {
+        "quality": _names(p.grade_prediction, predictor.grades),
+        "quality_probability": _numbers(p.grade_probabilities.max(axis=1)),
+        "quality_score": _numbers(p.score_prediction),
+    }
+
+
+def most_attended(weights: np.ndarray, frames: np.ndarray) -> int:
+    """The frame of the largest weight, the earliest among equals.
+
+    A frame that occurs several times in `frames` [T], in several clips or crops or because the video is short, has
+    the sum of its `weights` [T].
+    """
+    places, where = np.unique(frames, return_inverse=True)
+    return int(places[np.bincount(where.reshape(-1), weights).argmax()])
+
+
+def _names(indices: np.ndarray, names: Sequence[str]) -> list[str | None]:
+    return [names[i] if i >= 0 else None for i in indices]
+
+
+def _numbers(values: np.ndarray) -> list[float | None]:
+    return [float(value) if np.isfinite(value) else None for value in values]
