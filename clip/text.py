@@ -75,8 +75,14 @@ def learnable_prompts(names: Sequence[str], words: str, tokens: int, table: nn.E
     names = [name.replace("_", " ") for name in names]
     words = words.replace("_", " ")
     if words and tokens <= 4:
+        ids = tokenize([words])
+        if end_of_text(ids) - 1 < tokens:
+            raise UserError(
+                f"TRAINER.ViFi_CLIP.N_CTX_TEXT is {tokens}, but the words that it starts from ({words!r}, CTX_INIT or "
+                f"CTX_INIT_NO) are {int(end_of_text(ids)) - 1} tokens; make them agree"
+            )
         with torch.no_grad():
-            context = table(tokenize([words]))[0, 1 : 1 + tokens].float()
+            context = table(ids)[0, 1 : 1 + tokens].float()
     else:
         words = " ".join(["X"] * tokens)
         context = 0.02 * torch.randn(tokens, table.embedding_dim)

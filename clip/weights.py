@@ -14,12 +14,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from clip.architectures import REGISTRY_NAME, build_towers
-from utils.errors import UserError
+from utils.errors import UserError, first_line
 
 log = logging.getLogger(__name__)
 
-# Scalars that OpenAI's archives carry beside the weights.
-_NOT_WEIGHTS = ("input_resolution", "context_length", "vocab_size")
+# What TorchScript archives carry beside the weights: OpenAI's three numbers, open_clip's mask.
+_NOT_WEIGHTS = ("input_resolution", "context_length", "vocab_size", "attn_mask")
 
 
 def load_towers(arch: str, pretrained: str | None, image_size: int, quick_gelu: bool = True) -> open_clip.CLIP:
@@ -87,7 +87,7 @@ def read_state_dict(file: Path) -> dict[str, torch.Tensor]:
         else:
             state = torch.load(file, map_location="cpu", weights_only=True)
     except (RuntimeError, ValueError, EOFError, OSError, SafetensorError) as error:
-        raise UserError(f"{file}: not a file of weights: {str(error).splitlines()[0]}") from None
+        raise UserError(f"{file}: not a file of weights: {first_line(error)}") from None
     except Exception as error:  # pickle.UnpicklingError and what a damaged archive makes of it
         raise UserError(f"{file}: not a file of plain weights ({type(error).__name__})") from None
     state = state.get("state_dict", state) if isinstance(state, dict) else None
@@ -112,6 +112,7 @@ def _load(towers: open_clip.CLIP, state: dict[str, torch.Tensor], file: Path, ar
             f"{file}: not weights of {arch}: {len(missing)} names missing (first: {', '.join(missing[:3]) or 'none'}), "
             f"{len(unexpected)} unknown (first: {', '.join(unexpected[:3]) or 'none'}); check MODEL.ARCH"
         )
+    state = {name: value.float() for name, value in state.items()}  # OpenAI's are halves, which cannot be resized
     resize_pos_embed(state, towers)
     for name, value in state.items():
         if value.shape != expected[name].shape:

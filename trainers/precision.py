@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
@@ -30,6 +31,10 @@ class Precision:
     def autocast(self) -> AbstractContextManager:
         """The context of forward passes."""
         return nullcontext() if self.level == "O0" else torch.autocast(self.device.type, dtype=self.half)
+
+    def cast(self, model: nn.Module) -> nn.Module:
+        """A model of float32 weights as this level computes with it: for O2 a copy in half precision."""
+        return copy.deepcopy(model).to(self.half) if self.level == "O2" else model
 
     def backward(self, loss: Tensor) -> None:
         """Adds the gradients of `loss`."""

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import pickle
+import re
+from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from yacs.config import CfgNode
 
-from utils.errors import UserError
+from utils.errors import UserError, first_line
 from utils.files import atomic_path
 
 FORMAT = 1
@@ -31,16 +32,15 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
     if not path.is_file():
         raise UserError(f"{path}: no such checkpoint (--resume, MODEL.RESUME)")
     try:
-        # Published checkpoints carry their configuration as a yacs object and the best score as a numpy scalar.
-        with torch.serialization.safe_globals([CfgNode, *_numpy_scalars()]):
-            content = torch.load(path, map_location="cpu", weights_only=True)
+        content = _load_plain(path)
     except pickle.UnpicklingError as error:
+        found = re.search(r"GLOBAL (\S+)", str(error))
         raise UserError(
-            f"{path}: holds objects that loading would have to execute ({_first_line(error)}); "
+            f"{path}: holds objects{f' ({found[1]})' if found else ''} that loading would have to execute; "
             "keep its weights alone: torch.save({'model': torch.load(FILE)['model']}, NEW)"
         ) from None
     except Exception as error:  # a cut-off archive raises whatever zip, pickle or torch meet first
-        raise UserError(f"{path}: damaged or not a checkpoint ({_first_line(error)})") from None
+        raise UserError(f"{path}: damaged or not a checkpoint ({first_line(error)})") from None
     if not isinstance(content, dict) or not isinstance(content.get("model"), dict):
         raise UserError(f"{path}: not a checkpoint of this program nor of the published code: it has no `model`")
     if "format" not in content:
@@ -50,10 +50,16 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
     return content
 
 
-def _numpy_scalars() -> list[Any]:
-    kinds = [np.float64, np.float32, np.int64, np.int32]
-    return [np.dtype, np._core.multiarray.scalar, *kinds, *(type(np.dtype(kind)) for kind in kinds)]
+def _load_plain(path: Path) -> Any:
+    """What the file holds, executing nothing.
 
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+    Published checkpoints carry their configuration as a yacs object and the best score as a numpy scalar; the one is
+    read as the dict that it is, the other let through.
+    """
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        kinds = [np.float64, np.float32, np.int64, np.int32]
+        numbers = [np.dtype, np._core.multiarray.scalar, *kinds, *(type(np.dtype(kind)) for kind in kinds)]
+        with torch.serialization.safe_globals([(OrderedDict, "yacs.config.CfgNode"), *numbers]):
+            return torch.load(path, map_location="cpu", weights_only=True)

@@ -6,7 +6,9 @@ strict: an unknown key, a value of the wrong type or a setting that contradicts 
 
 from __future__ import annotations
 
+import csv
 import difflib
+import math
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +20,7 @@ from yacs.config import CfgNode
 from utils.errors import UserError
 
 STAGES = ("view", "negation", "quality")
+SCORES = ("msp", "max_logit", "energy", "negation", "competing_to_win", "agreeing_to_differ", "mcm")
 STAGE_OF_USE = {"both": "view", "image": "view", "text": "view", "no_text": "negation", "quality": "quality"}
 
 
@@ -122,7 +125,7 @@ def load_config(file: str | Path, overrides: Sequence[tuple[str, Any]] = ()) -> 
     config = default_config()
     _merge_file(config, Path(file), seen=())
     for key, value in overrides:
-        _set(config, key, value, where=f"--opts {key}")
+        _set(config, key, value, where="command line")
     _translate_published(config)
     _check(config)
     config.freeze()
@@ -134,7 +137,7 @@ def config_from_text(text: str, overrides: Sequence[tuple[str, Any]] = ()) -> Cf
     config = default_config()
     _merge_tree(config, yaml.safe_load(text), "", "the checkpoint's configuration")
     for key, value in overrides:
-        _set(config, key, value, where=f"--opts {key}")
+        _set(config, key, value, where="command line")
     _check(config)
     config.freeze()
     return config
@@ -151,10 +154,8 @@ def _merge_file(config: CfgNode, file: Path, seen: tuple[Path, ...]) -> None:
         raise UserError(f"{file}: not valid yaml: {' '.join(str(error).split())}") from None
     if not isinstance(tree, dict):
         raise UserError(f"{file}: expected keys and values, found {type(tree).__name__}")
-    bases = tree.get("BASE") or []
-    for base in [bases] if isinstance(bases, str) else bases:
-        if base:
-            _merge_file(config, file.parent / base, (*seen, file.resolve()))
+    for base in filter(None, _typed(tree.pop("BASE", None) or [], [""], "BASE", str(file))):
+        _merge_file(config, file.parent / base, (*seen, file.resolve()))
     _merge_tree(config, tree, "", str(file))
 
 
@@ -168,6 +169,8 @@ def _merge_tree(config: CfgNode, tree: dict[str, Any], prefix: str, where: str) 
 
 
 def _set(config: CfgNode, name: str, value: Any, where: str) -> None:
+    if name == "BASE":
+        raise UserError(f"{where}: BASE belongs in a yaml file; name that file with -cfg")
     *parents, key = name.split(".")
     node = config
     for parent in parents:
@@ -207,9 +210,9 @@ def _typed(value: Any, default: Any, name: str, where: str) -> Any:
     elif kind in (int, float) and isinstance(value, str | int | float):
         try:
             number = float(value)
-            if kind is float:
+            if kind is float and math.isfinite(number):
                 return number
-            if number == int(number):
+            if kind is int and number == int(number):
                 return int(number)
         except (ValueError, OverflowError):
             pass
@@ -218,8 +221,12 @@ def _typed(value: Any, default: Any, name: str, where: str) -> Any:
 
 
 def _similar(name: str) -> str:
-    near = difflib.get_close_matches(name, list(_names(default_config())), n=1, cutoff=0.6)
-    return f"; did you mean {near[0]}?" if near else "; utils/config.py lists every key"
+    """What to do about an unknown key: the one that was probably meant, be it only in another group or case."""
+    config = default_config()
+    known = {key.upper(): key for key in [*_names(config), *config]}
+    last = f".{name.upper().split('.')[-1]}"
+    near = [key for key in known if key.endswith(last)] or difflib.get_close_matches(name.upper(), known, 1, 0.75)
+    return f"; did you mean {known[near[0]]}?" if near else "; utils/config.py lists every key"
 
 
 def _names(node: CfgNode, prefix: str = "") -> Sequence[str]:
@@ -282,6 +289,7 @@ def _check(config: CfgNode) -> None:
     _one_of("TRAIN.OPTIMIZER", config.TRAIN.OPTIMIZER, ("adamw", "sgd"))
     _one_of("TRAIN.LR_SCHEDULER", config.TRAIN.LR_SCHEDULER, ("cosine", "constant"))
     _one_of("TEST.NUM_CROP", config.TEST.NUM_CROP, (1, 3))
+    _one_of("TEST.SCORE", config.TEST.SCORE, SCORES)
     _at_least(config, 1, "DATA.NUM_FRAMES", "DATA.INPUT_SIZE", "DATA.NUM_CLASSES", "DATA.NUM_QUALITIES")
     _at_least(config, 1, "TRAIN.EPOCHS", "TRAIN.BATCH_SIZE", "TRAIN.ACCUMULATION_STEPS", "TEST.NUM_CLIP", "PRINT_FREQ")
     _at_least(config, 0, "TRAIN.WARMUP_EPOCHS", "TRAIN.WEIGHT_DECAY", "TRAIN.LR", "TRAIN.CLIP_GRAD", "SAVE_FREQ")
@@ -300,6 +308,10 @@ def _check(config: CfgNode) -> None:
     ]:
         if not 0 <= config[group][key] <= 1:
             raise UserError(f"{group}.{key} must lie between 0 and 1; found {config[group][key]}")
+    if not config.AUG.SCALES or not all(0 < scale <= 1 for scale in config.AUG.SCALES):
+        raise UserError(f"AUG.SCALES must be shares above 0 and up to 1, at least one; found {config.AUG.SCALES}")
+    if config.DATA.STRIDE_SECONDS <= 0:
+        raise UserError(f"DATA.STRIDE_SECONDS must be above 0; found {config.DATA.STRIDE_SECONDS}")
 
 
 def read_names(file: str | Path, count: int, key: str) -> list[str]:
@@ -308,13 +320,14 @@ def read_names(file: str | Path, count: int, key: str) -> list[str]:
     Raises UserError where the file is missing, the ids are not 0, 1, 2, … or their number is not `count`
     (the value of the setting `key`).
     """
-    import csv
-
     file = Path(file)
     if not file.is_file():
         raise UserError(f"{file}: no such label list (DATA.LABEL_LIST, DATA.QUALITY_LIST)")
-    with file.open(encoding="utf-8-sig", newline="") as lines:
-        rows = list(csv.reader(lines))
+    try:
+        with file.open(encoding="utf-8-sig", newline="") as lines:
+            rows = list(csv.reader(lines))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{file}: not UTF-8 text: {error}; save it as UTF-8") from None
     if not rows or [cell.strip() for cell in rows[0]] != ["id", "name"]:
         raise UserError(f"{file}:1: a label list begins with the line id,name")
     names = []

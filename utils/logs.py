@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from utils.distributed import is_main
+from utils.files import write_text
 
 
 def set_up_logging(folder: Path | None) -> None:
@@ -59,9 +60,9 @@ class MetricsLog:
     def rewind(self, step: int) -> None:
         """Drops what was written after `step`, which a resumed run will write again."""
         if is_main() and self.file.is_file():
-            lines = self.file.read_text(encoding="utf-8").splitlines()
-            kept = [line for line in lines if line and json.loads(line)["step"] <= step]
-            self.file.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+            lines = self.file.read_text(encoding="utf-8").split("\n")[:-1]  # a line that was cut off has no end
+            kept = [line for line in lines if json.loads(line)["step"] <= step]
+            write_text(self.file, "".join(f"{line}\n" for line in kept))
 
 
 class Clock:

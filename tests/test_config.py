@@ -1,0 +1,356 @@
+"""Settings: every published key, strict reading, one clear line for each mistake, the published files unchanged."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from yacs.config import CfgNode
+
+from utils.config import config_from_text, default_config, load_config, read_names
+from utils.errors import UserError
+
+PUBLISHED = {  # key: default
+    "DATA.ROOT": "",
+    "DATA.TRAIN_FILE": "",
+    "DATA.VAL_FILE": "",
+    "DATA.DATASET": "ultracls",
+    "DATA.INPUT_SIZE": 224,
+    "DATA.NUM_FRAMES": 16,
+    "DATA.NUM_CLASSES": 38,
+    "DATA.NUM_QUALITIES": 3,
+    "DATA.LABEL_LIST": "labels/ultracls.csv",
+    "MODEL.ARCH": "ViT-B/16",
+    "MODEL.DROP_PATH_RATE": 0.0,
+    "MODEL.PRETRAINED": "",
+    "MODEL.RESUME": "",
+    "MODEL.FIX_TEXT": False,
+    "TRAINER.ViFi_CLIP.PROMPT_MODEL": False,
+    "TRAINER.ViFi_CLIP.N_CTX_VISION": 16,
+    "TRAINER.ViFi_CLIP.N_CTX_TEXT": 16,
+    "TRAINER.ViFi_CLIP.CTX_INIT": "",
+    "TRAINER.ViFi_CLIP.CTX_INIT_NO": "",
+    "TRAINER.ViFi_CLIP.PROMPT_DEPTH_VISION": 0,
+    "TRAINER.ViFi_CLIP.PROMPT_DEPTH_TEXT": 1,
+    "TRAINER.ViFi_CLIP.USE": "both",
+    "TRAINER.ViFi_CLIP.ZS_EVAL": False,
+    "TRAIN.EPOCHS": 30,
+    "TRAIN.WARMUP_EPOCHS": 5.0,
+    "TRAIN.WEIGHT_DECAY": 0.001,
+    "TRAIN.LR": 8e-6,
+    "TRAIN.BATCH_SIZE": 8,
+    "TRAIN.ACCUMULATION_STEPS": 1,
+    "TRAIN.LR_SCHEDULER": "cosine",
+    "TRAIN.OPTIMIZER": "adamw",
+    "TRAIN.OPT_LEVEL": "O1",
+    "TRAIN.AUTO_RESUME": False,
+    "TRAIN.USE_CHECKPOINT": False,
+    "TRAIN.CLIP_GRAD": 0.0,
+    "TRAIN.EMA_DECAY": 0.0,
+    "AUG.LABEL_SMOOTH": 0.1,
+    "AUG.COLOR_JITTER": 0.0,
+    "AUG.GRAY_SCALE": 0.0,
+    "AUG.MIXUP": 0.8,
+    "AUG.CUTMIX": 1.0,
+    "AUG.MIXUP_SWITCH_PROB": 0.5,
+    "TEST.NUM_CLIP": 1,
+    "TEST.NUM_CROP": 1,
+    "TEST.ONLY_TEST": False,
+    "TEST.MULTI_VIEW_INFERENCE": False,
+    "OUTPUT": "output",
+    "SAVE_FREQ": 1,
+    "PRINT_FREQ": 50,
+    "SEED": 1024,
+}
+
+# What the three published files say, word for word.
+PUBLISHED_STAGE1 = """
+DATA:
+  ROOT: 'datasets_splits/ultracls/'
+  TRAIN_FILE: 'datasets_splits/ultracls/train.txt'
+  VAL_FILE: 'datasets_splits/ultracls/val.txt'
+  DATASET: ultracls
+  NUM_FRAMES: 16
+  NUM_CLASSES: 38
+  LABEL_LIST: 'labels/ultracls.csv'
+MODEL:
+  ARCH: 'ViT-B/16'
+TRAIN:
+  BATCH_SIZE: 4
+  ACCUMULATION_STEPS: 16
+  LR: 2.2e-05
+TEST:
+  MULTI_VIEW_INFERENCE: False
+TRAINER:
+  ViFi_CLIP:
+    ZS_EVAL: False
+    USE: "both"
+"""
+PUBLISHED_STAGE2 = (
+    PUBLISHED_STAGE1.replace('"both"', '"no_text"')
+    .replace("MODEL:\n", "MODEL:\n  RESUME: output/train_stage1/ckpt_epoch_29.pth\n")
+    .replace("TRAIN:\n", "TRAIN:\n  EPOCHS: 30\n")
+)
+PUBLISHED_QUALITY = """
+DATA:
+  ROOT: 'datasets_splits/ultraqc/'
+  TRAIN_FILE: 'datasets_splits/ultraqc/train.txt'
+  VAL_FILE: 'datasets_splits/ultraqc/val.txt'
+  DATASET: ultraqc
+  NUM_FRAMES: 16
+  NUM_CLASSES: 3
+  NUM_QUALITIES: 38
+  LABEL_LIST: 'labels/quality.csv'
+MODEL:
+  ARCH: 'ViT-B/16'
+  RESUME: output/train_stage2/ckpt_epoch_29.pth
+TRAIN:
+  BATCH_SIZE: 4
+  ACCUMULATION_STEPS: 16
+  LR: 1e-05
+TEST:
+  MULTI_VIEW_INFERENCE: False
+TRAINER:
+  ViFi_CLIP:
+    ZS_EVAL: False
+    USE: "quality"
+"""
+
+
+@pytest.fixture
+def written(tmp_path):
+    """Writes yaml text to the file that is returned."""
+
+    def write(text: str, name: str = "a.yaml") -> Path:
+        (tmp_path / name).write_text(text, encoding="utf-8")
+        return tmp_path / name
+
+    return write
+
+
+def leaves(node: CfgNode, prefix: str = "") -> dict[str, object]:
+    found = {}
+    for key, value in node.items():
+        found |= leaves(value, f"{prefix}{key}.") if isinstance(value, CfgNode) else {f"{prefix}{key}": value}
+    return found
+
+
+def mistake(*arguments) -> str:
+    with pytest.raises(UserError) as caught:
+        load_config(*arguments)
+    return str(caught.value)
+
+
+def test_every_published_key_has_its_published_meaningful_default():
+    known = leaves(default_config())
+    assert {key: known.get(key, "absent") for key in PUBLISHED} == PUBLISHED
+    assert {key: type(known[key]) for key in PUBLISHED} == {key: type(value) for key, value in PUBLISHED.items()}
+
+
+def test_every_key_is_read_somewhere():
+    read = set()
+    for folder in ("clip", "datasets", "models", "trainers", "evaluation"):
+        for file in Path(folder).rglob("*.py"):
+            read |= {node.attr for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Attribute)}
+    read |= {"DEVICE"}  # main.py opens the device
+    read |= {"BASE", "MULTI_VIEW_INFERENCE"}  # utils/config.py itself turns these into others (tested below)
+    assert [key for key in leaves(default_config()) if key.split(".")[-1] not in read] == []
+
+
+def test_numbers_arrive_as_numbers_however_they_are_typed(written):
+    config = load_config(written("TRAIN:\n  LR: 1e-3\n  WEIGHT_DECAY: 5\n  EPOCHS: 3.0\nAUG:\n  SCALES: [1, '1e-1']\n"))
+    assert (config.TRAIN.LR, config.TRAIN.WEIGHT_DECAY, config.TRAIN.EPOCHS) == (1e-3, 5.0, 3)
+    assert config.AUG.SCALES == [1.0, 0.1]
+    assert [type(v) for v in (config.TRAIN.LR, config.TRAIN.WEIGHT_DECAY, config.TRAIN.EPOCHS)] == [float, float, int]
+
+
+def test_settings_of_the_command_line_are_typed_like_those_of_a_file(written):
+    pairs = [
+        ("TRAIN.LR", "1e-3"),
+        ("TRAIN.EPOCHS", "3"),
+        ("MODEL.RESUME", "0123"),
+        ("TEST.MULTI_VIEW_INFERENCE", "True"),
+    ]
+    config = load_config(written(""), [*pairs, ("AUG.SCALES", "[1, 0.5]"), ("MODEL.PRETRAINED", "")])
+    assert (config.TRAIN.LR, config.TRAIN.EPOCHS, config.MODEL.RESUME) == (1e-3, 3, "0123")
+    assert (config.TEST.MULTI_VIEW_INFERENCE, config.AUG.SCALES) == (True, [1.0, 0.5])
+
+
+def test_a_later_file_wins_over_its_bases_and_the_command_line_over_all(written):
+    written("TRAIN:\n  LR: 1\n  EPOCHS: 1\n  BATCH_SIZE: 1\nSEED: 1\n", "first.yaml")
+    written("BASE: first.yaml\nTRAIN:\n  LR: 2\n  EPOCHS: 2\n", "second.yaml")
+    config = load_config(written("BASE: ['second.yaml']\nTRAIN:\n  LR: 3\n"), [("SEED", 4)])
+    assert (config.TRAIN.LR, config.TRAIN.EPOCHS, config.TRAIN.BATCH_SIZE, config.SEED) == (3.0, 2, 1, 4)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("TRAIN:\n  BATCHSIZE: 1", "{file}: unknown key TRAIN.BATCHSIZE; did you mean TRAIN.BATCH_SIZE?"),
+        ("MODEL:\n  LR: 1", "{file}: unknown key MODEL.LR; did you mean TRAIN.LR?"),
+        ("TRIAN:\n  LR: 1", "{file}: unknown key TRIAN; did you mean TRAIN?"),
+        ("FOO: 1", "{file}: unknown key FOO; utils/config.py lists every key"),
+        ("TRAIN:\n  LR: fast", "{file}: TRAIN.LR must be a number, found 'fast'"),
+        ("TRAIN:\n  LR: .nan", "{file}: TRAIN.LR must be a number, found nan"),
+        ("TRAIN:\n  LR: yes", "{file}: TRAIN.LR must be a number, found True"),
+        ("TRAIN:\n  EPOCHS: 2.5", "{file}: TRAIN.EPOCHS must be a whole number, found 2.5"),
+        ("TRAIN:\n  EPOCHS: .inf", "{file}: TRAIN.EPOCHS must be a whole number, found inf"),
+        ("TRAIN:\n  AUTO_RESUME: 1", "{file}: TRAIN.AUTO_RESUME must be True or False, found 1"),
+        ("MODEL:\n  RESUME: [a]", "{file}: MODEL.RESUME must be text, found ['a']"),
+        ("AUG:\n  SCALES: [1, a]", "{file}: AUG.SCALES[1] must be a number, found 'a'"),
+        ("AUG: 1", "{file}: AUG is a group of keys, not a value; set one of its keys: {aug}"),
+        ("- 1", "{file}: expected keys and values, found list"),
+        ("BASE: no.yaml", "{folder}/no.yaml: no such configuration file (-cfg, or BASE of another file)"),
+        ("BASE: a.yaml", "{file}: BASE includes the file itself"),
+        ("BASE: {a: 1}", "{file}: BASE must be a list, found {{'a': 1}}"),
+        ("BASE: [[a.yaml]]", "{file}: BASE[0] must be text, found ['a.yaml']"),
+        ("STAGE: views", "STAGE must be one of view, negation, quality; found 'views'"),
+        (
+            "STAGE: view\nTRAINER: {ViFi_CLIP: {USE: no_text}}",
+            "TRAINER.ViFi_CLIP.USE no_text belongs to stage negation, but STAGE is view",
+        ),
+        (
+            "TRAINER: {ViFi_CLIP: {USE: all}}",
+            "TRAINER.ViFi_CLIP.USE must be one of both, image, text, no_text, quality; found 'all'",
+        ),
+        ("TRAIN: {OPT_LEVEL: O3}", "TRAIN.OPT_LEVEL must be one of O0, O1, O2; found 'O3'"),
+        ("TRAIN: {BATCH_SIZE: 0}", "TRAIN.BATCH_SIZE must be at least 1; found 0"),
+        ("AUG: {LABEL_SMOOTH: 2}", "AUG.LABEL_SMOOTH must lie between 0 and 1; found 2.0"),
+        ("AUG: {SCALES: []}", "AUG.SCALES must be shares above 0 and up to 1, at least one; found []"),
+        ("DATA: {STRIDE_SECONDS: 0}", "DATA.STRIDE_SECONDS must be above 0; found 0.0"),
+    ],
+)
+def test_a_mistake_in_a_file_is_one_line_that_names_the_key(written, text, message):
+    file = written(text)
+    expected = message.format(file=file, folder=file.parent, aug=", ".join(default_config().AUG))
+    assert mistake(file) == expected
+    assert "\n" not in expected
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("TRAIN.LRR", "1", "command line: unknown key TRAIN.LRR; did you mean TRAIN.LR?"),
+        ("train.lr", "1", "command line: unknown key train.lr; did you mean TRAIN.LR?"),
+        ("TRAIN.LR.PEAK", "1", "command line: unknown key TRAIN.LR.PEAK; did you mean TRAIN.LR?"),
+        ("TRAIN.LR", "x", "command line: TRAIN.LR must be a number, found 'x'"),
+        ("TRAIN.LR", "[1", "command line: cannot read the value '[1'"),
+        ("TRAIN.LR", "-1", "TRAIN.LR must be at least 0; found -1.0"),
+        ("BASE", "b.yaml", "command line: BASE belongs in a yaml file; name that file with -cfg"),
+    ],
+)
+def test_a_mistake_on_the_command_line_is_one_line_that_names_the_key(written, key, value, message):
+    assert mistake(written(""), [(key, value)]) == message
+
+
+def test_a_missing_file_and_broken_yaml_are_named(written, tmp_path):
+    missing = tmp_path / "none.yaml"
+    assert mistake(missing) == f"{missing}: no such configuration file (-cfg, or BASE of another file)"
+    broken = written("a: [1")
+    assert mistake(broken).startswith(f"{broken}: not valid yaml: ") and "\n" not in mistake(broken)
+    (tmp_path / "latin.yaml").write_bytes(b"OUTPUT: \xe9")
+    assert mistake(tmp_path / "latin.yaml").startswith(f"{tmp_path / 'latin.yaml'}: not valid yaml: ")
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["LR", "x"]), inner, max_size=2),
+        max_leaves=5,
+    ),
+    st.sampled_from(["TRAIN", "SEED", "BASE", "MODEL", "OUTPUT", "AUG", "FOO"]),
+)
+def test_whatever_a_file_says_it_is_read_or_refused(tmp_path_factory, value, key):
+    file = tmp_path_factory.mktemp("any") / "a.yaml"
+    file.write_text(yaml.safe_dump({key: value}), encoding="utf-8")
+    try:
+        load_config(file)
+    except UserError as error:
+        assert str(error)
+
+
+def test_a_run_s_config_yaml_starts_the_same_run(written):
+    written("TRAIN: {LR: 2}", "base.yaml")
+    config = load_config(written("BASE: base.yaml\nTEST: {MULTI_VIEW_INFERENCE: True}\nSTAGE: negation"))
+    assert load_config(written(config.dump(), "config.yaml")) == config
+    assert config_from_text(config.dump()) == config
+
+
+def test_multi_view_inference_means_four_clips_and_three_crops_unless_others_are_named(written):
+    config = load_config(written("TEST: {MULTI_VIEW_INFERENCE: True}"))
+    assert (config.TEST.NUM_CLIP, config.TEST.NUM_CROP) == (4, 3)
+    config = load_config(written("TEST: {MULTI_VIEW_INFERENCE: True, NUM_CLIP: 2}"))
+    assert (config.TEST.NUM_CLIP, config.TEST.NUM_CROP) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    ("use", "stage"),
+    [("both", "view"), ("image", "view"), ("text", "view"), ("no_text", "negation"), ("quality", "quality")],
+)
+def test_the_stage_follows_from_use_where_it_is_not_given(written, use, stage):
+    config = load_config(written(f"TRAINER: {{ViFi_CLIP: {{USE: {use}}}}}"))
+    assert stage == config.STAGE
+
+
+def test_the_published_view_file_means_what_it_says(written):
+    config = load_config(written(PUBLISHED_STAGE1))
+    assert (config.STAGE, config.TRAIN.LR, config.TRAIN.ACCUMULATION_STEPS) == ("view", 2.2e-5, 16)
+    assert config.DATA.TRAIN_FILE == "datasets_splits/ultracls/train.txt"
+    assert len(read_names(config.DATA.LABEL_LIST, config.DATA.NUM_CLASSES, "DATA.NUM_CLASSES")) == 38
+
+
+def test_the_published_negation_file_means_what_it_says(written):
+    config = load_config(written(PUBLISHED_STAGE2))
+    assert (config.STAGE, config.TRAIN.EPOCHS) == ("negation", 30)
+    assert config.MODEL.RESUME == "output/train_stage1/ckpt_epoch_29.pth"
+
+
+def test_the_published_quality_file_is_translated_with_a_warning(written):
+    with pytest.warns(UserWarning) as warned:
+        config = load_config(written(PUBLISHED_QUALITY))
+    assert [str(warning.message) for warning in warned] == [
+        "DATA: the published quality file calls the grades NUM_CLASSES and LABEL_LIST and the views NUM_QUALITIES; "
+        "read as NUM_QUALITIES 3, QUALITY_LIST labels/quality.csv, NUM_CLASSES 38, LABEL_LIST labels/ultracls.csv"
+    ]
+    data = config.DATA
+    assert (config.STAGE, data.NUM_QUALITIES, data.NUM_CLASSES, config.TRAIN.LR) == ("quality", 3, 38, 1e-5)
+    assert read_names(data.QUALITY_LIST, data.NUM_QUALITIES, "DATA.NUM_QUALITIES") == ["very bad", "not good", "good"]
+    assert len(read_names(data.LABEL_LIST, data.NUM_CLASSES, "DATA.NUM_CLASSES")) == 38
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"id,name\n0,a\n", "DATA.NUM_CLASSES is 2, but {file} names 1; make them agree"),
+        (b"", "{file}:1: a label list begins with the line id,name"),
+        (b"name,id\na,0\n", "{file}:1: a label list begins with the line id,name"),
+        (b"id,name\n1,a\n", "{file}:2: expected `0,name`, found '1,a'"),
+        (b"id,name\n0,a\n1,\n", "{file}:3: expected `1,name`, found '1,'"),
+        (
+            b"id,name\n0,\xe9\n",
+            "{file}: not UTF-8 text: 'utf-8' codec can't decode byte 0xe9 in position 10: invalid continuation byte; "
+            "save it as UTF-8",
+        ),
+    ],
+)
+def test_a_label_list_that_disagrees_is_named_with_its_line(tmp_path, content, message):
+    file = tmp_path / "labels.csv"
+    file.write_bytes(content)
+    with pytest.raises(UserError) as caught:
+        read_names(file, 2, "DATA.NUM_CLASSES")
+    assert str(caught.value) == message.format(file=file)
+
+
+def test_a_missing_label_list_is_named(tmp_path):
+    with pytest.raises(UserError) as caught:
+        read_names(tmp_path / "none.csv", 2, "DATA.NUM_CLASSES")
+    assert str(caught.value) == f"{tmp_path}/none.csv: no such label list (DATA.LABEL_LIST, DATA.QUALITY_LIST)"
+
+
+def test_names_come_in_order_of_their_ids(tmp_path):
+    (tmp_path / "labels.csv").write_text('\ufeffid,name\n0,"a, b"\n\n1, c \n', encoding="utf-8")
+    assert read_names(tmp_path / "labels.csv", 2, "DATA.NUM_CLASSES") == ["a, b", "c"]

@@ -1,0 +1,88 @@
+"""Two processes (gloo, on the CPU) give what one gives: every video once, the same figures, the same training."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from datasets.loader import EpochSampler
+from tests.test_training import PLAIN
+from tests.tiny_data import TRAINING, VALIDATION, configure, tiny_options, train
+from utils.checkpoint import load_checkpoint
+from utils.distributed import barrier, from_main, gather, processes, rank, world
+from utils.errors import UserError
+
+
+def two_processes(*arguments: object) -> subprocess.CompletedProcess:
+    """main.py under torchrun."""
+    start = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "main.py"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run([*start, *map(str, arguments)], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def test_two_processes_evaluate_an_odd_list_as_one_does(tiny_runs, tmp_path):
+    assert VALIDATION % 2 == 1
+    run = tiny_runs["quality"]  # answers all three questions, and has two lists of outsiders, odd as well
+    options = ["-cfg", run / "config.yaml", "--only_test", "--resume", run / "last.pth", "--output", tmp_path]
+    two_processes(*options)
+    assert json.loads((tmp_path / "metrics.json").read_text()) == json.loads((run / "metrics.json").read_text())
+    with (tmp_path / "predictions.csv").open() as ours, (run / "predictions.csv").open() as theirs:
+        rows, expected = list(csv.DictReader(ours)), list(csv.DictReader(theirs))
+    assert [row["path"] for row in rows] == [row["path"] for row in expected]
+    assert len({row["path"] for row in rows}) == len(rows) == VALIDATION + 6
+
+
+def test_two_processes_train_as_one_does_on_twice_the_batch(tiny_folder, tmp_path):
+    # 8 videos: two processes' batches of 1 are one's batch of 2; groups of 3 batches and a last one of 1.
+    lines = (tiny_folder / "train.txt").read_text().splitlines()[:8]
+    (tmp_path / "train.txt").write_text("\n".join(lines))
+    plain = PLAIN | {"TRAIN__ACCUMULATION_STEPS": 3, "TRAIN__EMA_DECAY": 0.9}
+    plain |= {"DATA__TRAIN_FILE": str(tmp_path / "train.txt")}
+    one = configure("configs/phantom/view.yaml", tiny_options(tiny_folder, tmp_path / "one", **plain))
+    one = load_checkpoint(train(one) / "last.pth")
+    options = tiny_options(tiny_folder, tmp_path / "two", **plain, TRAIN__BATCH_SIZE=1)
+    two_processes("-cfg", "configs/phantom/view.yaml", "--opts", *(word for pair in options for word in pair))
+    two = load_checkpoint(tmp_path / "two" / "last.pth")
+    assert one["training"]["step"] == two["training"]["step"] == 2
+    for name, value in one["training"]["weights"].items():
+        torch.testing.assert_close(two["training"]["weights"][name], value, rtol=0, atol=1e-5, msg=name)
+        torch.testing.assert_close(two["model"][name], one["model"][name], rtol=0, atol=1e-5, msg=name)
+
+
+@pytest.mark.parametrize("processes_", [1, 2, 4])
+def test_the_shares_of_an_epoch_are_equally_long_and_leave_no_video_out(processes_):
+    samplers = [EpochSampler(TRAINING, seed=1, rank=k, world=processes_) for k in range(processes_)]
+    shares = [list(sampler) for sampler in samplers]
+    assert {len(share) for share in shares} == {len(samplers[0])} == {-(-TRAINING // processes_)}
+    assert set().union(*shares) == set(range(TRAINING))
+    assert sum(map(len, shares)) < TRAINING + processes_
+    for sampler in samplers:
+        sampler.epoch = 1
+    assert [list(sampler) for sampler in samplers] != shares
+    samplers[0].skip = 2
+    rest = list(samplers[0])
+    samplers[0].skip = 0
+    assert rest == list(samplers[0])[2:]
+
+
+def test_alone_there_is_one_process_and_nothing_to_wait_for():
+    with processes("cpu") as device:
+        assert (device, rank(), world()) == (torch.device("cpu"), 0, 1)
+        assert (gather("a"), from_main("a"), barrier()) == (["a"], "a", None)
+
+
+def test_a_gpu_that_is_not_there_is_a_mistake(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(UserError) as caught, processes("cuda"):
+        pass
+    assert str(caught.value) == "DEVICE is cuda, but no CUDA device is visible; set it to cpu or auto"
+    with processes("auto") as device:
+        assert device == torch.device("cpu")

@@ -1,0 +1,232 @@
+"""The model that grows: branches that start as copies, one checkpoint for three questions, what trains, what rests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from clip.blocks import Blocks
+from clip.image import image_blocks
+from clip.text import TextTower
+from clip.weights import load_towers
+from models.build import build_model
+from models.quality import expected_score
+from tests.tiny_data import VIEWS, configure, tiny_clips, tiny_model, tiny_options
+from trainers.resume import load_weights
+from trainers.stages import build_stage
+from utils.errors import UserError
+
+ENTRIES = {
+    "positive": {"features", "logits", "cosines", "attention", "text"},
+    "negative": {"features_no", "logits_no", "cosines_no", "attention_no", "text_no", "text"},
+    "quality": {"quality_logits", "quality_score", "quality_attention"},
+}
+
+
+def moved(model):
+    """The model with weights that are not those it starts from."""
+    torch.manual_seed(2)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter += 0.05 * torch.randn_like(parameter)
+    return model.eval()
+
+
+def grown(stage: str, before, **changes):
+    """The model of `stage` with the weights of the one before."""
+    _, model = tiny_model(stage, **changes)
+    load_weights(model, before.state_dict(), "before.pth")
+    return model.eval()
+
+
+@pytest.mark.parametrize("variant", ["paper", "released"])
+def test_the_negative_branch_starts_as_the_positive_one(variant):
+    view = moved(tiny_model("view", MODEL__VARIANT=variant)[1])
+    model = grown("negation", view, MODEL__VARIANT=variant)
+    pairs = [(model.positive_text.tower, model.negative_text.tower), (model.positive.blocks, model.negative.blocks)]
+    pairs += [(model.positive.pooling, model.negative.pooling), (model.positive.ln_post, model.negative.ln_post)]
+    for positive, negative in pairs:
+        for (name, ours), theirs in zip(positive.named_parameters(), negative.parameters(), strict=True):
+            assert torch.equal(ours, theirs), name
+            assert ours.data_ptr() != theirs.data_ptr()  # a copy of its own
+    if variant == "paper":
+        answers = model(tiny_clips(), ("positive", "negative"))
+        assert torch.equal(answers["features_no"], answers["features"])
+
+
+def test_the_quality_branch_starts_as_the_positive_one():
+    model = grown("quality", grown("negation", moved(tiny_model("view")[1])))
+    for name in ("blocks", "ln_post"):
+        positive, quality = getattr(model.positive, name), getattr(model.quality, name)
+        for ours, theirs in zip(positive.parameters(), quality.parameters(), strict=True):
+            assert torch.equal(ours, theirs) and ours.data_ptr() != theirs.data_ptr()
+    assert torch.equal(model.positive.projection, model.quality.projection)
+
+
+def test_a_grown_model_answers_as_its_ancestors_did():
+    clips = tiny_clips()
+    view = moved(tiny_model("view")[1])
+    negation = moved(grown("negation", view))
+    quality = grown("quality", negation)
+    assert (view.parts, negation.parts) == (("positive",), ("positive", "negative"))
+    assert quality.parts == ("positive", "negative", "quality")
+    answers, before = quality(clips, quality.parts), negation(clips, negation.parts)
+    assert set(answers) == set().union(*ENTRIES.values())
+    for name, value in before.items():
+        assert torch.equal(answers[name], value), name
+
+
+@pytest.mark.parametrize("part", ENTRIES)
+def test_each_part_alone_gives_its_own_entries_and_their_shapes(part):
+    _, model = tiny_model("quality")
+    answers = model.eval()(tiny_clips(batch=3, frames=5), (part,))
+    assert set(answers) == ENTRIES[part]
+    shapes = {"features": [3, 128], "logits": [3, 4], "cosines": [3, 4], "attention": [3, 5], "text": [4, 128]}
+    shapes |= {f"{name}_no": shape for name, shape in shapes.items()}
+    shapes |= {"quality_logits": [3, 3], "quality_score": [3], "quality_attention": [3, 5]}
+    assert {name: list(value.shape) for name, value in answers.items()} == {name: shapes[name] for name in answers}
+    for name in answers:
+        if "attention" in name:
+            torch.testing.assert_close(answers[name].sum(dim=1), torch.ones(3))
+
+
+def test_answers_under_autocast_are_float32_and_logits_keep_their_digits():
+    _, model = tiny_model("quality")
+    moved(model)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        answers = model(tiny_clips(), model.parts)
+    assert {name: value.dtype for name, value in answers.items()} == dict.fromkeys(answers, torch.float32)
+    exact = answers["features"].double() @ answers["text"].double().t()
+    torch.testing.assert_close(answers["cosines"].double(), exact, rtol=0, atol=1e-6)
+    scale = model.logit_scale.exp()
+    torch.testing.assert_close(answers["logits"], scale * answers["cosines"])
+    exact = answers["quality_logits"].double().softmax(dim=-1) @ torch.tensor([0, 0.5, 1]).double()
+    torch.testing.assert_close(answers["quality_score"].double(), exact, rtol=0, atol=1e-6)
+
+
+def test_the_expected_score_stands_between_the_grades():
+    probabilities = torch.tensor([[1.0, 1e-30, 1e-30], [0.25, 0.5, 0.25], [0.5, 0.0, 0.5], [0.0, 0.5, 0.5]])
+    torch.testing.assert_close(expected_score(probabilities.log()), torch.tensor([0, 0.5, 0.5, 0.75]))
+
+
+@pytest.mark.parametrize("shared", [0, 1, 3])
+def test_wherever_the_tower_is_split_a_frame_has_open_clip_s_feature(shared):
+    towers = load_towers("tiny", None, 32).eval()
+    frames = tiny_clips()
+    expected = towers.encode_image(frames.flatten(0, 1)).unflatten(0, (2, 2))
+    config = configure("configs/phantom/view.yaml", tiny_options(Path(), Path(), MODEL__SHARED_BLOCKS=shared))
+    model = build_model(config, VIEWS, towers).eval()
+    assert len(model.trunk.blocks) == shared
+    features = model.positive.frame_features(model.trunk(model.stem(frames.flatten(0, 1))), 2)
+    torch.testing.assert_close(features, expected, rtol=0, atol=1e-5)
+
+
+def test_a_split_that_leaves_a_branch_nothing_is_refused():
+    with pytest.raises(UserError) as caught:
+        tiny_model("view", MODEL__SHARED_BLOCKS=4)
+    assert str(caught.value) == (
+        "MODEL.SHARED_BLOCKS 4: tiny has 4 blocks, of which each branch keeps at least one; set it to 0 … 3"
+    )
+
+
+TRAINED = {  # stage and USE: the parts of the model that train
+    ("view", "both"): {"stem", "trunk", "positive", "positive_text", "logit_scale"},
+    ("view", "image"): {"stem", "trunk", "positive"},
+    ("view", "text"): {"positive_text"},
+    ("negation", "no_text"): {"negative", "negative_text"},
+    ("quality", "quality"): {"quality"},
+}
+
+
+@pytest.mark.parametrize("variant", ["paper", "released"])
+@pytest.mark.parametrize(("stage", "use"), TRAINED)
+def test_what_is_frozen_gets_no_gradient_and_rests_in_evaluation_mode(stage, use, variant):
+    config, model = tiny_model(stage, MODEL__VARIANT=variant, TRAINER__ViFi_CLIP__USE=use)
+    object_ = build_stage(config)
+    object_.prepare(model)
+    object_.train_mode(model)
+    targets = object_.targets(torch.tensor([0, 1]), torch.tensor([0.0, 1.0]))
+    sum(object_.loss(model(tiny_clips(), object_.parts), targets).values()).backward()
+    with_gradient = {name.split(".")[0] for name, p in model.named_parameters() if p.grad is not None}
+    assert with_gradient == TRAINED[stage, use]
+    for name, module in model.named_modules():
+        parameters = list(module.parameters())
+        if parameters:
+            assert module.training == any(p.requires_grad for p in parameters), name
+
+
+@pytest.mark.parametrize("stage", ["view", "negation"])
+def test_fix_text_leaves_the_text_towers_alone(stage):
+    config, model = tiny_model(stage, MODEL__FIX_TEXT=True)
+    build_stage(config).prepare(model)
+    trained = {name.split(".")[0] for name, p in model.named_parameters() if p.requires_grad}
+    assert trained == TRAINED[stage, "both" if stage == "view" else "no_text"] - {"positive_text", "negative_text"}
+
+
+def test_the_published_negative_projection_and_tokens_stay_as_they_start():
+    config, model = tiny_model("negation", MODEL__VARIANT="released")
+    build_stage(config).prepare(model)
+    frozen = {name for name, p in model.negative.named_parameters() if not p.requires_grad}
+    assert frozen == {"class_embedding", "positional_embedding", "projection"}
+
+
+def test_class_prompts_of_a_frozen_text_tower_are_encoded_once(monkeypatch):
+    calls = []
+    forward = TextTower.forward
+    monkeypatch.setattr(TextTower, "forward", lambda self, *given: (calls.append(self), forward(self, *given))[1])
+    config, model = tiny_model("negation")
+    stage = build_stage(config)
+    stage.prepare(model)
+    stage.train_mode(model)
+    for _ in range(3):
+        model(tiny_clips(), stage.parts)
+    assert calls.count(model.positive_text.tower) == 1
+    assert calls.count(model.negative_text.tower) == 3  # it trains
+    calls.clear()
+    model.eval()
+    with torch.no_grad():
+        for _ in range(3):
+            model(tiny_clips(), model.parts)
+    assert sorted(map(calls.count, {model.positive_text.tower, model.negative_text.tower})) == [1, 1]
+
+
+def test_kept_text_features_follow_the_weights():
+    _, model = tiny_model("view")
+    model.eval()
+    with torch.no_grad():
+        before = model(tiny_clips(), ("positive",))["text"]
+        other = moved(tiny_model("view")[1])
+        model.load_state_dict(other.state_dict())
+        after = model(tiny_clips(), ("positive",))["text"]
+        assert not torch.allclose(before, after)
+        assert torch.equal(after, other(tiny_clips(), ("positive",))["text"])
+
+
+def test_stochastic_depth_rises_linearly_and_leaves_whole_samples_out():
+    towers = load_towers("tiny", None, 32)
+    assert image_blocks(towers.visual, drop_path_rate=0.3).drop_path == pytest.approx([0, 0.1, 0.2, 0.3])
+    tokens = torch.randn(64, 5, 128)
+    blocks = Blocks([towers.visual.transformer.resblocks[0]], drop_path=[0.25])
+    whole = blocks.eval()(tokens)
+    dropped = blocks.train()(tokens)
+    left_out = (dropped == tokens).flatten(1).all(dim=1)
+    assert 0 < left_out.sum() < 40
+    kept = tokens + (whole - tokens) / 0.75  # so that the expectation stays
+    torch.testing.assert_close(dropped[~left_out], kept[~left_out])
+
+
+def test_recomputing_activations_gives_the_same_gradients():
+    gradients = []
+    for recompute in (False, True):
+        config, model = tiny_model("view", TRAIN__USE_CHECKPOINT=recompute, MODEL__DROP_PATH_RATE=0.5)
+        stage = build_stage(config)
+        stage.prepare(model)
+        stage.train_mode(model)
+        torch.manual_seed(3)
+        sum(stage.loss(model(tiny_clips(), stage.parts), torch.eye(4)[:2]).values()).backward()
+        gradients.append({name: p.grad for name, p in model.named_parameters() if p.grad is not None})
+    assert set(gradients[0]) == set(gradients[1])
+    for name, gradient in gradients[0].items():
+        assert torch.equal(gradient, gradients[1][name]), name

@@ -1,0 +1,106 @@
+"""The three stages' targets and losses against numbers worked out by hand."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trainers.stages import STAGES, build_stage, score_targets, squared_emd, text_opposite_loss
+from utils.config import default_config
+
+
+def stage(name: str, **settings):
+    config = default_config()
+    config.STAGE = name
+    config.DATA.NUM_CLASSES, config.DATA.NUM_QUALITIES = 3, 3
+    config.AUG.LABEL_SMOOTH = settings.pop("LABEL_SMOOTH", 0.0)
+    config.DATA.QUALITY_TARGET = settings.pop("QUALITY_TARGET", "grade")
+    for key, value in settings.items():
+        config.TRAIN[key] = value
+    return build_stage(config)
+
+
+def test_there_are_three_stages_and_each_knows_its_best_figure():
+    assert {name: kind.best for name, kind in STAGES.items()} == {
+        "view": "top1",
+        "negation": "negative/top1",
+        "quality": "quality/quadratic_kappa",
+    }
+
+
+@pytest.mark.parametrize("name", ["view", "negation"])
+def test_targets_of_views_are_one_hot(name):
+    assert stage(name).targets(torch.tensor([2, 0]), torch.full((2,), math.nan)).tolist() == [[0, 0, 1], [1, 0, 0]]
+
+
+LOGITS = torch.tensor([[math.log(2), 0.0, 0.0]])  # probabilities 1/2, 1/4, 1/4
+FIRST = torch.tensor([[1.0, 0.0, 0.0]])
+
+
+def test_the_view_loss_is_cross_entropy():
+    loss = stage("view").loss({"logits": LOGITS}, FIRST)
+    assert {name: term.item() for name, term in loss.items()} == {"view": pytest.approx(math.log(2))}
+
+
+def test_label_smoothing_spreads_its_share_over_all_classes():
+    loss = stage("view", LABEL_SMOOTH=0.3).loss({"logits": LOGITS}, FIRST)
+    assert loss["view"].item() == pytest.approx(0.8 * math.log(2) + 0.1 * math.log(4) + 0.1 * math.log(4))
+
+
+def test_the_negation_loss_wants_the_true_class_denied_least():
+    text = torch.eye(3)
+    answers = {"logits_no": -LOGITS, "text": text, "text_no": -text}
+    loss = stage("negation", OPPOSITE_WEIGHT=2.0).loss(answers, FIRST)
+    assert loss["negation"].item() == pytest.approx(math.log(2))
+    assert loss["opposite"].item() == pytest.approx(2 * (2 - math.sqrt(4 + 1e-4)), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("cosine", "expected"), [(1, 2 - 0.01), (0, 2 - math.sqrt(2.0001)), (-1, 2 - math.sqrt(4.0001))]
+)
+def test_the_text_opposite_loss_by_hand(cosine, expected):
+    text = torch.tensor([[1.0, 0.0]])
+    text_no = torch.tensor([[cosine, math.sqrt(1 - cosine**2)]])
+    assert text_opposite_loss(text, text_no).item() == pytest.approx(expected, abs=1e-6)
+
+
+def test_the_text_opposite_loss_is_the_mean_over_classes_and_has_a_slope_where_texts_agree():
+    text = torch.eye(2, requires_grad=True)
+    loss = text_opposite_loss(text, torch.tensor([[1.0, 0.0], [1.0, 0.0]]))
+    assert loss.item() == pytest.approx((1.99 + 2 - math.sqrt(2.0001)) / 2, abs=1e-6)
+    loss.backward()
+    assert torch.isfinite(text.grad).all() and text.grad[0, 0].item() == pytest.approx(50)  # 1 / √1e-4, halved
+
+
+def test_grades_are_one_hot():
+    assert stage("quality").targets(torch.tensor([1]), torch.tensor([math.nan])).tolist() == [[0, 1, 0]]
+
+
+def test_scores_lie_between_the_two_nearest_grades():
+    targets = stage("quality", QUALITY_TARGET="score").targets(torch.tensor([-1] * 3), torch.tensor([0.0, 0.75, 0.4]))
+    torch.testing.assert_close(targets, torch.tensor([[1, 0, 0], [0, 0.5, 0.5], [0.2, 0.8, 0]]))
+
+
+@given(st.floats(0, 1, width=32), st.integers(2, 12))
+def test_the_expectation_of_score_targets_is_the_score(score, grades):
+    targets = score_targets(torch.tensor([score]), grades)
+    assert targets.sum().item() == pytest.approx(1, abs=1e-5) and (targets >= 0).all()
+    assert (targets @ torch.linspace(0, 1, grades)).item() == pytest.approx(score, abs=1e-5)
+
+
+def test_the_squared_earth_mover_s_distance_by_hand():
+    # Cumulated 1/2, 3/4, 1 against 0, 0, 1, and against 1, 1, 1.
+    assert squared_emd(LOGITS, torch.tensor([[0.0, 0.0, 1.0]])).item() == pytest.approx(1 / 4 + 9 / 16)
+    assert squared_emd(LOGITS, FIRST).item() == pytest.approx(1 / 4 + 1 / 16)
+    both = squared_emd(LOGITS.expand(2, -1), torch.tensor([[0.0, 0.0, 1.0], [1.0, 0.0, 0.0]]))
+    assert both.item() == pytest.approx((13 / 16 + 5 / 16) / 2)
+
+
+def test_the_quality_loss_adds_the_ordinal_term():
+    loss = stage("quality", ORDINAL_WEIGHT=3.0).loss({"quality_logits": LOGITS}, FIRST)
+    assert loss["quality"].item() == pytest.approx(math.log(2))
+    assert loss["ordinal"].item() == pytest.approx(3 * 5 / 16)

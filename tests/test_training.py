@@ -1,0 +1,393 @@
+"""The loop: every configuration takes its steps, resumes to the bit, and repeats its figures to the digit."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+import trainers.loop
+from tests.test_config import PUBLISHED_QUALITY, PUBLISHED_STAGE1, PUBLISHED_STAGE2
+from tests.tiny_data import STAGES, TRAINING, VALIDATION, assert_same, configure, tiny_options, train
+from utils.checkpoint import load_checkpoint
+from utils.errors import UserError
+
+# Everything random at once, so that a run is repeated only if all of it is.
+RANDOM = {
+    "AUG__MIXUP": 0.8,
+    "AUG__CUTMIX": 1.0,
+    "AUG__FLIP": 0.5,
+    "AUG__COLOR_JITTER": 0.5,
+    "AUG__GRAY_SCALE": 0.5,
+    "AUG__ERASING": 0.5,
+    "AUG__BACKGROUND_SWAP": 0.5,
+    "MODEL__DROP_PATH_RATE": 0.3,
+}
+# Float32 and nothing random but the order of the videos; steps in proportion to the gradient.
+PLAIN = {
+    "AUG__SCALES": [1.0],
+    "TRAIN__OPT_LEVEL": "O0",
+    "TRAIN__OPTIMIZER": "sgd",
+    "TRAIN__LR_SCHEDULER": "constant",
+    "TRAIN__CLIP_GRAD": 0.0,
+}
+
+
+def tiny(folder: Path, output: Path, stage: str = "view", **changes):
+    return configure(f"configs/phantom/{stage}.yaml", tiny_options(folder, output, stage, **changes))
+
+
+def history(run: Path) -> list[dict]:
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+def metrics(run: Path) -> dict:
+    return json.loads((run / "metrics.json").read_text())
+
+
+@pytest.mark.parametrize("folder", sorted({file.parent for file in Path("configs").glob("*/*.yaml")}), ids=str)
+def test_every_configuration_takes_a_step_in_each_stage(folder, tiny_folder, tmp_path):
+    files = {configure(str(file), ()).STAGE: file for file in folder.glob("*.yaml")}
+    assert set(files) == set(STAGES)
+    resume = ""
+    for stage in STAGES:
+        options = tiny_options(
+            tiny_folder,
+            tmp_path / stage,
+            stage,
+            MODEL__RESUME=resume,
+            TRAIN__BATCH_SIZE=TRAINING,
+            TRAIN__ACCUMULATION_STEPS=1,
+            SAVE_FREQ=1,
+        )
+        run = train(configure(str(files[stage]), options))
+        content = load_checkpoint(run / "last.pth")
+        assert (content["stage"], content["training"]["step"]) == (stage, 1)
+        resume = str(run / "ckpt_epoch_0.pth")
+
+
+def test_the_published_files_run_on_other_lists(tiny_folder, tmp_path):
+    kept = ("DATA.LABEL_LIST", "DATA.NUM_CLASSES", "TRAIN.BATCH_SIZE", "TRAIN.LR")
+    resume = ""
+    for stage, text in zip(STAGES, (PUBLISHED_STAGE1, PUBLISHED_STAGE2, PUBLISHED_QUALITY), strict=True):
+        (tmp_path / f"{stage}.yaml").write_text(text)
+        options = tiny_options(tiny_folder, tmp_path / stage, stage, MODEL__RESUME=resume)
+        options = [(key, value) for key, value in options if key not in kept]
+        run = train(configure(str(tmp_path / f"{stage}.yaml"), options))
+        resume = str(run / "ckpt_epoch_0.pth")
+        content = load_checkpoint(resume)
+        assert (content["stage"], len(content["views"]), len(content["grades"])) == (stage, 38, 3)
+
+
+def test_a_run_leaves_its_files(tiny_runs):
+    for run in tiny_runs.values():
+        files = {"config.yaml", "log.txt", "metrics.jsonl", "last.pth", "best.pth", "predictions.csv", "metrics.json"}
+        assert files <= {file.name for file in run.iterdir()}
+        assert configure(str(run / "config.yaml"), ()).dump() == load_checkpoint(run / "last.pth")["config"]
+
+
+EXPECTED_FIGURES = {
+    "view": ["top1", "top5", "balanced_accuracy", "macro_precision", "macro_recall", "macro_f1"],
+    "negation": ["top1", "negative/top1", "negative/balanced_accuracy", "negative/macro_f1"]
+    + [f"{kind}/negation/{figure}" for kind in ("near", "far", "ood") for figure in ("auroc", "fpr95")],
+    "quality": [
+        f"quality/{figure}" for figure in ("accuracy", "top2", "macro_f1", "quadratic_kappa", "mae", "spearman")
+    ],
+}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_the_evaluation_gives_the_figures_of_its_stage(tiny_runs, stage):
+    summary = metrics(tiny_runs[stage])
+    assert [name for name in EXPECTED_FIGURES[stage] if name not in summary["metrics"]] == []
+    assert (summary["counts"]["in"], summary["counts"]["near"], summary["counts"]["far"]) == (VALIDATION, 3, 3)
+    assert summary["environment"]["data set"] == "phantom"
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_predictions_hold_every_video_once_with_its_answers(tiny_runs, tiny_folder, stage):
+    with (tiny_runs[stage] / "predictions.csv").open(newline="") as lines:
+        rows = list(csv.DictReader(lines))
+    start = "quality_" if stage == "quality" else ""
+    listed = [line.rsplit(" ", 1) for line in (tiny_folder / f"{start}val.txt").read_text().splitlines()]
+    inside = [row for row in rows if row["set"] == "in"]
+    assert [[row["path"], row["grade" if stage == "quality" else "label"]] for row in inside] == listed
+    assert sorted(row["path"] for row in rows if row["set"] != "in") == sorted(
+        f"{kind} {number}.avi" for kind in ("near", "far") for number in range(3)
+    )
+    columns = (
+        [f"p_{k}" for k in range(4)]
+        + ["s_negation"] * (stage != "view")
+        + [f"g_{k}" for k in range(3)] * (stage == "quality")
+    )
+    for row in rows:
+        assert all(0 <= float(row[column]) <= 1 for column in columns)
+        assert sum(float(row[f"p_{k}"]) for k in range(4)) == pytest.approx(1, abs=1e-5)
+        assert sum(map(float, row["attention"].split())) == pytest.approx(1, abs=1e-5)
+        assert len(row["attention"].split()) == len(row["frames"].split()) == 2
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_only_test_repeats_the_training_s_last_figures_to_the_digit(tiny_runs, tmp_path, stage):
+    run = tiny_runs[stage]
+    again = [("OUTPUT", str(tmp_path)), ("TEST.ONLY_TEST", True), ("MODEL.RESUME", str(run / "last.pth"))]
+    train(configure(str(run / "config.yaml"), again))
+    assert metrics(tmp_path) == metrics(run)
+    assert (tmp_path / "predictions.csv").read_bytes() == (run / "predictions.csv").read_bytes()
+    last = history(run)[-1]
+    assert last["val"] == {name: value for name, value in metrics(tmp_path)["metrics"].items() if value is not None}
+
+
+@pytest.mark.parametrize(("level", "decay"), [("O0", 0.9), ("O1", 0.9), ("O2", 0.0), ("O2", 0.9)])
+def test_only_test_repeats_figures_at_every_precision(tiny_folder, tmp_path, level, decay):
+    settings = {"TRAIN__OPT_LEVEL": level, "TRAIN__EMA_DECAY": decay}
+    run = train(tiny(tiny_folder, tmp_path / "run", **settings))
+    resume = {"MODEL__RESUME": str(run / "last.pth"), "TEST__ONLY_TEST": True}
+    again = train(tiny(tiny_folder, tmp_path / "again", **settings, **resume))
+    assert metrics(again) == metrics(run)
+    assert (again / "predictions.csv").read_bytes() == (run / "predictions.csv").read_bytes()
+
+
+@pytest.mark.parametrize("stage", ["view", "negation"])
+def test_the_last_stage_s_checkpoint_answers_the_earlier_questions_as_before(tiny_runs, tmp_path, stage):
+    run, last = tiny_runs[stage], tiny_runs["quality"] / "last.pth"
+    again = [("OUTPUT", str(tmp_path)), ("TEST.ONLY_TEST", True), ("MODEL.RESUME", str(last))]
+    train(configure(str(run / "config.yaml"), again))
+    assert (tmp_path / "predictions.csv").read_bytes() == (run / "predictions.csv").read_bytes()
+    assert metrics(tmp_path)["metrics"]["top1"] == metrics(run)["metrics"]["top1"]
+
+
+def test_zero_shot_needs_no_checkpoint(tiny_folder, tmp_path):
+    run = train(tiny(tiny_folder, tmp_path, TEST__ONLY_TEST=True, TRAINER__ViFi_CLIP__ZS_EVAL=True))
+    assert metrics(run)["counts"]["in"] == VALIDATION and 0 <= metrics(run)["metrics"]["top1"] <= 1
+
+
+def test_a_video_that_cannot_be_read_is_a_failed_row_and_counts_for_nothing(tiny_folder, tmp_path):
+    (tmp_path / "val.txt").write_text((tiny_folder / "val.txt").read_text() + "lost.avi 0\n")
+    options = {"DATA__VAL_FILE": str(tmp_path / "val.txt")}
+    with_lost = train(tiny(tiny_folder, tmp_path / "a", **options))
+    without = train(tiny(tiny_folder, tmp_path / "b"))
+    rows = list(csv.DictReader((with_lost / "predictions.csv").read_text().splitlines()))
+    assert [row["failed"] for row in rows] == ["0"] * VALIDATION + ["1"]
+    assert (rows[-1]["path"], rows[-1]["p_0"], rows[-1]["prediction"]) == ("lost.avi", "", "")
+    assert metrics(with_lost)["metrics"] == pytest.approx(metrics(without)["metrics"], nan_ok=True)
+    assert metrics(with_lost)["counts"]["failed"] == 1
+
+
+def test_multi_view_inference_averages_the_views_of_each_video(tiny_runs, tiny_folder, tmp_path):
+    run = tiny_runs["quality"]
+    again = {"OUTPUT": str(tmp_path), "TEST.ONLY_TEST": True, "MODEL.RESUME": str(run / "last.pth")}
+    again |= {"TEST.MULTI_VIEW_INFERENCE": True, "DATA.OOD_FILE": ""}
+    train(configure(str(run / "config.yaml"), list(again.items())))
+    with (tmp_path / "predictions.csv").open(newline="") as lines:
+        rows = list(csv.DictReader(lines))
+    assert len(rows) == VALIDATION
+    for row in rows:
+        assert len(row["attention"].split()) == 4 * 3 * 2
+        assert sum(map(float, row["attention"].split())) == pytest.approx(1, abs=1e-5)
+        assert sum(float(row[f"p_{k}"]) for k in range(4)) == pytest.approx(1, abs=1e-5)
+
+
+class Interrupted(Exception):
+    """A run that was killed."""
+
+
+def killed_after(monkeypatch, step: int):
+    """Kills the training before it saves itself a first time after this optimiser step, so with one more in its log."""
+    save = trainers.loop.Trainer._save
+
+    def save_or_die(self, name, evaluation):
+        if self.step > step:
+            raise Interrupted
+        save(self, name, evaluation)
+
+    monkeypatch.setattr(trainers.loop.Trainer, "_save", save_or_die)
+
+
+@pytest.mark.parametrize(
+    ("stage", "level", "decay", "accumulation", "step"),
+    [
+        ("view", "O0", 0.0, 1, 3),
+        ("view", "O1", 0.9, 2, 5),
+        ("view", "O2", 0.9, 2, 2),
+        ("negation", "O2", 0.0, 1, 7),
+        ("quality", "O1", 0.9, 2, 3),  # at the end of an epoch
+    ],
+)
+def test_a_run_that_was_killed_goes_on_to_the_same_bits(
+    tiny_folder, tiny_runs, tmp_path, monkeypatch, stage, level, decay, accumulation, step
+):
+    settings = {"TRAIN__OPT_LEVEL": level, "TRAIN__EMA_DECAY": decay, "TRAIN__ACCUMULATION_STEPS": accumulation}
+    settings |= RANDOM | {"TRAIN__EPOCHS": 2, "TRAIN__SAVE_STEPS": 1, "TRAIN__WARMUP_EPOCHS": 1}
+    settings |= {"MODEL__RESUME": {"view": "", "negation": "view", "quality": "negation"}[stage]}
+    if stage != "view":
+        settings["MODEL__RESUME"] = str(tiny_runs[settings["MODEL__RESUME"]] / "last.pth")
+    whole = train(tiny(tiny_folder, tmp_path / "whole", stage, **settings))
+    with monkeypatch.context() as patch:
+        killed_after(patch, step)
+        with pytest.raises(Interrupted):
+            train(tiny(tiny_folder, tmp_path / "parts", stage, **settings))
+    assert load_checkpoint(tmp_path / "parts" / "last.pth")["training"]["step"] == step
+    assert history(tmp_path / "parts")[-1]["step"] == step + 1
+    parts = train(tiny(tiny_folder, tmp_path / "parts", stage, **settings, TRAIN__AUTO_RESUME=True))
+    for name in ("last.pth", "best.pth"):
+        expected, given = load_checkpoint(whole / name), load_checkpoint(parts / name)
+        del expected["config"], given["config"]  # they name their own folders
+        assert_same(given, expected)
+    assert history(parts) == history(whole)
+    assert (parts / "predictions.csv").read_bytes() == (whole / "predictions.csv").read_bytes()
+
+
+def test_a_run_repeats_itself_and_another_seed_does_not(tiny_folder, tmp_path):
+    runs = [
+        train(tiny(tiny_folder, tmp_path / str(number), SEED=seed, **RANDOM)) for number, seed in enumerate((5, 5, 6))
+    ]
+    first, second, other = (load_checkpoint(run / "last.pth")["model"] for run in runs)
+    assert_same(second, first)
+    assert not torch.equal(other["positive.projection"], first["positive.projection"])
+
+
+def test_auto_resume_starts_anew_where_there_is_nothing_and_ignores_what_is_done(tiny_folder, tmp_path):
+    settings = {"TRAIN__AUTO_RESUME": True, "TRAIN__EPOCHS": 1}
+    run = train(tiny(tiny_folder, tmp_path, **settings))
+    before, figures = load_checkpoint(run / "last.pth"), metrics(run)["metrics"]
+    train(tiny(tiny_folder, tmp_path, **settings))  # nothing is left to do but to evaluate
+    assert_same(load_checkpoint(run / "last.pth"), before)
+    assert metrics(run)["metrics"] == figures
+
+
+def test_accumulated_gradients_are_those_of_the_large_batch(tiny_folder, tmp_path):
+    # 9 videos: groups of 4, 4 and a last one of 1, which is divided by what is in it.
+    def trained(name, **settings):
+        run = train(tiny(tiny_folder, tmp_path / name, **PLAIN, **settings))
+        content = load_checkpoint(run / "last.pth")
+        return content["training"]["step"], torch.cat([value.flatten() for value in content["model"].values()]).double()
+
+    steps, small = trained("small", TRAIN__BATCH_SIZE=2, TRAIN__ACCUMULATION_STEPS=2)
+    _, large = trained("large", TRAIN__BATCH_SIZE=4, TRAIN__ACCUMULATION_STEPS=1)
+    _, still = trained("still", TRAIN__BATCH_SIZE=4, TRAIN__LR=0.0)
+    assert steps == 3
+    assert (small - large).norm() < 1e-3 * (large - still).norm()
+
+
+def test_nothing_of_a_group_is_left_for_the_next_epoch(tiny_folder, tmp_path, monkeypatch):
+    left = []
+    train_epoch = trainers.loop.Trainer._train_epoch
+
+    def checked(self, clock):
+        train_epoch(self, clock)
+        left.extend(name for name, p in self.model.named_parameters() if p.grad is not None)
+
+    monkeypatch.setattr(trainers.loop.Trainer, "_train_epoch", checked)
+    train(tiny(tiny_folder, tmp_path, TRAIN__ACCUMULATION_STEPS=2))
+    assert left == []
+
+
+def test_the_learning_rate_follows_its_schedule_step_by_step(tiny_folder, tmp_path):
+    settings = {"TRAIN__EPOCHS": 2, "TRAIN__WARMUP_EPOCHS": 1, "TRAIN__ACCUMULATION_STEPS": 2, "TRAIN__LR": 1e-3}
+    run = train(tiny(tiny_folder, tmp_path, **settings))
+    rates = {line["step"]: line["train"]["lr"] for line in history(run) if "train" in line}
+    falling = [1e-3 * (0.01 + 0.495 * (1 + math.cos(math.pi * k / 3))) for k in range(3)]
+    assert list(rates.values()) == pytest.approx([1e-3 / 3, 2e-3 / 3, 1e-3, *falling])
+
+
+def test_a_clipped_gradient_moves_the_weights_no_further(tiny_folder, tmp_path):
+    still = train(tiny(tiny_folder, tmp_path / "still", **PLAIN, TRAIN__LR=0))
+    clipped = {"TRAIN__LR": 1.0, "TRAIN__WEIGHT_DECAY": 0, "TRAIN__CLIP_GRAD": 1e-6, "TRAIN__BATCH_SIZE": TRAINING}
+    moved = train(tiny(tiny_folder, tmp_path / "moved", **PLAIN | clipped))
+    before, after = (load_checkpoint(run / "last.pth")["model"] for run in (still, moved))
+    distance = math.sqrt(sum(float((after[name] - value).double().square().sum()) for name, value in before.items()))
+    assert distance == pytest.approx(1.9e-6, rel=0.1)  # Nesterov's first step is 1 + momentum long
+
+
+def test_the_moving_average_is_what_is_evaluated_and_saved(tiny_folder, tmp_path):
+    one_step = PLAIN | {"TRAIN__BATCH_SIZE": TRAINING}
+    before = load_checkpoint(train(tiny(tiny_folder, tmp_path / "0", **one_step, TRAIN__LR=0)) / "last.pth")["model"]
+    run = train(tiny(tiny_folder, tmp_path / "1", **one_step, TRAIN__EMA_DECAY=0.999))
+    content = load_checkpoint(run / "last.pth")
+    after = content["training"]["weights"]
+    for name, value in content["model"].items():  # the first step's decay is 1/10
+        torch.testing.assert_close(value, 0.1 * before[name] + 0.9 * after[name], rtol=0, atol=1e-6, msg=name)
+    assert not torch.equal(after["positive.projection"], before["positive.projection"])
+
+
+def test_frozen_parts_leave_a_stage_as_they_entered_it(tiny_runs):
+    before = load_checkpoint(tiny_runs["view"] / "last.pth")["model"]
+    after = load_checkpoint(tiny_runs["quality"] / "last.pth")["model"]
+    assert_same({name: after[name] for name in before}, before)
+
+
+def test_epoch_checkpoints_are_kept_by_save_freq(tiny_folder, tmp_path):
+    run = train(tiny(tiny_folder, tmp_path, TRAIN__EPOCHS=4, TRAIN__BATCH_SIZE=TRAINING, SAVE_FREQ=2))
+    assert sorted(file.name for file in run.glob("*.pth")) == [
+        "best.pth",
+        "ckpt_epoch_1.pth",
+        "ckpt_epoch_3.pth",
+        "last.pth",
+    ]
+    assert load_checkpoint(run / "ckpt_epoch_1.pth")["epoch"] == 1
+
+
+def test_best_is_the_epoch_with_the_best_figure(tiny_runs):
+    for stage, name in (("view", "top1"), ("negation", "negative/top1"), ("quality", "quality/quadratic_kappa")):
+        figures = [line["val"][name] for line in history(tiny_runs[stage]) if "val" in line]
+        assert load_checkpoint(tiny_runs[stage] / "best.pth")["epoch"] == figures.index(max(figures))
+        assert load_checkpoint(tiny_runs[stage] / "last.pth")["training"]["best"] == max(figures)
+
+
+@pytest.mark.parametrize("target", ["grade", "score"])
+def test_quality_trains_on_grades_and_on_scores(tiny_folder, tiny_runs, tmp_path, target):
+    start = "quality" if target == "grade" else "score"
+    lists = {"DATA__TRAIN_FILE": f"{start}_train.txt", "DATA__VAL_FILE": f"{start}_val.txt"}
+    resume = {"MODEL__RESUME": str(tiny_runs["negation"] / "last.pth")}
+    run = train(tiny(tiny_folder, tmp_path, "quality", **lists, **resume, DATA__QUALITY_TARGET=target))
+    assert {name for name in metrics(run)["metrics"] if name in EXPECTED_FIGURES["quality"]}
+    losses = [line["train"] for line in history(run) if "train" in line]
+    assert all({"quality", "ordinal"} <= set(line) for line in losses)
+
+
+def test_spoilt_weights_stop_the_run_before_they_are_saved(tiny_folder, tmp_path):
+    with pytest.raises(UserError) as caught:
+        train(tiny(tiny_folder, tmp_path, TRAIN__LR=1e30, TRAIN__OPT_LEVEL="O0", TRAIN__SAVE_STEPS=1))
+    assert str(caught.value) == (
+        "the loss is nan in epoch 0, before batch 2: the weights are spoilt; lower TRAIN.LR or set TRAIN.CLIP_GRAD 1; "
+        f"{tmp_path}/last.pth is from before"
+    )
+
+
+def test_training_videos_without_a_label_or_a_score_are_refused_by_line(tiny_folder, tmp_path):
+    lists = {"view": "train", "quality": "score_train"}
+    for stage, what in (("view", "label"), ("quality", "score")):
+        file = tmp_path / f"{stage}.txt"
+        file.write_text((tiny_folder / f"{lists[stage]}.txt").read_text() + "near 1.avi\nnear 2.avi\n")
+        options = {"DATA__TRAIN_FILE": str(file), "DATA__QUALITY_TARGET": "score"}
+        if stage == "quality":
+            options |= {"DATA__VAL_FILE": "score_val.txt"}
+        with pytest.raises(UserError) as caught:
+            train(tiny(tiny_folder, tmp_path / "run", stage, **options))
+        assert str(caught.value) == (
+            f"{file}: 2 videos have no {what} to train on (lines 10, 11); give them one or remove them"
+        )
+
+
+def test_grades_come_from_the_quality_column_of_a_csv(tiny_folder, tmp_path):
+    rows = (f"clip {number}.avi,3,{number % 3}\n" for number in range(TRAINING))
+    (tmp_path / "q.csv").write_text("path,label,quality\n" + "".join(rows))
+    lists = {"DATA__TRAIN_FILE": str(tmp_path / "q.csv"), "DATA__VAL_FILE": str(tmp_path / "q.csv")}
+    run = train(tiny(tiny_folder, tmp_path / "run", "quality", **lists))
+    with (run / "predictions.csv").open(newline="") as lines:
+        assert [int(row["grade"]) for row in csv.DictReader(lines)] == [number % 3 for number in range(TRAINING)]
+
+
+def test_settings_under_which_nothing_trains_are_refused(tiny_folder, tmp_path):
+    with pytest.raises(UserError, match="nothing trains: MODEL"):
+        train(tiny(tiny_folder, tmp_path, TRAINER__ViFi_CLIP__USE="text", MODEL__FIX_TEXT=True))
+
+
+def test_without_weights_the_run_says_so_loudly(tiny_runs):
+    assert "STARTS FROM RANDOM WEIGHTS" in (tiny_runs["view"] / "log.txt").read_text()
+    assert "STARTS FROM RANDOM WEIGHTS" not in (tiny_runs["negation"] / "log.txt").read_text()
