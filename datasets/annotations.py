@@ -5,7 +5,10 @@ A list is one of
 - text: `path label` a line; the path may hold spaces, quotes and any UTF-8, the last word is the label.
   A line that is only a path is a video without a label (an outsider);
 - CSV with a header: `path` and any of `label`, `quality`, `score`, `patient` (other columns are left alone);
-- JSON as in mmaction2: a list of `{"filename" | "frame_dir": …, "label": …}`, or that list under `data_list`.
+- JSON as in mmaction2: a list of `{"filename" | "frame_dir": …, "label": …}`, or that list under `data_list`;
+  `quality`, `score` and `patient` as in CSV.
+
+Blanks around a path are not part of it. docs/data.md shows examples.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ import math
 import os
 import re
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
@@ -26,10 +29,13 @@ import torch
 from utils.errors import UserError
 
 TARGETS = ("class", "quality", "multilabel", "score")
+FIELDS = ("path", "label", "patient", "quality", "score")  # what a list may say of a video
 SHOWN_FAULTS = 20
 
 _SUFFIX = re.compile(r"\.[A-Za-z][A-Za-z0-9]{1,4}$")  # of a path that ends a line without a label
 _NUMBER = re.compile(r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?$")
+_BETWEEN = re.compile(r"[\s,;]+")  # labels of one video
+_BLANKS = " \t\r\n"
 
 
 class Strings:
@@ -40,7 +46,7 @@ class Strings:
 
     def append(self, string: str) -> None:
         """Adds one; not after `freeze`."""
-        self._text += string.encode()
+        self._text += string.encode(errors="surrogateescape")  # file names need not be UTF-8
         self._ends.append(len(self._text))
 
     def freeze(self) -> Strings:
@@ -58,7 +64,13 @@ class Strings:
         if not 0 <= i < len(self._ends):
             raise IndexError(i)
         start = int(self._ends[i - 1]) if i else 0
-        return bytes(self._text[start : int(self._ends[i])].numpy()).decode()
+        return bytes(self._text[start : int(self._ends[i])].numpy()).decode(errors="surrogateescape")
+
+    def __iter__(self) -> Iterator[str]:
+        text, start = memoryview(self._text.numpy()), 0
+        for end in self._ends.numpy():
+            yield str(text[start:end], "utf-8", "surrogateescape")
+            start = end
 
 
 class Annotations:
@@ -80,6 +92,23 @@ class Annotations:
         self._names, self._patient_names = names, patient_names
         self._columns = {key: torch.from_numpy(np.asarray(column)) for key, column in columns.items()}
 
+    @classmethod
+    def of_paths(cls, paths: Sequence[str | Path]) -> Annotations:
+        """Videos of which nothing but the path is known, in this order."""
+        names = Strings()
+        for path in paths:
+            names.append(str(path))
+        return cls(
+            Path(),
+            "",
+            names.freeze(),
+            Strings().freeze(),
+            labels=np.full(len(paths), -1, np.int64),
+            scores=np.full(len(paths), np.nan, np.float32),
+            patients=np.full(len(paths), -1, np.int32),
+            lines=np.arange(1, len(paths) + 1, dtype=np.int32),
+        )
+
     def __len__(self) -> int:
         return len(self._names)
 
@@ -90,6 +119,10 @@ class Annotations:
     def path(self, i: int) -> str:
         """The path of video `i` on disk."""
         return os.path.join(self.folder, self._names[i])
+
+    def paths(self) -> Iterator[str]:
+        """All paths on disk in order, many times as fast as one by one."""
+        return (os.path.join(self.folder, name) for name in self._names)
 
     def patient(self, i: int) -> str:
         """What the list calls the patient of video `i`, or nothing; not for logs."""
@@ -108,13 +141,19 @@ class Row(NamedTuple):
     line: int
     path: str
     label: str = ""
-    score: str = ""
     patient: str = ""
+    quality: str = ""
+    score: str = ""
     fault: str = ""
 
 
 def read_annotations(
-    file: str | Path, root: str | Path | None = None, *, num_classes: int | None = None, target: str = "class"
+    file: str | Path,
+    root: str | Path | None = None,
+    *,
+    num_classes: int | None = None,
+    target: str = "class",
+    faults: list[str] | None = None,
 ) -> Annotations:
     """Reads a list of videos.
 
@@ -126,6 +165,7 @@ def read_annotations(
         target: what the number after the path is, and which CSV column is read: "class" (column `label`),
             "quality" (column `quality`: a grade), "multilabel" (`label`: several, by spaces or commas) or "score"
             (column `score`, in [0, 1]).
+        faults: where given, faulty lines are described here and left out.
 
     Raises UserError that names file and line of every fault at once.
     """
@@ -136,19 +176,20 @@ def read_annotations(
     names, patient_names, codes = Strings(), Strings(), {}
     labels, scores, patients, lines = array("q"), array("f"), array("i"), array("i")
     several: list[list[int]] = []
-    faults: list[str] = []
-    for row in _rows(file, target):
+    found: list[str] = []
+    for row in read_rows(file, target):
         try:
             if row.fault:
                 raise ValueError(row.fault)
             _check_path(row.path)
-            numbers = [_label(word, num_classes) for word in re.split(r"[\s,;]+", row.label) if word]
+            words = "" if target == "score" else row.quality if target == "quality" else row.label
+            numbers = [_label(word, num_classes) for word in _BETWEEN.split(words) if word]
             if len(numbers) > 1 and target != "multilabel":
-                raise ValueError(f"several labels ({row.label}) where one is expected")
+                raise ValueError(f"several labels ({words}) where one is expected")
             score = _score(row.score)
             names.append(row.path)
         except ValueError as fault:
-            faults.append(f"{file}:{row.line}: {fault}")
+            found.append(f"{file}:{row.line}: {fault}")
             continue
         labels.append(numbers[0] if numbers else -1)
         several.append(numbers) if target == "multilabel" else None
@@ -158,16 +199,19 @@ def read_annotations(
             codes[row.patient] = len(codes)
             patient_names.append(row.patient)
         patients.append(codes.get(row.patient, -1))
-    if faults:
-        more = f"\n… and {len(faults) - SHOWN_FAULTS} more" if len(faults) > SHOWN_FAULTS else ""
-        raise UserError("\n".join(faults[:SHOWN_FAULTS]) + more)
-    if not len(names):
+    if faults is not None:
+        faults += found
+    elif found:
+        more = f"\n… and {len(found) - SHOWN_FAULTS} more" if len(found) > SHOWN_FAULTS else ""
+        raise UserError("\n".join(found[:SHOWN_FAULTS]) + more)
+    if not len(names) and not faults:
         raise UserError(f"{file}: names no videos")
     columns = {"labels": labels, "scores": scores, "patients": patients, "lines": lines}
     if target == "multilabel":
         columns["labels"] = _one_hot(several, num_classes)
     names, patient_names = names.freeze(), patient_names.freeze()
-    return Annotations(file, _folder(root, names[0]), names, patient_names, **columns)
+    folder = _folder(root, names[0]) if len(names) else str(root)
+    return Annotations(file, folder, names, patient_names, **columns)
 
 
 def find_list(file: str | Path, root: str | Path | None = None) -> Path:
@@ -227,58 +271,84 @@ def _one_hot(several: list[list[int]], num_classes: int | None) -> np.ndarray:
     return hot
 
 
-def _rows(file: Path, target: str) -> Iterator[Row]:
+def read_rows(file: Path, target: str = "class") -> Iterator[Row]:
+    """The entries of a list as they stand there, faults among them; `target` as for `read_annotations`.
+
+    Of text lists the number is in the field that `target` names; CSV and JSON fill all fields they have.
+    Raises UserError where the file is not of its kind at all.
+    """
     readers = {".csv": _csv_rows, ".json": _json_rows}
     try:
         yield from readers.get(file.suffix.lower(), _text_rows)(file, target)
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{file}: not UTF-8 text: {error}") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{file}:{_undecodable(file)}: not UTF-8 text: {error.reason}") from None
+
+
+def _undecodable(file: Path) -> int:
+    """Number of the first line that is not UTF-8."""
+    content = file.read_bytes()
+    try:
+        content.decode()
+    except UnicodeDecodeError as error:
+        return content.count(b"\n", 0, error.start) + 1
+    return 1
 
 
 def _text_rows(file: Path, target: str) -> Iterator[Row]:
+    field = {"quality": "quality", "score": "score"}.get(target, "label")
     with file.open(encoding="utf-8-sig") as lines:
         for number, line in enumerate(lines, start=1):
-            line = line.strip()
+            line = line.strip(_BLANKS)
             if not line:
                 continue
             path, words = _split(line, several=target == "multilabel")
             if not words and len(line.split()) > 1 and not _SUFFIX.search(line):
                 yield Row(number, line, fault=f"expected `path label`, found {line!r}")
-            elif target == "score":
-                yield Row(number, path, score=words)
+            elif field == "label":
+                yield Row(number, path, words)
             else:
-                yield Row(number, path, label=words)
+                yield Row(number, path, **{field: words})
 
 
 def _split(line: str, several: bool) -> tuple[str, str]:
     """Path and number(s) of a line; the number is empty where the last word is none."""
-    path, _, word = line.replace("\t", " ").rpartition(" ")
+    path, word = _last_word(line)
     if not path or not _NUMBER.match(word.split(",")[0] if several else word):
         return line, ""
-    words = [word]
-    while several and (head := path.rpartition(" "))[0] and _NUMBER.match(head[2]):
-        path = head[0]
-        words.append(head[2])
-    return path.rstrip(), " ".join(words)
+    words = word
+    while several:
+        head, word = _last_word(path)
+        if not head or not _NUMBER.match(word):
+            break
+        path, words = head, f"{word} {words}"
+    return path, words
+
+
+def _last_word(line: str) -> tuple[str, str]:
+    at = max(line.rfind(" "), line.rfind("\t"))
+    return line[: max(at, 0)].rstrip(_BLANKS), line[at + 1 :]
 
 
 def _csv_rows(file: Path, target: str) -> Iterator[Row]:
-    label = {"class": "label", "multilabel": "label", "quality": "quality", "score": None}[target]
     needed = {"path"} | ({target} & {"quality", "score"})  # without a label column all are outsiders
     with file.open(encoding="utf-8-sig", newline="") as lines:
         reader = csv.reader(lines)
-        header = [cell.strip().lower() for cell in next(reader, [])]
-        if missing := needed - set(header):
-            raise UserError(f"{file}:1: the header lacks {', '.join(sorted(missing))}; it is {','.join(header)!r}")
-        at = [header.index(name) if name in header else None for name in ("path", label, "score", "patient")]
-        for cells in reader:
-            if not cells:
-                continue
-            if len(cells) != len(header):
-                yield Row(reader.line_num, "", fault=f"{len(cells)} columns where the header has {len(header)}")
-                continue
-            path, number, score, patient = (cells[k].strip() if k is not None else "" for k in at)
-            yield Row(reader.line_num, path, number, score, patient)
+        try:
+            header = [cell.strip().lower() for cell in next(reader, [])]
+            if missing := needed - set(header):
+                raise UserError(f"{file}:1: the header lacks {', '.join(sorted(missing))}; it is {','.join(header)!r}")
+            columns = [header.index(name) if name in header else -1 for name in FIELDS]
+            for cells in reader:
+                if not cells:
+                    continue
+                if len(cells) == len(header):
+                    cells.append("")  # what a column says that is not there
+                    yield Row(reader.line_num, *[cells[at].strip(_BLANKS) for at in columns])
+                else:
+                    fault = f"{len(cells)} columns where the header has {len(header)}"
+                    yield Row(reader.line_num, "", fault=fault)
+        except csv.Error as error:
+            raise UserError(f"{file}:{reader.line_num}: not a CSV table: {error}") from None
 
 
 def _json_rows(file: Path, target: str) -> Iterator[Row]:
@@ -291,10 +361,15 @@ def _json_rows(file: Path, target: str) -> Iterator[Row]:
         raise UserError(f"{file}: expected a list of entries, or one under `data_list`")
     for number, entry in enumerate(entries, start=1):
         path = entry.get("filename") or entry.get("frame_dir") if isinstance(entry, dict) else None
-        if not isinstance(path, str):
+        if isinstance(path, str):
+            others = {name: _words(entry.get(name)) for name in FIELDS[1:]}
+            yield Row(number, path.strip(_BLANKS), **others)
+        else:
             yield Row(number, "", fault="the entry has no `filename` or `frame_dir`")
-            continue
-        label = entry.get("quality" if target == "quality" else "label", "")
-        label = " ".join(map(str, label)) if isinstance(label, list) else str(label)
-        score = "" if entry.get("score") is None else str(entry["score"])
-        yield Row(number, path, "" if target == "score" else label, score, str(entry.get("patient", "")))
+
+
+def _words(value: Any) -> str:
+    """What JSON gives for a field, as the other formats would write it."""
+    if isinstance(value, list):
+        return " ".join(map(str, value))
+    return "" if value is None else str(value)

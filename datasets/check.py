@@ -7,7 +7,8 @@ reads videos, too.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import tarfile
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from itertools import repeat
@@ -20,58 +21,83 @@ from datasets import tar
 from datasets.annotations import Annotations
 from datasets.sampling import segment_indices
 from datasets.video import Video, VideoError, open_video
+from utils.errors import UserError
 
 LOOKED_AT = 4  # frames of a video that go into the mean and the standard deviation
 CHUNK = 8  # videos a worker takes at once
 
 
-def check_annotations(train: Annotations | None, val: Annotations | None = None) -> list[str]:
+def check_annotations(
+    train: Annotations | None, val: Annotations | None = None, outsiders: Sequence[Annotations] = ()
+) -> list[str]:
     """One line for each fault of the lists, naming file and line; empty if there are none.
 
-    Faults: a video that is missing, listed twice, or listed for both training and validation (the same path, or the
-    same patient where the lists name patients); a training video without label or score. Malformed lines are found
-    earlier, by `read_annotations`.
+    Faults: a video that is missing, listed twice, or in two lists; a patient for both training and validation (where
+    the lists name patients); a training video without label or score. Malformed lines are found earlier, by
+    `read_annotations`.
     """
+    lists = [listed for listed in (train, val, *outsiders) if listed is not None]
     faults = []
-    for listed in filter(None, (train, val)):
-        faults += list(_missing(listed))
-    where: dict[str, str] = {}
-    for listed in filter(None, (train, val)):
-        for i in range(len(listed)):
-            place = f"{listed.file}:{listed.lines[i]}"
-            first = where.setdefault(os.path.normpath(listed.path(i)), place)
-            if first != place:
-                kind = "is listed twice" if first.startswith(f"{listed.file}:") else "is for training and validation"
-                faults.append(f"{place}: {listed.name(i)} {kind}; first at {first}")
+    for listed in lists:
+        faults += [f"{_place(listed, i)}: {listed.path(i)} does not exist" for i in missing(listed)]
+    faults += _repeated(lists, train, val)
     if train is not None:
-        faults += list(_unlabelled(train))
+        faults += _unlabelled(train)
     if train is not None and val is not None:
-        faults += list(_shared_patients(train, val))
+        faults += _shared_patients(train, val)
     return faults
 
 
-def _missing(listed: Annotations) -> Iterator[str]:
-    """Lists each folder once: a million files are not asked for one by one."""
+def _place(listed: Annotations, i: int) -> str:
+    return f"{listed.file}:{listed.lines[i]}"
+
+
+def missing(listed: Annotations) -> list[int]:
+    """Which videos of a list do not exist. Lists each folder once: a million files are not asked for one by one."""
     contents: dict[str, set[str]] = {}
-    for i in range(len(listed)):
-        path = listed.path(i)
-        folder, name = os.path.split(path)
-        if folder not in contents:
-            contents[folder] = _names_in(folder)
-        if name not in contents[folder]:
-            yield f"{listed.file}:{listed.lines[i]}: {path} does not exist"
+    absent = []
+    for i, path in enumerate(listed.paths()):
+        path = path.rstrip("/")
+        found = _in_archive(path) if ".tar/" in path else None
+        if found is None:
+            folder, name = os.path.split(path)
+            if folder not in contents:
+                contents[folder] = _names_in(folder)
+            found = name in contents[folder]
+        if not found:
+            absent.append(i)
+    return absent
+
+
+def _in_archive(path: str) -> bool | None:
+    try:
+        return tar.exists(path)
+    except (OSError, tarfile.TarError) as error:
+        raise UserError(f"{path}: the archive cannot be read: {error}") from None
 
 
 def _names_in(folder: str) -> set[str]:
     try:
-        return set(os.listdir(folder))
+        return set(os.listdir(folder or "."))
     except OSError:
-        pass
-    try:
-        members = tar.open_member(folder + "/")
-    except (OSError, ValueError):
         return set()
-    return {name for name, _ in members} if isinstance(members, list) else set()
+
+
+def _repeated(lists: Sequence[Annotations], train: Annotations | None, val: Annotations | None) -> Iterator[str]:
+    """Hashes first: of a million paths only those are kept that may be there twice."""
+    hashes = [np.fromiter((hash(os.path.normpath(path)) for path in listed.paths()), np.int64) for listed in lists]
+    values, counts = np.unique(np.concatenate([np.empty(0, np.int64), *hashes]), return_counts=True)
+    first_of: dict[str, tuple[Annotations, int]] = {}
+    for listed, own in zip(lists, hashes, strict=True):
+        for i in np.flatnonzero(np.isin(own, values[counts > 1])):
+            first, j = first_of.setdefault(os.path.normpath(listed.path(i)), (listed, i))
+            if (first, j) == (listed, i):
+                continue
+            if first is listed:
+                fault = "is listed twice"
+            else:
+                fault = "is for training and validation" if (first, listed) == (train, val) else "is in two lists"
+            yield f"{_place(listed, i)}: {listed.name(i)} {fault}; first at {_place(first, j)}"
 
 
 def _unlabelled(train: Annotations) -> Iterator[str]:
@@ -106,20 +132,21 @@ class Inspection:
 
 
 def inspect(listed: Annotations, *, every_frame: bool, sample: int | None, workers: int, decoder: str) -> Inspection:
-    """Reads videos in parallel: all of them, or `sample` that are spread over the list.
+    """Reads videos in parallel: all that exist, or `sample` that are spread over the list.
 
     `every_frame` decodes whole videos and so finds damage anywhere; else only the frames that the mean needs are read.
     """
-    count = len(listed) if sample is None else min(sample, len(listed))
-    chosen = np.linspace(0, len(listed) - 1, count).round().astype(int)
-    result, sums = Inspection(count), np.zeros((3, 3))
-    jobs = ([listed.path(i) for i in chosen], repeat(every_frame), repeat(decoder))
+    present = np.setdiff1d(np.arange(len(listed)), missing(listed))
+    if sample is not None and sample < len(present):
+        present = present[np.linspace(0, len(present) - 1, sample).round().astype(int)]
+    result, sums = Inspection(len(present)), np.zeros((3, 3))
+    jobs = ([listed.path(i) for i in present], repeat(every_frame), repeat(decoder))
     with ProcessPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        answers = tqdm(pool.map(_read, *jobs, chunksize=CHUNK), total=count, desc="reading", unit="video")
-        for i, (fault, part) in zip(chosen, answers, strict=True):
+        answers = tqdm(pool.map(_read, *jobs, chunksize=CHUNK), total=len(present), desc="reading", unit="video")
+        for i, (fault, part) in zip(present, answers, strict=True):
             sums += part
             if fault:
-                result.faults.append(f"{listed.file}:{listed.lines[i]}: {fault}")
+                result.faults.append(f"{_place(listed, i)}: {fault}")
     if sums[0, 0]:
         mean = sums[1] / sums[0]
         result.mean = tuple(mean / 255)

@@ -83,9 +83,9 @@ class VideoDataset(Dataset):
             except VideoError as error:
                 faults.append((self.annotations.name(index), error.reason))
                 if not self.train:
-                    video = torch.zeros(
-                        self.clips * self.crops, self.frames, 3, self.size, self.size, dtype=torch.uint8
-                    )
+                    views = self.clips * self.crops
+                    video = torch.zeros(views, self.frames, 3, self.size, self.size, dtype=torch.uint8)
+                    frames = torch.full((views, self.frames), -1)
                 elif len(faults) > MAX_REPLACEMENTS:
                     raise UserError(f"{len(faults)} videos in a row cannot be read; the last: {error}") from None
                 else:

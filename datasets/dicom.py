@@ -14,7 +14,8 @@ from typing import BinaryIO
 
 import numpy as np
 import pydicom
-from pydicom.encaps import encapsulate, generate_fragments, generate_frames
+from pydicom.encaps import encapsulate, generate_fragments, generate_frames, parse_basic_offsets
+from pydicom.filereader import read_partial
 from pydicom.pixels import apply_color_lut, apply_modality_lut, apply_voi_lut, get_decoder
 from pydicom.pixels.utils import get_expected_length
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ImplicitVRLittleEndian
@@ -27,6 +28,7 @@ STREAMS = tuple(f"1.2.840.10008.1.2.4.{k}" for k in range(100, 109))
 MAX_STREAM_BYTES = 1 << 30
 META_BYTES = 1 << 20  # the file's meta information lies in these
 PIXEL_GROUP = 0x0028
+PIXEL_DATA, FLOAT_PIXEL_DATA = 0x7FE00010, 0x7FE00008
 
 
 class DicomVideo(Video):
@@ -51,7 +53,7 @@ class DicomVideo(Video):
             # pydicom would inflate it whole, whatever it becomes.
             raise VideoError(self.path, "is a deflated DICOM object; videos are not stored so")
         self.file.seek(0)
-        dataset = pydicom.dcmread(self.file, stop_before_pixels=True, force=True)
+        dataset = read_partial(self.file, _ends_header, force=True)
         self.dataset, self.pixels_at = dataset, self.file.tell()
         self.syntax = dataset.file_meta.get("TransferSyntaxUID") or ImplicitVRLittleEndian
         if "Rows" not in dataset or "Columns" not in dataset:
@@ -69,6 +71,7 @@ class DicomVideo(Video):
         from datasets.video_pyav import PyAVVideo
 
         self._seek_pixels()
+        parse_basic_offsets(self.file)  # goes to what follows them
         stream = io.BytesIO()
         for fragment in generate_fragments(self.file):
             stream.write(fragment)
@@ -86,7 +89,7 @@ class DicomVideo(Video):
 
     def _cut(self, wanted: Sequence[int]) -> Iterator[bytes]:
         """The coded bytes of each frame."""
-        self._seek_pixels()
+        swapped = self._seek_pixels()
         if self.syntax.is_compressed:
             chosen = set(wanted)
             for number, frame in enumerate(generate_frames(self.file, number_of_frames=self.length)):
@@ -98,23 +101,33 @@ class DicomVideo(Video):
             size = get_expected_length(self.dataset) // self.length
             start = self.file.tell()
             for number in wanted:
-                self.file.seek(start + number * size)
-                yield self.file.read(size)
+                at = number * size
+                if swapped:  # bytes in words of two: the frame may begin or end within one
+                    self.file.seek(start + at // 2 * 2)
+                    words = self.file.read(size + 2)
+                    yield np.frombuffer(words[: len(words) // 2 * 2], "u2").byteswap().tobytes()[at % 2 :][:size]
+                else:
+                    self.file.seek(start + at)
+                    yield self.file.read(size)
 
-    def _seek_pixels(self) -> None:
-        """Goes to the value of Pixel Data (7FE0,0010); its length is not believed."""
+    def _seek_pixels(self) -> bool:
+        """Goes to the value of Pixel Data (7FE0,0010), whose length is not believed.
+
+        Returns whether its bytes are swapped: big-endian words that hold two pixels each.
+        """
         self.file.seek(self.pixels_at)
         _, little = self.dataset.original_encoding
         tag = struct.unpack("<HH" if little else ">HH", self.file.read(4))
-        if tag != (0x7FE0, 0x0010):
+        if tag != (PIXEL_DATA >> 16, PIXEL_DATA & 0xFFFF):
             raise VideoError(self.path, "is a DICOM object without pixels")
-        explicit = self.file.read(2) in (b"OB", b"OW", b"UN")
-        self.file.seek(6 if explicit else 2, io.SEEK_CUR)
+        representation = self.file.read(2)
+        self.file.seek(6 if representation in (b"OB", b"OW", b"UN") else 2, io.SEEK_CUR)
+        return not little and representation == b"OW" and self.dataset.get("BitsAllocated") == 8
 
     def _decode_one(self, frame: bytes) -> tuple[np.ndarray, str, pydicom.Dataset]:
         """Pixels [H, W] or [H, W, 3] as stored, what they mean (0028,0004), and the elements that say more."""
-        one = self.dataset.group_dataset(PIXEL_GROUP)
-        one.NumberOfFrames = 1
+        one = self.dataset.group_dataset(PIXEL_GROUP)  # shares its elements: those that change are made anew
+        one.add_new("NumberOfFrames", "IS", 1)
         one.file_meta = pydicom.dataset.FileMetaDataset()
         one.file_meta.TransferSyntaxUID = self.syntax
         if self.syntax.is_compressed:
@@ -125,7 +138,7 @@ class DicomVideo(Video):
                     f"declares {self.width}×{self.height} pixels, but its frame has {declared[1]}×{declared[0]}",
                 )
             if _is_subsampled_jpeg(frame) and one.get("PhotometricInterpretation") == "RGB":
-                one.PhotometricInterpretation = "YBR_FULL_422"  # RGB is never subsampled: the header is wrong
+                one.add_new("PhotometricInterpretation", "CS", "YBR_FULL_422")  # RGB never is: the header is wrong
         one.PixelData = encapsulate([frame]) if self.syntax.is_compressed else frame
         one["PixelData"].VR = "OB" if one.get("BitsAllocated", 8) <= 8 or self.syntax.is_compressed else "OW"
         with warnings.catch_warnings():
@@ -137,27 +150,45 @@ class DicomVideo(Video):
         self.file.close()
 
 
+def _ends_header(tag: int, _representation: str | None, _length: int) -> bool:
+    """At the pixels; and at zeros, which some copies leave where the rest of a file should be."""
+    return tag >= FLOAT_PIXEL_DATA or tag == 0
+
+
 def to_rgb(pixels: np.ndarray, meaning: str, dataset: pydicom.Dataset) -> np.ndarray:
     """Stored values [H, W] or [H, W, 3] → uint8 [H, W, 3] RGB, by Photometric Interpretation (0028,0004)."""
     stored = int(dataset.get("BitsStored") or 8)
     if meaning.startswith("MONOCHROME"):
         gray = apply_voi_lut(apply_modality_lut(pixels, dataset), dataset)
-        if "WindowCenter" not in dataset and dataset.get("PixelRepresentation"):
-            gray = gray + 2.0 ** (stored - 1)
-        gray = _to_bytes(gray, stored)
+        gray = _to_bytes(gray, *_gray_range(dataset, stored))
         return np.repeat((255 - gray if meaning == "MONOCHROME1" else gray)[..., None], 3, axis=2)
     if meaning == "PALETTE COLOR":
         colors = apply_color_lut(pixels, dataset)
-        return _to_bytes(colors, 8 * colors.itemsize)
+        return _to_bytes(colors, 0, 2.0 ** (8 * colors.itemsize) - 1)
     if meaning != "RGB":
         raise ValueError(f"the photometric interpretation {meaning} is not known")
-    return _to_bytes(pixels, stored)
+    return _to_bytes(pixels, 0, 2.0**stored - 1)
 
 
-def _to_bytes(values: np.ndarray, bits: int) -> np.ndarray:
-    if values.dtype == np.uint8 and bits == 8:
+def _gray_range(dataset: pydicom.Dataset, stored: int) -> tuple[float, float]:
+    """The values that become black and white after the look-up tables (DICOM PS3.3 C.11.1 and C.11.2)."""
+    if table := dataset.get("VOILUTSequence") or dataset.get("ModalityLUTSequence"):
+        return 0, 2.0 ** table[0].LUTDescriptor[2] - 1
+    low = -(2.0 ** (stored - 1)) if dataset.get("PixelRepresentation") else 0
+    slope, intercept = dataset.get("RescaleSlope"), dataset.get("RescaleIntercept")
+    if slope is None or intercept is None:
+        slope, intercept = 1, 0
+    return low * float(slope) + intercept, (low + 2.0**stored - 1) * float(slope) + intercept
+
+
+def _to_bytes(values: np.ndarray, low: float, high: float) -> np.ndarray:
+    """uint8 of the same shape: 0 at `low`, 255 at `high`."""
+    if values.dtype == np.uint8 and (low, high) == (0, 255):
         return values
-    return np.clip(np.asarray(values, np.float64) * (255 / (2.0**bits - 1)) + 0.5, 0, 255).astype(np.uint8)
+    scaled = np.subtract(values, low, dtype=np.float32)
+    scaled *= 255 / (high - low)
+    scaled += 0.5
+    return np.clip(scaled, 0, 255, out=scaled).astype(np.uint8)
 
 
 def frame_rate(dataset: pydicom.Dataset) -> float | None:

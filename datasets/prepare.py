@@ -2,7 +2,7 @@
 
     DST/videos/NAME.avi     intra-only MJPEG of a small size, black outside the ultrasound image
     DST/manifest.csv        one line a video: what it was and what became of it
-    DST/LIST.txt            where SRC is a list: the same list with the new names
+    DST/LIST.txt            where SRC is a list: the same with the new names (.csv for CSV and JSON, patients hashed)
     DST-private/names.csv   which source became which name; with the salt, the only way back to a patient
     DST-private/salt        the key of the names
     DST-private/done.jsonl  what is done, so that a killed run goes on where it stopped
@@ -18,6 +18,7 @@ import hmac
 import json
 import os
 import secrets
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, field, fields
@@ -28,10 +29,11 @@ from typing import Any
 import av
 import numpy as np
 import torch
+from av.video.reformatter import Interpolation, VideoReformatter
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from datasets.annotations import read_annotations
+from datasets.annotations import FIELDS, read_annotations, read_rows
 from datasets.dicom import DicomVideo
 from datasets.regions import Region, fitting_regions
 from datasets.sector import MOSTLY_IMAGE, image_mask
@@ -45,6 +47,8 @@ LISTS = (".txt", ".csv", ".json")
 MASK_FRAMES = 32  # looked at to find the ultrasound image
 JPEG_QUALITY = 3  # FFmpeg's scale for MJPEG: 2 (best) to 31
 UNKNOWN_FPS = 30  # a video file must state a rate
+# FFmpeg's shortcut for this conversion cuts chroma off instead of rounding it, which tints grey pictures green.
+ROUNDED = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
 
 
 @dataclass(frozen=True)
@@ -96,8 +100,10 @@ def prepare(source: Path, destination: Path, options: Options, workers: int) -> 
         stale.unlink()
     done = {record.source: record for record in _finished(private / "done.jsonl")}
     targets = target_names(names, options, salt)
-    jobs = [(root, name, destination, targets[name], options, salt) for name in names if name not in done]
+    wanted = [name for name in names if name not in done or not _is_there(done[name], destination)]
+    jobs = [(root, name, destination, targets[name], options, salt) for name in wanted]
     with (private / "done.jsonl").open("a", encoding="utf-8") as journal:
+        journal.write("\n")  # ends a line that a killed run left half written
         for record in _run(jobs, workers, total=len(names)):
             if not record.fault:  # faults are tried again next time
                 journal.write(json.dumps(asdict(record)) + "\n")
@@ -105,14 +111,16 @@ def prepare(source: Path, destination: Path, options: Options, workers: int) -> 
             done[record.source] = record
     _write_tables(sorted(done.values(), key=lambda record: record.name), destination, private, options)
     if source.suffix.lower() in LISTS:
-        _write_list(source, destination, done)
+        _write_list(source, destination, done, salt)
     return [done[name] for name in names]
 
 
 def find_sources(source: Path, destination: Path) -> tuple[Path, list[str]]:
     """The folder that names are relative to, and the sorted names of all files that may be videos."""
     if source.is_file() and source.suffix.lower() in LISTS:
-        listed = read_annotations(source)
+        # Any labels will do, but only CSV and JSON tell several labels from a path that ends in numbers.
+        target = "class" if source.suffix.lower() == ".txt" else "multilabel"
+        listed = read_annotations(source, target=target)
         return Path(listed.folder), sorted({listed.name(i) for i in range(len(listed))})
     if source.is_file():
         return source.parent, [source.name]
@@ -137,8 +145,13 @@ def _may_be_video(path: Path) -> bool:
         return True
     if suffix and not suffix[1:].isdigit():  # DICOM files are often named by numbers, with dots
         return False
-    with path.open("rb") as file:
-        return file.read(132)[128:] == b"DICM" and path.name != "DICOMDIR"
+    if path.name == "DICOMDIR" or not path.is_file():
+        return False
+    try:
+        with path.open("rb") as file:
+            return file.read(132)[128:] == b"DICM"
+    except OSError:
+        return True  # to be reported as unreadable
 
 
 def target_names(names: Sequence[str], options: Options, salt: bytes) -> dict[str, str]:
@@ -146,8 +159,8 @@ def target_names(names: Sequence[str], options: Options, salt: bytes) -> dict[st
     if not options.keep_names:
         return {name: f"{_hash(salt, name)}.avi" for name in names}
     short = {name: str(Path(name).with_suffix(".avi")) for name in names}
-    taken = list(short.values())
-    return {name: target if taken.count(target) == 1 else f"{name}.avi" for name, target in short.items()}
+    taken = Counter(short.values())
+    return {name: target if taken[target] == 1 else f"{name}.avi" for name, target in short.items()}
 
 
 def convert(root: Path, name: str, destination: Path, target: str, options: Options, salt: bytes) -> Record:
@@ -225,10 +238,12 @@ def write_mjpeg(
         context.flags |= 0x2 | 0x800000  # fixed quality; bit-exact
         context.qmin = context.qmax = JPEG_QUALITY
         context.global_quality = JPEG_QUALITY * 118
+        convert = VideoReformatter()
         for number, frame in enumerate(frames):
             if number == 0:
                 stream.height, stream.width = frame.shape[:2]
             picture = av.VideoFrame.from_ndarray(frame, format="rgb24")
+            picture = convert.reformat(picture, format=stream.pix_fmt, dst_color_range=2, interpolation=ROUNDED)
             picture.pts = number
             container.mux(stream.encode(picture))
         container.mux(stream.encode())
@@ -256,9 +271,13 @@ def _run(jobs: list[tuple[Any, ...]], workers: int, total: int) -> Iterator[Reco
                 bar.update()
             return
         with ProcessPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            for future in as_completed([pool.submit(convert, *job) for job in jobs]):
-                yield future.result()
-                bar.update()
+            futures = [pool.submit(convert, *job) for job in jobs]
+            try:
+                for future in as_completed(futures):
+                    yield future.result()
+                    bar.update()
+            finally:
+                pool.shutdown(cancel_futures=True)  # an interruption does not wait for all that is left
 
 
 def _settle(private: Path, root: Path, options: Options) -> bytes:
@@ -293,10 +312,14 @@ def _finished(journal: Path) -> Iterator[Record]:
                 continue
 
 
+def _is_there(record: Record, destination: Path) -> bool:
+    return bool(record.skipped) or (destination / "videos" / record.name).is_file()
+
+
 def _write_tables(records: list[Record], destination: Path, private: Path, options: Options) -> None:
     with (
         atomic_path(destination / "manifest.csv") as temporary,
-        temporary.open("w", newline="", encoding="utf-8") as file,
+        temporary.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,
     ):
         writer = csv.writer(file)
         writer.writerow(MANIFEST)
@@ -306,17 +329,27 @@ def _write_tables(records: list[Record], destination: Path, private: Path, optio
             row = asdict(record) | {"warnings": "; ".join(record.warnings)}
             row["source"] = record.source if options.keep_names else ""
             writer.writerow([row[column] for column in MANIFEST])
-    with atomic_path(private / "names.csv") as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+    with (
+        atomic_path(private / "names.csv") as temporary,
+        temporary.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,
+    ):
         writer = csv.writer(file)
         writer.writerow(["name", "source", "skipped", "fault"])
         writer.writerows([record.name, record.source, record.skipped, record.fault] for record in records)
 
 
-def _write_list(source: Path, destination: Path, done: dict[str, Record]) -> None:
-    listed = read_annotations(source)
-    lines = []
-    for i in range(len(listed)):
-        record = done[listed.name(i)]
-        if not record.fault and not record.skipped:
-            lines.append(record.name + (f" {listed.labels[i]}" if listed.labels[i] >= 0 else ""))
-    write_text(destination / f"{source.stem}.txt", "\n".join(lines) + "\n")
+def _write_list(source: Path, destination: Path, done: dict[str, Record], salt: bytes) -> None:
+    rows = [row for row in read_rows(source) if not done[row.path].fault and not done[row.path].skipped]
+    if source.suffix.lower() == ".txt":
+        lines = [f"{done[row.path].name} {row.label}".rstrip() for row in rows]
+        write_text(destination / source.name, "\n".join(lines) + "\n")
+        return
+    with (
+        atomic_path(destination / f"{source.stem}.csv") as temporary,
+        temporary.open("w", newline="", encoding="utf-8") as file,
+    ):
+        writer = csv.writer(file)
+        writer.writerow(FIELDS)
+        for row in rows:
+            patient = _hash(salt, f"patient {row.patient}") if row.patient else ""
+            writer.writerow([done[row.path].name, row.label, patient, row.quality, row.score])

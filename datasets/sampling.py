@@ -23,7 +23,7 @@ def segment_indices(
         if step:
             rows = [i * step + generator.integers(step, size=length) for _ in range(clips)]
         else:
-            rows = [np.around(i * (frames / length))] * clips
+            rows = [np.around(i * frames / length)] * clips
     else:
         # Twice the denominator keeps everything in integers, so that no rounding moves a frame.
         rows = [(i * 2 * clips + 2 * k + 1) * frames // (2 * clips * length) for k in range(clips)]

@@ -42,6 +42,21 @@ def open_member(path: str) -> BinaryIO | list[tuple[str, Callable[[], BinaryIO]]
     return inside
 
 
+def exists(path: str) -> bool | None:
+    """Whether the archive that `path` leads into has such a file or folder; None where no part of it is an archive."""
+    head, separator, member = path.partition(".tar/")
+    archive = head + ".tar"
+    if not separator or not os.path.isfile(archive):
+        return None
+    names, _ = _index(archive, os.stat(archive).st_mtime_ns)
+    at = bisect_left(names, member)
+    if at < len(names) and names[at] == member:
+        return True
+    folder = member.rstrip("/") + "/"
+    at = bisect_left(names, folder)
+    return at < len(names) and names[at].startswith(folder)
+
+
 @lru_cache(maxsize=8)
 def _index(archive: str, modified: int) -> tuple[list[str], list[tuple[int, int]]]:
     """Sorted names of the files in it, and offset and size of each in bytes."""

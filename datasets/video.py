@@ -20,7 +20,8 @@ from datasets.regions import Region
 from utils.errors import UserError
 
 MAX_PIXELS = 1 << 25  # of one frame; what declares more is not an ultrasound video but a mistake or an attack
-MAX_CLIP_BYTES = 768 << 20  # of the frames of one call
+MAX_FRAMES = 1 << 20  # ten hours
+MAX_CLIP_BYTES = 512 << 20  # of the frames of one call
 
 DECODERS = ("pyav", "torchcodec", "decord")
 
@@ -107,6 +108,8 @@ class Video(ABC):
         """Refuses sizes that no ultrasound machine makes before memory is spent on them."""
         if self.length < 1:
             raise VideoError(self.path, "holds no frames")
+        if self.length > MAX_FRAMES:
+            raise VideoError(self.path, f"declares {self.length} frames")
         if not (self.height > 0 and self.width > 0) or self.height * self.width > MAX_PIXELS:
             raise VideoError(self.path, f"declares frames of {self.width}×{self.height} pixels")
 
@@ -180,7 +183,13 @@ def _kind(path: str, member: BinaryIO | None) -> str:
         return "array"
     if head.startswith((b"\x89PNG", b"\xff\xd8\xff", b"BM", b"II*\0", b"MM\0*")):
         return "image"
-    return "dicom" if path.lower().endswith((".dcm", ".dicom")) else "file"  # old objects begin without a mark
+    # Old objects begin without a mark, with an element of group 2 or 8 in either byte order.
+    old = head.startswith((b"\x02\0", b"\x08\0", b"\0\x02", b"\0\x08"))
+    if path.lower().endswith((".dcm", ".dicom")):
+        if not old:
+            raise VideoError(path, "is not a DICOM object")
+        return "dicom"
+    return "file"
 
 
 def _file_reader(decoder: str) -> Callable[[str, BinaryIO | None], Video]:

@@ -15,6 +15,8 @@ from datasets.video import MAX_PIXELS, Video, VideoError
 # Containers that hold videos. FFmpeg also opens playlists and scripts, which may point to other files: not these.
 CONTAINERS = "avi,mov,matroska,webm,mpeg,mpegvideo,mpegts,m4v,h264,hevc,mjpeg,asf,flv,ogg,gif,wtv,dv,ivf,nut"
 
+LEAST_SHARE = 0.95  # of the frames that a header counts, and of their time; below that a file is cut short
+
 
 class PyAVVideo(Video):
     """A video file, or its bytes, read by FFmpeg with one thread."""
@@ -28,21 +30,21 @@ class PyAVVideo(Video):
         self.height, self.width = stream.codec_context.height, stream.codec_context.width
         self.fps = float(stream.average_rate) if stream.average_rate else None
         self.heart_rate = _heart_rate(self.container.metadata.get("comment", ""))
-        # Every packet of an intra-only codec is a frame: the index of the file is to be trusted, and packets that
-        # are not asked for need no decoding. Elsewhere packets are counted, without those an edit list cuts off.
+        # Every packet of an intra-only codec is a frame: where header and index agree they are to be trusted, and
+        # packets that are not asked for need no decoding. Elsewhere packets are counted.
         self.intra_only = stream.codec_context.codec.intra_only
-        self.length = stream.frames if self.intra_only else 0
-        self.fresh = self.length > 0
-        if not self.length:
-            self.length = sum(packet.size > 0 and not packet.is_discard for packet in self.container.demux(stream))
+        self.length = stream.frames
+        self.fresh = self.intra_only and 0 < self.length == len(stream.index_entries)
+        if not self.fresh:
+            self._count(stream)
 
     def _open(self) -> av.container.InputContainer:
         if self.source is not None:
             self.source.seek(0)
         container = av.open(
             self.source or self.path,
+            options={"max_pixels": str(MAX_PIXELS), "threads": "1"},  # of all streams, while they are looked at
             container_options={"format_whitelist": CONTAINERS, "protocol_whitelist": "file"},
-            stream_options=[{"max_pixels": str(MAX_PIXELS), "threads": "1"}],
             metadata_errors="replace",
         )
         if not container.streams.video:
@@ -52,6 +54,23 @@ class PyAVVideo(Video):
         context.thread_count = 1
         context.options = {"max_pixels": str(MAX_PIXELS)}
         return container
+
+    def _count(self, stream: av.VideoStream) -> None:
+        """Length and, where the times of the frames say otherwise than the header, rate.
+
+        Left out are what an edit list cuts off and the empty packets by which an AVI waits.
+        """
+        packets = [(packet.pts, packet.is_discard) for packet in self.container.demux(stream) if packet.size > 0]
+        times = [time for time, is_discard in packets if not is_discard]
+        self.length = len(times)
+        if self.length < 2 or None in times or (ticks := max(times) - min(times)) <= 0:
+            return
+        tick = float(stream.time_base)  # containers round times, some to a millisecond
+        least = LEAST_SHARE * stream.frames
+        if len(packets) < least and self.fps and max(times) * tick < least / self.fps:
+            raise VideoError(self.path, f"is cut short: {len(packets)} of {stream.frames} declared frames are there")
+        if self.fps is None or abs(ticks * tick - (self.length - 1) / self.fps) > 2 * tick:
+            self.fps = (self.length - 1) / (ticks * tick)
 
     def decode(self, wanted: Sequence[int]) -> Iterator[np.ndarray]:
         if not self.fresh:  # reading has passed the first frame already

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import av
 import numpy as np
+import torch
 
-PIXEL_FORMATS = {"mjpeg": "yuvj420p", "libx264": "yuv420p", "mpeg4": "yuv420p", "libvpx-vp9": "yuv420p", "png": "rgb24"}
+PIXEL_FORMATS = {"mjpeg": "yuvj420p", "png": "rgb24"}  # the others: yuv420p
 
 
 def write_video(
@@ -21,16 +22,18 @@ def write_video(
     times: list[float] | None = None,
     rotation: int = 0,
     options: dict[str, str] | None = None,
+    container_options: dict[str, str] | None = None,
 ) -> Path:
     """Writes frames uint8 [T, H, W, 3] RGB as a video; the suffix of `path` chooses the container.
 
-    `times` (seconds) makes the rate variable; `rotation` (degrees) marks the picture as turned; `options` go to the encoder.
+    `times` (seconds) makes the rate variable; `rotation` (degrees) marks the picture as turned; `options` go to the
+    encoder, `container_options` to the muxer.
     """
     path = Path(path)
-    with av.open(str(path), "w") as container:
+    with av.open(str(path), "w", container_options=container_options or {}) as container:
         stream = container.add_stream(codec, rate=Fraction(fps).limit_denominator(1001), options=options or {})
         stream.height, stream.width = frames.shape[1:3]
-        stream.pix_fmt = pixel_format or PIXEL_FORMATS[codec]
+        stream.pix_fmt = pixel_format or PIXEL_FORMATS.get(codec, "yuv420p")
         if codec == "mjpeg":
             stream.codec_context.color_range = 2
             stream.codec_context.flags |= 2  # fixed quantiser
@@ -81,3 +84,8 @@ def frame_number(pixels: np.ndarray) -> int:
         block = pixels[height // 9 : height // 4, left + (right - left) // 4 : right - (right - left) // 4]
         number |= int(block.mean() > 128) << bit
     return number
+
+
+def frame_numbers(pixels: torch.Tensor) -> list[int]:
+    """The numbers of the frames uint8 [T, 3, H, W] of a clip."""
+    return [frame_number(frame) for frame in pixels.permute(0, 2, 3, 1).numpy()]

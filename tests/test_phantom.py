@@ -10,7 +10,6 @@ import sys
 from itertools import combinations
 from pathlib import Path
 
-import av
 import numpy as np
 import pydicom
 import pytest
@@ -19,9 +18,11 @@ from datasets.phantom import files, generate, view_names
 from datasets.phantom.outsiders import FAR
 from datasets.phantom.patient import Patient
 from datasets.phantom.quality import BUDGET, Quality
-from datasets.phantom.shot import Shot
+from datasets.phantom.recording import heart_video
+from datasets.phantom.shot import STRIPS, Shot
 from datasets.phantom.study import plan, shoot, splits
 from datasets.phantom.views import NEAR, VIEWS
+from datasets.video import DECODERS, open_video
 from utils.errors import UserError
 from utils.seeding import generator
 
@@ -100,18 +101,36 @@ def test_names_say_the_patient_and_nothing_else():
     assert {Path(job.name).suffix for job in jobs} == {".avi", ".mp4", ".dcm"}
 
 
-def test_every_file_opens_with_its_frames(phantom):
+@pytest.mark.parametrize("decoder", DECODERS)
+def test_every_reader_opens_every_file(phantom, decoder):
+    if decoder != "pyav":
+        pytest.importorskip(decoder)
     rows = rows_of(phantom)
+    assert {Path(row["path"]).suffix for row in rows} == {".avi", ".mp4", ".dcm"}
     for row in rows:
-        path = phantom / "videos" / row["path"]
-        if path.suffix == ".dcm":
-            frames = pydicom.dcmread(path).pixel_array
-        else:
-            with av.open(str(path)) as container:
-                frames = np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
-                assert float(container.streams.video[0].average_rate) == pytest.approx(float(row["fps"]), rel=0.01)
-        assert frames.shape == (FRAMES, SIZE, SIZE, 3)
+        with open_video(phantom / "videos" / row["path"], decoder) as video:
+            assert (len(video), video.height, video.width) == (FRAMES, SIZE, SIZE)
+            assert video.fps == pytest.approx(float(row["fps"]), rel=0.01)
+            frames = video.frames(range(FRAMES))
+            if row["path"].endswith(".dcm"):
+                assert video.heart_rate == round(float(row["heart_rate"]))
+                assert len(video.regions) == (2 if row["mode"] in STRIPS else 1)
+        assert frames.shape == (FRAMES, 3, SIZE, SIZE)
         assert frames.max() > 100
+
+
+@pytest.mark.parametrize("suffix", [".avi", ".mp4", ".dcm"])
+def test_files_keep_the_picture(tmp_path, suffix):
+    """What compression changes stays below what an eye would see: two grey levels on average."""
+    shot = shot_of("Apical 4C 2D")
+    frames, path = heart_video(shot, generator(0, 8)), tmp_path / f"a{suffix}"
+    if suffix == ".dcm":
+        files.write_dicom(path, frames, 20.0, 70.0, shot.regions(), (0, 5, 12))
+    else:
+        files.write_video(path, frames, 20.0)
+    with open_video(path) as video:
+        read = video.frames(range(len(frames))).permute(0, 2, 3, 1).numpy()
+    assert np.abs(read.astype(int) - frames).mean() < 2.0
 
 
 def shot_of(view: str, defects: dict[str, float] | None = None, size: int = 128, patient: int = 1) -> Shot:
@@ -181,8 +200,12 @@ def test_command_without_work_says_what_to_give():
     assert done.stderr == "error: nothing to make: give the folder DST, or --sheet FILE for the contact sheet alone\n"
 
 
-def test_sheet_alone_is_a_picture(tmp_path):
-    command = [sys.executable, "tools/phantom.py", "--sheet", str(tmp_path / "sheet.png"), "--size", "64"]
+def test_pictures_alone_make_no_data_set(tmp_path):
+    command = [sys.executable, "tools/phantom.py", "--size", "64"]
+    command += ["--sheet", str(tmp_path / "sheet.png"), "--figures", str(tmp_path / "figures")]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == str(tmp_path / "sheet.png")
-    assert [path.name for path in tmp_path.iterdir()] == ["sheet.png"]
+    assert done.stdout.split() == [str(tmp_path / "sheet.png"), str(tmp_path / "figures")]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["figures", "sheet.png"]
+    made = {path.name for path in (tmp_path / "figures").iterdir()}
+    shown = set(re.findall(r"images/(phantom_\w+\.png)", (ROOT / "docs" / "phantom.md").read_text(encoding="utf-8")))
+    assert made == shown

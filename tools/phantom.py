@@ -1,8 +1,8 @@
 """Makes the echo phantom, a data set of videos that look like echocardiograms: python tools/phantom.py DST
 
-Options: --patients N, --seed S, --size PIXELS, --frames T, --workers W, --sheet FILE. The data set is in the Standard
-Folder format: videos/, train.txt, val.txt, test.txt, ood_near.txt, ood_far.txt, quality_*.txt and annotations.csv.
-See docs/phantom.md.
+Options: --patients N, --seed S, --size PIXELS, --frames T, --workers W, --sheet FILE, --figures FOLDER. The data set is
+in the Standard Folder format: videos/, train.txt, val.txt, test.txt, ood_near.txt, ood_far.txt, quality_*.txt and
+annotations.csv. See docs/phantom.md.
 """
 
 from __future__ import annotations
@@ -29,13 +29,17 @@ def main() -> int:
     parser.add_argument("--frames", type=int, default=32, help="frames a video (default: 32)")
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes (default: one a core)")
     parser.add_argument("--sheet", type=Path, help="write a contact sheet of all views here; without DST, nothing else")
-    arguments = parser.parse_args()
-    if arguments.destination is None and arguments.sheet is None:
+    parser.add_argument("--figures", type=Path, help="write the pictures of docs/phantom.md to this folder")
+    a = parser.parse_args()
+    if a.destination is None and a.sheet is None and a.figures is None:
         raise UserError("nothing to make: give the folder DST, or --sheet FILE for the contact sheet alone")
-    if arguments.sheet is not None:
-        print(write_sheet(arguments.sheet, arguments.seed, arguments.size))
-    if arguments.destination is not None:
-        a = arguments
+    if a.sheet is not None:
+        print(write_sheet(a.sheet, a.seed, a.size))
+    if a.figures is not None:
+        from datasets.phantom.figures import write_figures  # matplotlib is slow to load
+
+        print(write_figures(a.figures, a.seed))
+    if a.destination is not None:
         print(generate(a.destination, a.patients, a.seed, a.size, a.frames, a.workers))
     return 0
 

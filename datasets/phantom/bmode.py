@@ -2,7 +2,8 @@
 
 Scatterers with per-tissue strength, fixed to the tissue → point-spread function (constant in angle, so it widens with
 depth) → envelope, whose speckle is Rayleigh distributed → attenuation and gain → log compression → scan conversion.
-Everything up to scan conversion happens on a small polar grid [T, D, B] of float32, vectorised over frames.
+Everything up to scan conversion happens on a polar grid [T, D, B] of float32, a few frames at a time so that arrays
+stay in the processor's cache; what is the same in all frames is computed once, in `Medium` and `Receiver`.
 """
 
 from __future__ import annotations
@@ -15,9 +16,11 @@ import numpy as np
 from scipy import sparse
 from scipy.ndimage import gaussian_filter, gaussian_filter1d, zoom
 
-from datasets.phantom.anatomy import Array, Scene
+from datasets.phantom.anatomy import Array
+from datasets.phantom.cut import Cut
 from datasets.phantom.machine import Sector
 from datasets.phantom.quality import Quality
+from datasets.phantom.scene import Scene
 from utils.seeding import generator
 
 RANGE = 52.0  # dB between black and white
@@ -52,6 +55,10 @@ class Contrast:
     muscle: Array
     flash: Array
 
+    def part(self, frames: slice) -> Contrast:
+        """The same of some frames."""
+        return Contrast(self.blood[frames], self.muscle[frames], self.flash[frames])
+
 
 def smooth_noise(rng: np.random.Generator, shape: tuple[int, int], cell: int) -> Array:
     """A smooth random field of `shape` with values about 0 to 1 and features of about `cell` samples."""
@@ -79,61 +86,91 @@ def rim(distance: Array, at: float, width: float) -> Array:
 def _slope(distance: Array, spacing: float) -> Array:
     """Squared cosine between beam and surface: how squarely the sound meets it."""
     slope = np.empty_like(distance)
-    slope[:, 1:-1] = distance[:, 2:] - distance[:, :-2]
+    np.subtract(distance[:, 2:], distance[:, :-2], out=slope[:, 1:-1])
     slope[:, 0], slope[:, -1] = slope[:, 1], slope[:, -2]
     slope *= np.float32(0.5 / spacing)
     slope *= slope
     return np.minimum(slope, 1.0, out=slope)
 
 
-def reflectivity(
-    scene: Scene, grain: Array, depth: Array, contrast: Contrast | None, oblique: float
-) -> tuple[Array, Array]:
+class Medium:
+    """What stands still in a plane [D, B]: lung and fat around the heart, the diaphragm, and the liver below it.
+
+    `depth` [D] is in cm; in `contrast` only bubbles are bright. `oblique` in [0, 1] is how far the plane is off its
+    axis: walls then cross the slice's thickness slantwise, blur into the blood and lose their bright lining.
+    """
+
+    def __init__(self, cut: Cut, depth: Array, contrast: bool, oblique: float):
+        self.oblique = oblique
+        self.spacing = float(depth[1] - depth[0])
+        x, y, z = cut.points
+        caudal = (x + y) * np.float32(-0.7071) - np.float32(5.6)
+        depth = np.broadcast_to(depth[:, None], x.shape).astype(np.float32)
+        self.lung = np.float32(STRENGTH["around"] * (0.5 if contrast else 1.0)) * np.exp(depth / -6.0)
+        self.diaphragm = np.float32(0.4) * rim(caudal, 0.05, 0.16) * (np.abs(z - 4) < 6)
+        self.bubbles = np.exp(depth / -14.0)
+        liver = inside(-caudal, 0.4)
+        columns = np.flatnonzero(liver.any(0))
+        self.beams = slice(columns[0], columns[-1] + 1) if len(columns) else slice(0)
+        self.liver = liver[:, self.beams]
+
+    def around(self, texture: Array) -> Array:
+        """Strength of what surrounds the heart, [T, D, B]."""
+        echo = texture * texture
+        echo *= self.lung
+        if self.liver.size:
+            part = np.sqrt(texture[:, :, self.beams])
+            part *= np.float32(STRENGTH["liver"])
+            part -= echo[:, :, self.beams]
+            part *= self.liver
+            echo[:, :, self.beams] += part
+        echo += self.diaphragm
+        return echo
+
+
+def reflectivity(scene: Scene, grain: Array, medium: Medium, contrast: Contrast | None) -> tuple[Array, Array]:
     """Strength of scatterers [T, D, B], and the share of blood in each sample.
 
     `grain` [T, D, B] in about [-1, 1] varies slowly through the tissue and travels with it; it roughens walls too.
-    `oblique` in [0, 1] is how far the plane is off its axis: walls then cross the slice's thickness slantwise, blur
-    into the blood and lose their bright lining.
     """
-    spacing = float(depth[1] - depth[0])
-    edge = scene.blood + np.float32(0.07) * grain
-    blood = inside(edge, 0.14 + 1.0 * oblique)
-    plain = contrast is None
-    square = _slope(np.minimum(scene.blood, scene.outside + 1.0), spacing)
-    texture = np.exp2(np.float32(0.9) * grain)
-    tissue = np.float32(STRENGTH["muscle"] * (1.0 if plain else 0.12)) * texture * (np.float32(0.4) + square)
-    if not plain:
-        tissue += contrast.muscle * inside(scene.muscle, 0.2) * texture
-    echo = _surroundings(scene, texture, depth, plain)
-    echo += inside(scene.outside, 0.15) * (tissue - echo)
-    skin = rim(scene.outside, 0.1, 0.2) * texture
-    skin *= np.float32(0.06) + _slope(scene.outside, spacing)
-    lining = rim(edge, 0.07, 0.13) * texture
-    lining *= square * np.float32(STRENGTH["lining"] * (1.0 if plain else 0.1) * (1 - 0.8 * oblique))
-    np.maximum(echo, skin * np.float32(0.6 if plain else 0.15), out=echo)
-    np.maximum(echo, lining, out=echo)
-    pool = (
-        np.float32(STRENGTH["blood"]) if plain else contrast.blood * np.exp(-depth / 14.0).astype(np.float32)[:, None]
-    )
-    echo += blood * (pool - echo)
-    leaflets = rim(scene.valves, 0.0, 0.15) * np.float32(
-        STRENGTH["valve"] * (1.0 if plain else 0.1) * (1 - 0.7 * oblique)
-    )
-    np.maximum(echo, leaflets, out=echo)
-    if not plain:
-        echo += contrast.flash * np.float32(0.5) * texture
+    dim = 1.0 if contrast is None else 0.1
+    edge = np.float32(0.07) * grain
+    edge += scene.blood
+    blood = inside(edge, 0.14 + 1.0 * medium.oblique)
+    square = scene.outside + np.float32(1.0)
+    square = _slope(np.minimum(scene.blood, square, out=square), medium.spacing)
+    texture = np.float32(0.9) * grain
+    np.exp2(texture, out=texture)
+    echo = medium.around(texture)
+    tissue = square + np.float32(0.4)
+    tissue *= np.float32(STRENGTH["muscle"] * (1.0 if contrast is None else 0.12))
+    if contrast is not None and scene.muscle is not None:
+        tissue[scene.muscle.window] += contrast.muscle * inside(scene.muscle.distance, 0.2)
+    tissue *= texture
+    tissue -= echo
+    tissue *= inside(scene.outside, 0.15)
+    echo += tissue
+    skin = _slope(scene.outside, medium.spacing)
+    skin += np.float32(0.06)
+    skin *= rim(scene.outside, 0.1, 0.2)
+    skin *= np.float32(0.6 if contrast is None else 0.15)
+    square *= np.float32(STRENGTH["lining"] * dim * (1 - 0.8 * medium.oblique))
+    square *= rim(edge, 0.07, 0.13)
+    np.maximum(skin, square, out=skin)
+    skin *= texture
+    np.maximum(echo, skin, out=echo)
+    pool = np.float32(STRENGTH["blood"]) if contrast is None else contrast.blood * medium.bubbles
+    filled = pool - echo
+    filled *= blood
+    echo += filled
+    for valve in scene.valves:
+        leaflets = rim(valve.distance, 0.0, 0.15)
+        leaflets *= np.float32(STRENGTH["valve"] * dim * (1 - 0.7 * medium.oblique))
+        np.maximum(echo[valve.window], leaflets, out=echo[valve.window])
+    if contrast is not None and contrast.flash.any():
+        texture *= np.float32(0.5) * contrast.flash
+        echo += texture
     return echo, blood
-
-
-def _surroundings(scene: Scene, texture: Array, depth: Array, plain: bool) -> Array:
-    """Lung and fat around the heart, the diaphragm and the liver below it: strengths [T, D, B]."""
-    caudal = (scene.points[0] + scene.points[1]) * np.float32(-0.7071) - np.float32(5.6)
-    liver = inside(-caudal, 0.4)
-    lung = np.float32(STRENGTH["around"] * (1.0 if plain else 0.5)) * np.exp(-depth / 6.0).astype(np.float32)[:, None]
-    echo = texture * texture * lung
-    echo += liver * (np.float32(STRENGTH["liver"]) * np.sqrt(texture) - echo)
-    echo += np.float32(0.4) * rim(caudal, 0.05, 0.16) * (np.abs(scene.points[2] - 4) < 6)
-    return echo
 
 
 def chest_wall(depth: Array, rng: np.random.Generator) -> Array:
@@ -142,120 +179,167 @@ def chest_wall(depth: Array, rng: np.random.Generator) -> Array:
     return (0.55 * layers * np.exp(-((depth / 0.85) ** 2)) + 0.5 * np.exp(-depth / 0.25))[:, None].astype(np.float32)
 
 
-def spread(field: Array, axis: int, passes: int) -> Array:
-    """Binomial smoothing along `axis`, `passes` times [1, 2, 1] / 4; white noise keeps its energy."""
-    middle, before, after = ([slice(None)] * 3 for _ in range(3))
-    middle[axis], before[axis], after[axis] = slice(1, -1), slice(0, -2), slice(2, None)
-    middle, before, after = tuple(middle), tuple(before), tuple(after)
-    for _ in range(passes):
-        smoothed = field.copy()
-        part = smoothed[middle]
-        part += part
-        part += field[before]
-        part += field[after]
-        smoothed *= np.float32(0.25)
-        field = smoothed
-    field *= np.float32((comb(4 * passes, 2 * passes) / 16.0**passes) ** -0.5)
-    return field
+def _binomial(field: Array, axis: int, edge: float) -> Array:
+    """Sums of neighbours along `axis` (1 or 2) weighted [1, 2, 1]; the first and last samples times `edge`.
+
+    The array is taken as one line, where neighbours along an axis are `stride` apart: that is several times faster than
+    many short lines, and what crosses from one line to the next falls on edges.
+    """
+    stride = field.shape[2] if axis == 1 else 1
+    line, total = field.reshape(-1), np.empty_like(field)
+    pairs = line[stride:] + line[:-stride]
+    np.add(pairs[stride:], pairs[:-stride], out=total.reshape(-1)[stride:-stride])
+    for end in (0, -1):
+        border = (slice(None), end) if axis == 1 else (slice(None), slice(None), end)
+        np.multiply(field[border], np.float32(edge), out=total[border])
+    return total
+
+
+def speckle(field: Array, passes: tuple[int, int]) -> Array:
+    """Amplitude of the complex scatterers `field` [T, D, B] through a binomial point-spread function: [1, 2, 1] / 4 so
+    many `passes` in depth and in angle. White noise keeps its energy."""
+    for axis, count in zip((1, 2), passes, strict=True):
+        for _ in range(count):
+            field = _binomial(field, axis, 1.0)
+    amplitude = np.abs(field)
+    amplitude *= np.float32(np.prod([comb(4 * count, 2 * count) for count in passes], dtype=float) ** -0.5)
+    return amplitude
 
 
 def lattice(scene: Scene) -> Array:
-    """The index of the scatterer at each sample [T, D, B]: it follows the tissue through the beat."""
-    x, y, z = scene.material()
-    scale = np.float32(1.0 / LATTICE)
-    index = (x * scale).astype(np.int32) & 63
-    index <<= 6
-    index |= (y * scale).astype(np.int32) & 63
-    index <<= 6
-    index |= (z * scale).astype(np.int32) & 63
+    """The index of the scatterer at each sample [T, D, B] int32: it follows the tissue through the beat."""
+    index = None
+    for coordinate in scene.material():
+        coordinate *= np.float32(1.0 / LATTICE)
+        cell = coordinate.astype(np.int32)
+        cell &= 63
+        if index is None:
+            index = cell
+        else:
+            index <<= 6
+            index |= cell
     return index
 
 
 def envelope(echo: Array, index: Array, blood: Array, t: Array, quality: Quality, fine: bool) -> Array:
     """Speckled amplitude [T, D, B]: the scatterers at each sample's tissue, seen through the point-spread function."""
     flow = (t * 9973).astype(np.int32)[:, None, None]
-    moved = index + (blood > 0.5) * flow  # blood is shuffled from frame to frame
-    field = scatterers().take(moved, mode="wrap")
+    moved = (blood > 0.5) * flow  # blood is shuffled from frame to frame
+    moved += index
+    moved &= 64**3 - 1
+    field = scatterers().take(moved)
     field *= echo
     soft = quality["blur"]
-    field = spread(field, 1, (2 if fine else 1) + round(11 * soft))
-    field = spread(field, 2, (2 if fine else 1) + round(15 * soft))
-    return np.abs(field)
+    sharp = 2 if fine else 1
+    return speckle(field, (sharp + round(11 * soft), sharp + round(15 * soft)))
 
 
-def defective(amplitude: Array, radii: Array, rng: np.random.Generator, quality: Quality) -> Array:
-    """Adds what stands between probe and heart: fog, near-field noise, shadows and a cut sector."""
-    _, depths, beams = amplitude.shape
-    speckle = np.abs(rng.standard_normal((2, depths, beams), np.float32)).sum(0) * np.float32(0.6)
-    veil = np.zeros((depths, beams), np.float32)
+@dataclass(frozen=True)
+class Receiver:
+    """What stands between scatterers and screen, as it is through a recording: fog, near-field noise, shadows, gain.
+
+    `veil` [D, B] is added to amplitudes and `shade` [D, B] lets a share of them through; `noise` [T, D, B] is the
+    receiver's own, which grows with depth; `shown` [D, B] is what log compression adds, as a share of white.
+    """
+
+    veil: Array
+    shade: Array
+    noise: Array
+    shown: Array
+
+    @classmethod
+    def draw(
+        cls, frames: int, radii: Array, beams: int, quality: Quality, gain: float, rng: np.random.Generator
+    ) -> Receiver:
+        """The receiver for T = `frames` and the depths `radii` [D] (shares of the reach); `gain` is in dB.
+
+        Beams differ by a few dB, as the chest wall before them does.
+        """
+        depths = len(radii)
+        veil = _veil(radii, beams, quality, rng)
+        shade = _shadows(radii, beams, quality["dropout"], rng)
+        floor = np.float32(0.0022) * (0.3 + np.linspace(0, 1, depths, dtype=np.float32) ** 2)
+        noise = rng.random((frames, depths, beams), np.float32)
+        noise *= np.repeat(floor[:, None], beams, axis=1)
+        wide = 9 * gaussian_filter1d(rng.standard_normal(96), 10)
+        window = np.interp(np.linspace(0, 95, beams), np.arange(96), wide) if beams > 8 else np.zeros(beams)
+        shown = (RANGE + gain - 16 * quality["low_gain"] + window) / RANGE
+        return cls(veil, shade, noise, np.tile(shown.astype(np.float32), (depths, 1)))
+
+    def receive(self, amplitude: Array, frames: slice = slice(None)) -> Array:
+        """Grey levels [0, 255] float32 of the amplitudes [T, D, B] of some frames, by log compression and speckle
+        reduction: neighbours in depth and angle are averaged after compression."""
+        level = amplitude + self.veil
+        level *= self.shade
+        level += self.noise[frames]
+        level = np.log10(level, out=level)
+        level = _binomial(_binomial(level, 1, 4.0), 2, 4.0)
+        level *= np.float32(20 / RANGE / 16)
+        level += self.shown
+        np.clip(level, 0, 1, out=level)
+        grey = level * np.float32(255 * 0.55)
+        grey += np.float32(255 * 0.45)
+        grey *= level
+        return grey
+
+
+def _veil(radii: Array, beams: int, quality: Quality, rng: np.random.Generator) -> Array:
+    """Fog and near-field noise [D, B], with a speckle that stands still."""
+    speckle = np.abs(rng.standard_normal((2, len(radii), beams), np.float32)).sum(0) * np.float32(0.6)
+    veil = np.zeros((len(radii), beams), np.float32)
     if quality["clutter"]:
-        fog = (
-            gaussian_filter(smooth_noise(rng, (depths, beams), 16), 3) * np.exp(-(((radii - 0.45) / 0.4) ** 2))[:, None]
-        )
+        fog = gaussian_filter(smooth_noise(rng, veil.shape, 16), 3) * np.exp(-(((radii - 0.45) / 0.4) ** 2))[:, None]
         veil += 0.19 * quality["clutter"] ** 1.2 * (0.25 + fog)
     if quality["near_field"]:
         near = np.exp(-((radii / (0.22 + 0.24 * quality["near_field"])) ** 4))[:, None]
         bands = 0.6 + 0.4 * np.sin(radii * rng.uniform(60, 90))[:, None]
         veil += quality["near_field"] * near * bands * 0.75
-    amplitude = amplitude + veil * speckle
+    return veil * speckle
+
+
+def _shadows(radii: Array, beams: int, dropout: float, rng: np.random.Generator) -> Array:
+    """What ribs and poor contact let through, a share [D, B]."""
     angle = np.linspace(-1, 1, beams)
-    gain = np.ones((depths, beams))
-    for _ in range(3 if quality["dropout"] else 0):
-        centre, width = rng.uniform(-0.85, 0.85), 0.05 + 0.13 * quality["dropout"]
+    share = np.ones((len(radii), beams))
+    for _ in range(3 if dropout else 0):
+        centre, width = rng.uniform(-0.85, 0.85), 0.05 + 0.13 * dropout
         shade = np.exp(-(((angle - centre) / width) ** 4))[None, :] * np.clip((radii - 0.06) / 0.1, 0, 1)[:, None]
-        gain *= 1 - 0.97 * min(1.0, 0.3 + quality["dropout"]) * shade
-    return amplitude * gain.astype(np.float32)
+        share *= 1 - 0.97 * min(1.0, 0.3 + dropout) * shade
+    return share.astype(np.float32)
 
 
-def compress(amplitude: Array, quality: Quality, gain: float, rng: np.random.Generator) -> Array:
-    """Log compression to grey levels [0, 255] float32, `gain` in dB; a floor of receiver noise grows with depth.
+class Converter:
+    """The bilinear map from the polar grid of a sector to pixels.
 
-    Beams differ by a few dB, as the chest wall before them does.
+    `box` are the rows and columns of the frame that the sector fills, `mask` [size, size] its pixels, `matrix`
+    [pixels of the box, D·B] the weights.
     """
-    _, depths, beams = amplitude.shape
-    floor = np.float32(0.0022) * (0.3 + np.linspace(0, 1, depths, dtype=np.float32)[:, None] ** 2)
-    noise = rng.random(amplitude.shape, np.float32)
-    noise *= floor
-    noise += amplitude
-    level = np.log10(noise, out=noise)
-    level = soften(level)
-    wide = 9 * gaussian_filter1d(rng.standard_normal(96), 10)
-    window = np.interp(np.linspace(0, 95, beams), np.arange(96), wide) if beams > 8 else np.zeros(beams)
-    shown = RANGE + gain - 16 * quality["low_gain"] + window
-    level *= np.float32(20 / RANGE)
-    level += (shown / RANGE).astype(np.float32)
-    np.clip(level, 0, 1, out=level)
-    return np.float32(255) * level * (np.float32(0.45) + np.float32(0.55) * level)
 
+    def __init__(self, sector: Sector, size: int, depths: int, beams: int):
+        rows, columns = np.mgrid[0:size, 0:size] + 0.5
+        x, y = columns / size - sector.centre, rows / size - sector.top
+        radius, angle = np.hypot(x, y) / sector.radius, np.arctan2(x, y)
+        self.mask = (radius <= 1) & (np.abs(angle) <= sector.half) & (radius > 0.03)
+        ends = (np.flatnonzero(self.mask.any(axis)) for axis in (1, 0))
+        self.box = tuple(slice(at[0], at[-1] + 1) for at in ends)
+        inside = self.mask[self.box]
+        depth = np.clip(radius[self.mask] * (depths - 1), 0, depths - 1.001)
+        beam = np.clip((angle[self.mask] / sector.half + 1) / 2 * (beams - 1), 0, beams - 1.001)
+        d, b = depth.astype(int), beam.astype(int)
+        fd, fb = depth - d, beam - b
+        index = np.concatenate([(d + i) * beams + b + j for i in (0, 1) for j in (0, 1)])
+        weight = np.concatenate([(fd if i else 1 - fd) * (fb if j else 1 - fb) for i in (0, 1) for j in (0, 1)])
+        where = np.tile(np.flatnonzero(inside), 4), index
+        self.matrix = sparse.csr_matrix((weight.astype(np.float32), where), shape=(inside.size, depths * beams))
 
-def soften(level: Array) -> Array:
-    """The scanner's speckle reduction: neighbours in depth and angle averaged after compression."""
-    level[:, 1:-1] = 0.5 * level[:, 1:-1] + 0.25 * (level[:, :-2] + level[:, 2:])
-    level[:, :, 1:-1] = 0.5 * level[:, :, 1:-1] + 0.25 * (level[:, :, :-2] + level[:, :, 2:])
-    return level
+    def pixels(self, image: Array) -> Array:
+        """Scan conversion: polar [T, D, B] to the box's pixels [T, rows, columns] float32, 0 outside the sector."""
+        rows, columns = (part.stop - part.start for part in self.box)
+        values = self.matrix @ np.ascontiguousarray(image.reshape(len(image), -1).T)
+        return np.ascontiguousarray(values.T).reshape(-1, rows, columns)
 
 
 @lru_cache(maxsize=32)
-def scan_converter(sector: Sector, size: int, depths: int, beams: int) -> tuple[sparse.csr_matrix, Array]:
-    """The bilinear map from a polar image [D·B] to pixels [size²], and the mask [size, size] of the sector."""
-    rows, columns = np.mgrid[0:size, 0:size] + 0.5
-    x, y = columns / size - sector.centre, rows / size - sector.top
-    radius, angle = np.hypot(x, y) / sector.radius, np.arctan2(x, y)
-    mask = (radius <= 1) & (np.abs(angle) <= sector.half) & (radius > 0.03)
-    depth = np.clip(radius[mask] * (depths - 1), 0, depths - 1.001)
-    beam = np.clip((angle[mask] / sector.half + 1) / 2 * (beams - 1), 0, beams - 1.001)
-    d, b = depth.astype(int), beam.astype(int)
-    fd, fb = depth - d, beam - b
-    pixel = np.flatnonzero(mask)
-    index = np.concatenate([(d + i) * beams + b + j for i in (0, 1) for j in (0, 1)])
-    weight = np.concatenate([(fd if i else 1 - fd) * (fb if j else 1 - fb) for i in (0, 1) for j in (0, 1)])
-    shape = (size * size, depths * beams)
-    matrix = sparse.csr_matrix((weight.astype(np.float32), (np.tile(pixel, 4), index)), shape=shape)
-    return matrix, mask
-
-
-def to_pixels(image: Array, sector: Sector, size: int) -> Array:
-    """Scan conversion: polar [T, D, B] to pixels [T, size, size] float32, 0 outside the sector."""
-    frames, depths, beams = image.shape
-    matrix, _ = scan_converter(sector, size, depths, beams)
-    return (matrix @ image.reshape(frames, -1).T).T.reshape(frames, size, size)
+def converter(sector: Sector, size: int, depths: int, beams: int) -> Converter:
+    """The converter of a sector; a study uses two or three."""
+    return Converter(sector, size, depths, beams)

@@ -73,15 +73,15 @@ def velocity_field(patient: Patient, plane: Plane, points: Array, angles: Array,
     field = np.zeros((len(t), *points.shape[1:]), np.float32)
     for jet in _jets(patient.heart):
         axis = jet.end - jet.start
-        span = np.linalg.norm(axis)
-        axis = axis / span
+        span = float(np.linalg.norm(axis))
+        axis = (axis / span).astype(np.float32)
         offset = points - jet.start[:, None, None].astype(np.float32)
         along = np.einsum("cdb,c->db", offset, axis)
         aside = np.maximum(np.einsum("cdb,cdb->db", offset, offset) - along**2, 0)
         ends = np.clip((along + 0.5) / 0.9, 0, 1) * np.clip((span + 0.7 - along) / 1.1, 0, 1)
-        profile = np.exp(-aside / jet.width**2) * ends * -(axis @ beams)[None, :]
+        profile = np.exp(aside / -(jet.width**2)) * ends * -(axis @ beams).astype(np.float32)
         if np.abs(profile).max() > 0.02:
-            field += _speed(patient, jet.flow, t)[:, None, None].astype(np.float32) * profile.astype(np.float32)
+            field += _speed(patient, jet.flow, t)[:, None, None].astype(np.float32) * profile
     return field
 
 

@@ -18,8 +18,8 @@ from pydicom.sequence import Sequence
 from pydicom.uid import JPEGBaseline8Bit, UltrasoundMultiFrameImageStorage, generate_uid
 
 CODECS = {
-    ".avi": ("mjpeg", "yuvj420p", {"qmin": "3", "qmax": "3"}),
-    ".mp4": ("libx264", "yuv420p", {"crf": "18", "preset": "fast"}),
+    ".avi": ("mjpeg", "yuvj420p", {"qmin": "3", "qmax": "3", "huffman": "default"}),
+    ".mp4": ("libx264", "yuv420p", {"crf": "18", "preset": "veryfast"}),
 }
 
 
@@ -32,7 +32,7 @@ def write_video(path: Path, frames: np.ndarray, fps: float) -> None:
         stream.pix_fmt = pixels
         stream.codec_context.thread_count = 1
         for image in frames:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")))
+            container.mux(stream.encode(av.VideoFrame.from_numpy_buffer(np.ascontiguousarray(image), format="rgb24")))
         container.mux(stream.encode())
 
 

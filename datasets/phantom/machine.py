@@ -74,10 +74,12 @@ class Machine:
         """One of two sectors side by side."""
         return Sector(0.12, 0.275 + 0.45 * side, 0.62, 0.36)
 
-    def tint(self) -> Array:
-        """RGB of each grey level, [256, 3] uint8."""
-        grey = np.arange(256)[:, None] * np.array(STYLES[self.style]["tint"])[None]
-        return np.clip(grey, 0, 255).astype(np.uint8)
+    def tint(self, grey: Array, out: Array | None = None) -> Array:
+        """RGB [..., 3] uint8 of grey levels [...] in [0, 255], written to `out` if it is given."""
+        out = np.empty((*grey.shape, 3), np.uint8) if out is None else out
+        for channel, share in enumerate(STYLES[self.style]["tint"]):
+            np.multiply(grey, np.float32(share), out=out[..., channel], casting="unsafe")
+        return out
 
 
 @lru_cache(maxsize=8)

@@ -28,7 +28,7 @@ def heart_video(shot: Shot, rng: np.random.Generator) -> Array:
 def image_mask(shot: Shot) -> Array:
     """Which pixels of a recording of the heart belong to the image (sector and strip), [size, size] bool."""
     grid = Grid.of(shot.sector, shot.size)
-    mask = bmode.scan_converter(shot.sector, shot.size, len(grid.radii), len(grid.angles))[1].copy()
+    mask = bmode.converter(shot.sector, shot.size, len(grid.radii), len(grid.angles)).mask.copy()
     if shot.is_strip:
         mask[shot.strip] = True
     return mask

@@ -2,45 +2,75 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+
 import numpy as np
 
-from datasets.phantom import bmode, doppler
-from datasets.phantom.anatomy import Array, Scene
+from datasets.phantom import bmode
+from datasets.phantom.anatomy import Array
 from datasets.phantom.bmode import Contrast
+from datasets.phantom.colour import ColourBox
 from datasets.phantom.machine import Sector
+from datasets.phantom.scene import Scene, Section
 from datasets.phantom.shot import Grid, Shot
 
 FLASH = (0.12, 0.28)  # when in the clip the flash is, as shares of its length
-MARK = (190, 190, 190)  # RGB of the colour box's border
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some frames of a recording on the polar grid: grey levels [T, D, B], the scene they show, the share of blood."""
+
+    frames: slice
+    image: Array
+    scene: Scene
+    blood: Array
 
 
 def sector_frames(shot: Shot, sector: Sector, t: Array, rng: np.random.Generator) -> Array:
     """RGB frames [T, size, size, 3] uint8 of the sector at times `t` [T]; black around it."""
     grid = Grid.of(sector, shot.size)
-    image, scene, blood = polar_image(shot, grid, t, rng, fine=sector.radius > 0.5)
-    grey = bmode.to_pixels(image, sector, shot.size)
-    frames = shot.patient.machine.tint()[grey.astype(np.uint8)]
-    if shot.view.mode in ("colour", "tissue_colour"):
-        _paint_colour(frames, shot, sector, grid, scene, blood, t, rng)
+    cut = section(shot, grid)
+    converter = bmode.converter(sector, shot.size, len(grid.radii), len(grid.angles))
+    box = ColourBox(shot, grid, cut, converter) if shot.view.mode in ("colour", "tissue_colour") else None
+    frames, moving = np.zeros((len(t), shot.size, shot.size, 3), np.uint8), []
+    for part in polar_images(shot, grid, cut, t, rng, fine=sector.radius > 0.5):
+        shot.patient.machine.tint(converter.pixels(part.image), out=frames[(part.frames, *converter.box)])
+        if box is not None:
+            moving.append(box.moving(part.scene, part.blood))
+    if box is not None:
+        box.paint(frames, np.concatenate(moving), t, rng)
     return frames
 
 
-def polar_image(shot: Shot, grid: Grid, t: Array, rng: np.random.Generator, fine: bool) -> tuple[Array, Scene, Array]:
-    """Grey levels [T, D, B] at times `t`, the scene they were made from, and the share of blood in each sample."""
-    scene = Scene(shot.patient.heart, shot.plane.points(grid.radii, grid.angles), t)
+def section(shot: Shot, grid: Grid) -> Section:
+    """The heart in the shot's plane, at the samples of `grid`."""
+    return Section(shot.patient.heart, shot.plane.points(grid.radii, grid.angles))
+
+
+def polar_images(
+    shot: Shot, grid: Grid, cut: Section, t: Array, rng: np.random.Generator, fine: bool
+) -> Iterator[Part]:
+    """The images at times `t` [T], a few frames at a time."""
     contrast = perfusion(shot.view.mode, t)
     depth = grid.radii * shot.plane.reach
-    index = bmode.lattice(scene)
-    echo, blood = bmode.reflectivity(scene, bmode.grains().take(index), depth, contrast, shot.quality["off_axis"])
-    if contrast is None:
-        echo += bmode.chest_wall(depth, rng)
-    amplitude = bmode.envelope(echo, index, blood, t, shot.quality, fine)
-    amplitude = bmode.defective(amplitude, grid.radii, rng, shot.quality)
-    image = bmode.compress(amplitude, shot.quality, shot.patient.gain, rng)
+    medium = bmode.Medium(cut, depth, contrast is not None, shot.quality["off_axis"])
+    chest = bmode.chest_wall(depth, rng) if contrast is None else None
+    receiver = bmode.Receiver.draw(len(t), grid.radii, len(grid.angles), shot.quality, shot.patient.gain, rng)
     lost = round(0.42 * shot.quality["sector_cut"] * len(grid.angles))
-    if lost:
-        image[:, :, slice(None, lost) if rng.integers(2) else slice(-lost, None)] = 0
-    return image, scene, blood
+    cut_away = (slice(None, lost) if rng.integers(2) else slice(-lost, None)) if lost else slice(0)
+    for frames in grid.parts(len(t)):
+        scene = Scene(cut, t[frames])
+        index = bmode.lattice(scene)
+        bubbles = None if contrast is None else contrast.part(frames)
+        echo, blood = bmode.reflectivity(scene, bmode.grains().take(index), medium, bubbles)
+        if chest is not None:
+            echo += chest
+        amplitude = bmode.envelope(echo, index, blood, t[frames], shot.quality, fine)
+        image = receiver.receive(amplitude, frames)
+        image[:, :, cut_away] = 0
+        yield Part(frames, image, scene, blood)
 
 
 def perfusion(mode: str, t: Array) -> Contrast | None:
@@ -61,27 +91,3 @@ def perfusion(mode: str, t: Array) -> Contrast | None:
         refilled = np.where(share <= start, 1.0, np.clip((share - end) / (1 - end), 0, 1) ** 1.3)
         muscle, blood = 0.002 + 0.075 * refilled, 0.12 + 0.2 * refilled**0.5
     return Contrast(*(a[:, None, None].astype(np.float32) for a in (blood, muscle, burst)))
-
-
-def _paint_colour(
-    frames: Array, shot: Shot, sector: Sector, grid: Grid, scene: Scene, blood: Array, t: Array,
-    rng: np.random.Generator,
-) -> None:  # fmt: skip
-    """Lays the colour box over grey frames, in place."""
-    heart, quality, plane = shot.patient.heart, shot.quality, shot.plane
-    area = doppler.box(plane, heart.landmarks[shot.view.at], shot.view.size, grid.radii, grid.angles)
-    if shot.view.mode == "colour":
-        velocity = doppler.velocity_field(shot.patient, plane, scene.points, grid.angles, t)
-        where, nyquist = blood, doppler.NYQUIST
-    else:
-        velocity = doppler.tissue_field(shot.patient, plane, scene.points, grid.angles, t)
-        where, nyquist = bmode.inside(scene.outside, 0.1) * (1 - blood), doppler.TISSUE_NYQUIST
-    rough = bmode.smooth_noise(rng, area.shape, 6)
-    velocity = velocity * (0.75 + 0.5 * rough) * np.float32(1 - 0.45 * quality["off_axis"])
-    holes = rng.random((len(t), *area.shape), np.float32) * np.float32(quality["clutter"]) > 0.75
-    weak = rough + 0.35 - 0.9 * max(quality["low_gain"], quality["dropout"]) <= 0.12
-    shown = where * area * ~weak * (np.abs(velocity) > 0.1 * nyquist) * ~holes
-    mask = bmode.to_pixels(shown.astype(np.float32), sector, shot.size) > 0.5
-    frames[mask] = doppler.colours(bmode.to_pixels(velocity, sector, shot.size)[mask], nyquist)
-    border = bmode.to_pixels(area[None].astype(np.float32), sector, shot.size)[0]
-    frames[:, (border > 0.25) & (border < 0.75)] = MARK

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,7 @@ from datasets.phantom.quality import Quality
 from datasets.phantom.views import View
 
 STRIPS = ("pw", "cw", "tdi", "mmode")  # modes that show a strip under a small sector
+SAMPLES = 200_000  # of polar grids that are worked on at a time
 SWEEP = 2.4  # seconds that a strip shows
 Box = tuple[slice, slice]  # rows and columns of a frame
 
@@ -32,6 +34,11 @@ class Grid:
         depths = int(np.clip(1.55 * sector.radius * size, 64, 288))
         beams = int(np.clip(0.95 * sector.radius * size, 48, 160))
         return cls(np.linspace(0.0, 1.0, depths), np.linspace(-sector.half, sector.half, beams))
+
+    def parts(self, frames: int) -> Iterator[slice]:
+        """`frames` moments in parts that are small enough for the processor's cache, and large enough for numpy."""
+        step = max(1, SAMPLES // (len(self.radii) * len(self.angles)))
+        return (slice(start, min(start + step, frames)) for start in range(0, frames, step))
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from datasets.phantom import doppler
 from datasets.phantom.anatomy import Array
 from datasets.phantom.machine import Sector
 from datasets.phantom.quality import Quality
-from datasets.phantom.render import polar_image, sector_frames
+from datasets.phantom.render import polar_images, section, sector_frames
 from datasets.phantom.shot import SWEEP, Grid, Shot
 
 LINE, GATE = (150, 200, 150), (255, 240, 90)  # RGB of the beam and of the gate on it
@@ -31,7 +31,7 @@ def strip_video(shot: Shot, rng: np.random.Generator) -> Array:
         strip[zero] = np.maximum(strip[zero], 150)
     _guide(frames, shot.sector, depth if shot.view.mode in ("pw", "tdi") else None, angle)
     rows, columns = shot.strip
-    frames[:, rows, columns] = shot.patient.machine.tint()[_scroll(strip, shot).astype(np.uint8)]
+    frames[:, rows, columns] = _scroll(shot.patient.machine.tint(strip), shot)
     return frames
 
 
@@ -43,7 +43,7 @@ def _column_times(shot: Shot) -> Array:
 
 
 def _scroll(strip: Array, shot: Shot) -> Array:
-    """The part of `strip` that each frame shows, [T, rows, columns]."""
+    """The part of `strip` [rows, total, 3] that each frame shows, [T, rows, columns, 3]."""
     width = shot.strip_size()[1]
     starts = np.round((shot.times - shot.times[0]) * width / SWEEP).astype(int)
     return np.stack([strip[:, start : start + width] for start in starts])
@@ -61,8 +61,9 @@ def _mmode(shot: Shot, angle: float, times: Array, rng: np.random.Generator) -> 
     depths = int(1.3 * rows)
     grid = Grid(np.linspace(0, 1, depths), angle + np.linspace(-0.012, 0.012, 5))
     whole = {k: v for k, v in shot.quality.defects.items() if k not in ("sector_cut", "dropout")}  # see `_losses`
-    image, _, _ = polar_image(replace(shot, quality=Quality(whole)), grid, times, rng, fine=False)
-    lines = image[:, :, 2]
+    shot = replace(shot, quality=Quality(whole))
+    parts = polar_images(shot, grid, section(shot, grid), times, rng, fine=False)
+    lines = np.concatenate([part.image[:, :, 2] for part in parts])
     lines[1:-1] = 0.25 * lines[:-2] + 0.5 * lines[1:-1] + 0.25 * lines[2:]
     excursion = 0.8 if shot.view.plane == "vena_cava" else 0.12  # cm
     breath = excursion * (0.5 - 0.5 * np.cos(2 * np.pi * times / shot.patient.heart.breath)) / shot.plane.reach

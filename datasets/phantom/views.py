@@ -16,7 +16,7 @@ LABELS = Path(__file__).parents[2] / "labels" / "ultracls.csv"
 class View:
     """How one view is acquired.
 
-    `mode` is bmode, colour, tissue_colour, pw, cw, tdi, mmode, lvo, mce, flash or dual. `at` names the landmark of
+    `mode` is bmode, colour, tissue_colour, pw, cw, tdi, mmode, lvo, mce, flash, dual or far. `at` names the landmark of
     the Doppler gate, the colour box or the M-mode beam, `flow` the velocity curve (`Patient.velocity`), `scale` the
     velocities in m/s at the bottom and the top of the strip, `size` the colour box's half height in cm.
     """

@@ -1,0 +1,148 @@
+"""Small whole files of every kind to damage, and a reader that survives what is then made of them."""
+
+from __future__ import annotations
+
+import json
+import select
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, settings
+from PIL import Image
+from pydicom import uid
+
+from tests.dicom_objects import jpeg, jpeg_2000, jpeg_ls, lossless_jpeg, run_lengths, to_ybr_422, write_object
+from tests.media import numbered_frames, write_video
+
+MOST_SECONDS = 20  # for one small file, on a machine that has other things to do
+MOST_MEGABYTES = 2048
+
+FRAMES = numbered_frames(10, height=40, width=48)
+
+
+class Reader:
+    """The child process; started again where a file has ended it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.complaints = folder / "stderr.txt"
+        self.child: subprocess.Popen | None = None
+
+    def __call__(self, path: Path | str) -> str | None:
+        """Reads a file as a run would; returns the text of its VideoError, None where it was read."""
+        if self.child is None or self.child.poll() is not None:
+            with self.complaints.open("w") as complaints:
+                self.child = subprocess.Popen(
+                    [sys.executable, "-m", "tests.reading_child"],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=complaints,
+                    cwd=Path(__file__).parents[1],
+                    text=True,
+                )
+            self._ask(__file__, seconds=120)  # until it has started
+        return self._ask(path, MOST_SECONDS)
+
+    def _ask(self, path: Path | str, seconds: float) -> str | None:
+        self.child.stdin.write(f"{path}\n")
+        self.child.stdin.flush()
+        ready, _, _ = select.select([self.child.stdout], [], [], seconds)
+        answer = self.child.stdout.readline() if ready else ""
+        if not answer:
+            self.stop()
+            how = f"ended with {self.child.returncode}" if ready else f"took more than {seconds} s"
+            pytest.fail(f"reading {path} {how}:\n{self.complaints.read_text(errors='replace')[-3000:]}")
+        answer = json.loads(answer)
+        assert answer["peak"] < MOST_MEGABYTES, f"reading {path} took {answer['peak']} MB"
+        if answer["error"] is not None:
+            assert answer["error"].startswith(f"{path}") and "\n" not in answer["error"]
+        return answer["error"]
+
+    def stop(self) -> None:
+        """Ends the child."""
+        if self.child is not None:
+            self.child.kill()
+            self.child.wait()
+            self.child.stdin.close()
+            self.child.stdout.close()
+
+    def __enter__(self) -> Reader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+
+def _dicom(pixels: Callable[[], object], photometric: str, syntax: uid.UID, **elements: object) -> Callable:
+    shape = FRAMES.shape if photometric not in ("MONOCHROME2", "PALETTE COLOR") else FRAMES.shape[:3]
+    return lambda path: write_object(path, pixels(), shape, photometric, syntax, FrameTime="40", **elements)
+
+
+def _palette() -> dict[str, object]:
+    tables = {}
+    for name in ("Red", "Green", "Blue"):
+        tables[f"{name}PaletteColorLookupTableDescriptor"] = [256, 0, 16]
+        tables[f"{name}PaletteColorLookupTableData"] = np.arange(256, dtype="<u2").tobytes()
+    return tables
+
+
+def _stream(path: Path) -> Path:
+    stream = write_video(path.with_suffix(".mp4"), FRAMES, "libx264").read_bytes()
+    return write_object(path, [stream], FRAMES.shape, "YBR_PARTIAL_420", uid.MPEG4HP41)
+
+
+# name: (suffix, writer)
+KINDS: dict[str, tuple[str, Callable[[Path], object]]] = {
+    "mjpeg": (".avi", lambda path: write_video(path, FRAMES)),
+    "mjpeg in mp4": (".mp4", lambda path: write_video(path, FRAMES)),
+    "h264": (".mp4", lambda path: write_video(path, FRAMES, "libx264", options={"bf": "2"})),
+    "h264 in avi": (".avi", lambda path: write_video(path, FRAMES, "libx264")),
+    "vp9": (".webm", lambda path: write_video(path, FRAMES, "libvpx-vp9")),
+    "mpeg4": (".avi", lambda path: write_video(path, FRAMES, "mpeg4")),
+    "mpeg2": (".mpg", lambda path: write_video(path, FRAMES, "mpeg2video")),
+    "transport stream": (".ts", lambda path: write_video(path, FRAMES, "libx264")),
+    "png": (".png", lambda path: Image.fromarray(FRAMES[3]).save(path)),
+    "jpeg": (".jpg", lambda path: Image.fromarray(FRAMES[3]).save(path)),
+    "tiff": (".tif", lambda path: Image.fromarray(FRAMES[3]).save(path, compression="tiff_lzw")),
+    "bmp": (".bmp", lambda path: Image.fromarray(FRAMES[3]).save(path)),
+    "array": (".npy", lambda path: np.save(path, FRAMES)),
+    "dicom": (".dcm", _dicom(FRAMES.tobytes, "RGB", uid.ExplicitVRLittleEndian)),
+    "dicom, implicit": (".dcm", _dicom(lambda: to_ybr_422(FRAMES), "YBR_FULL_422", uid.ImplicitVRLittleEndian)),
+    "dicom, big endian": (".dcm", _dicom(FRAMES.tobytes, "RGB", uid.ExplicitVRBigEndian)),
+    "dicom, palette": (
+        ".dcm",
+        _dicom(FRAMES[..., 0].tobytes, "PALETTE COLOR", uid.ExplicitVRLittleEndian, **_palette()),
+    ),
+    "dicom, rle": (".dcm", _dicom(lambda: [run_lengths(f) for f in FRAMES], "RGB", uid.RLELossless)),
+    "dicom, jpeg": (".dcm", _dicom(lambda: [jpeg(f) for f in FRAMES], "YBR_FULL", uid.JPEGBaseline8Bit)),
+    "dicom, lossless": (".dcm", _dicom(lambda: [lossless_jpeg(f) for f in FRAMES], "YBR_FULL", uid.JPEGLosslessSV1)),
+    "dicom, jpeg-ls": (".dcm", _dicom(lambda: [jpeg_ls(f) for f in FRAMES], "RGB", uid.JPEGLSLossless)),
+    "dicom, jpeg 2000": (".dcm", _dicom(lambda: [jpeg_2000(f, "YBR_RCT") for f in FRAMES], "YBR_RCT", uid.JPEG2000)),
+    "dicom, grey": (".dcm", _dicom(FRAMES[..., 0].tobytes, "MONOCHROME2", uid.ExplicitVRLittleEndian, WindowCenter=9)),
+    "dicom, stream": (".dcm", _stream),
+}
+SUFFIXES = [*sorted({suffix for suffix, _ in KINDS.values()}), "", ".txt", ".gz"]
+
+
+def whole_files(folder: Path) -> dict[str, bytes]:
+    """Kind → content of an undamaged file."""
+    contents = {}
+    for kind, (suffix, write) in KINDS.items():
+        path = folder / f"{len(contents)}{suffix}"
+        write(path)
+        contents[kind] = path.read_bytes()
+    return contents
+
+
+def fuzz(examples: int, chance: bool = False):
+    """Settings of a property over files; the fast form draws the same files each time."""
+    return settings(
+        max_examples=examples,
+        derandomize=not chance,
+        database=None,
+        deadline=None,
+        suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    )
