@@ -18,7 +18,16 @@ REGISTRY_NAME = {
 
 TINY = {
     "embed_dim": 128,
-    "vision_cfg": {"image_size": 112, "layers": 4, "width": 128, "head_width": 32, "patch_size": 16, "no_ln_pre": True},
+    "vision_cfg": {
+        "image_size": 112,
+        "layers": 4,
+        "width": 128,
+        "head_width": 32,
+        "patch_size": 16,
+        "no_ln_pre": True,
+        "pool_type": "avg",
+        "final_ln_after_pool": True,
+    },
     "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 64, "heads": 2, "layers": 2},
 }
 
@@ -35,7 +44,9 @@ class ConvStem(nn.Sequential):
         patches = nn.Conv2d(3, width // 4, 4, 4, bias=False)
         first = [patches, nn.BatchNorm2d(width // 4), nn.ReLU(inplace=True)]
         sides = ((width // 4, width // 2, 2), (width // 2, width, 2), (width, width, 1))
-        super().__init__(*first, *(ResidualBlock(before, after, stride) for before, after, stride in sides))
+        blocks = [ResidualBlock(before, after, stride) for before, after, stride in sides]
+        # The last norm takes out what all pictures have in common, which would be most of every feature.
+        super().__init__(*first, *blocks, nn.BatchNorm2d(width))
 
 
 class ResidualBlock(nn.Module):
@@ -93,14 +104,13 @@ def _initialise_vision(visual: nn.Module) -> None:
 
 
 def _make_small(visual: nn.Module) -> None:
-    """Gives the `tiny` tower its stem, and a start from which a few hundred steps lead somewhere.
+    """Gives the `tiny` tower its stem, and blocks that begin as the identity.
 
-    A class token of zeros attends to all patches alike, so that features begin as means over the picture. Features
-    begin small, because Adam moves every weight by about the learning rate a step: what all pictures have in common
-    is then soon taken out by the last norm's bias.
+    So features begin as means over the stem's output, as a convolutional network's do, and need few videos to move.
     """
     visual.conv1 = ConvStem(visual.transformer.width)
-    with torch.no_grad():
-        visual.class_embedding.zero_()
-        visual.positional_embedding[0].zero_()
-        visual.ln_post.weight.fill_(0.1)
+    nn.init.zeros_(visual.positional_embedding)
+    for block in visual.transformer.resblocks:
+        for last in (block.attn.out_proj, block.mlp.c_proj):
+            nn.init.zeros_(last.weight)
+            nn.init.zeros_(last.bias)

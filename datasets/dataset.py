@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -130,3 +130,22 @@ class VideoDataset(Dataset):
                 return video.frames([int(random.integers(len(video)))])[0]
         except VideoError:
             return torch.zeros(3, 1, 1, dtype=torch.uint8)
+
+
+def frames_from(lists: Sequence[Annotations], decoder: str = "pyav") -> Callable[[str, np.ndarray], np.ndarray | None]:
+    """A reader of frames by the names that `lists` give their videos.
+
+    It takes a name and indices int64 [n] and returns uint8 [n, H, W, 3], or None where the video cannot be read.
+    """
+    paths = {videos.name(i): videos.path(i) for videos in lists for i in range(len(videos))}
+
+    def frames(name: str, indices: np.ndarray) -> np.ndarray | None:
+        if name not in paths:
+            return None
+        try:
+            with open_video(paths[name], decoder) as video:
+                return video.frames(indices).permute(0, 2, 3, 1).numpy()
+        except (VideoError, IndexError):
+            return None
+
+    return frames

@@ -8,22 +8,34 @@ from torch import Tensor, nn
 
 from clip.blocks import Blocks, own_copy
 from clip.text import ClassPrompts, TextTower
-from models.pooling import TemporalPooling
+from models.pooling import POOLINGS
 
 
 class ImageBranch(nn.Module):
     """The last blocks of the image tower, ln_post, projection and temporal pooling."""
 
-    def __init__(self, blocks: Blocks, ln_post: nn.Module, projection: nn.Parameter) -> None:
+    def __init__(
+        self,
+        blocks: Blocks,
+        ln_post: nn.Module,
+        projection: nn.Parameter,
+        pooling: str = "attention",
+        class_token: bool = True,
+    ) -> None:
+        """`pooling`, over time, is one of `models.pooling.POOLINGS`; a frame's feature is that of its class token, or
+        else the mean of its other tokens."""
         super().__init__()
+        self.class_token = class_token
         self.blocks = blocks
         self.ln_post = ln_post
         self.projection = projection
-        self.pooling = TemporalPooling(projection.shape[1])
+        self.pooling = POOLINGS[pooling](projection.shape[1])
 
     def frame_features(self, tokens: Tensor, batch: int) -> Tensor:
         """Tokens of the trunk [B·T, L, width] → frame features [B, T, D], not normalised."""
-        features = self.ln_post(self.blocks(tokens)[:, 0]) @ self.projection
+        tokens = self.blocks(tokens)
+        frames = tokens[:, 0] if self.class_token else tokens[:, 1:].mean(dim=1)
+        features = self.ln_post(frames) @ self.projection
         return features.unflatten(0, (batch, -1))
 
     def copy(self) -> ImageBranch:

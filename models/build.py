@@ -54,7 +54,9 @@ def build_model(
     parts = (
         ImageStem(towers.visual, vision_prompts),
         trunk,
-        ImageBranch(last, towers.visual.ln_post, towers.visual.proj),
+        ImageBranch(
+            last, towers.visual.ln_post, towers.visual.proj, config.MODEL.POOLING, towers.visual.pool_type == "tok"
+        ),
     )
     # The published quality model carries no text: it answers quality alone.
     texts = None if released and config.STAGE == "quality" else _text_branches(config, views, towers)
@@ -65,8 +67,11 @@ def build_model(
         model = VideoCLIP(*parts, positive_text, towers.logit_scale)
     if config.STAGE in ("negation", "quality"):
         model.add_negative(texts[1]() if texts else None)
-    if config.STAGE == "quality":
+    if config.STAGE == "quality" and released:
         model.add_quality(config.DATA.NUM_QUALITIES)
+    elif config.STAGE == "quality":
+        seen = len(views) if config.MODEL.QUALITY_VIEWS else 0
+        model.add_quality(config.DATA.NUM_QUALITIES, config.MODEL.QUALITY_HEAD, seen)
     return model
 
 

@@ -3,39 +3,74 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.branch import ImageBranch
-from models.pooling import TemporalPooling
 
 
 def expected_score(logits: Tensor) -> Tensor:
     """Grade logits [B, G] → expected score [B] in [0, 1], the grades standing evenly from worst (0) to best (1)."""
     centres = torch.linspace(0, 1, logits.shape[-1], device=logits.device)
-    return logits.float().softmax(dim=-1) @ centres
+    return (logits.float().softmax(dim=-1) * centres).sum(dim=-1)  # not `@`, which autocast takes to half precision
 
 
 class QualityBranch(nn.Module):
     """An own copy of the last blocks; its frame features beside the other branches' → pooling → grade logits [B, G].
 
-    The frame features [pos ‖ quality ‖ neg] are layer-normalised per branch, since the branches' scales differ.
+    The frame features [pos ‖ quality ‖ neg] are layer-normalised per branch, since the branches' scales differ. With
+    `views` the head also sees the probabilities of that many views.
     """
 
-    def __init__(self, positive: ImageBranch, grades: int) -> None:
+    def __init__(self, positive: ImageBranch, grades: int, head: str = "softmax", views: int = 0) -> None:
+        """`head` is one of `HEADS`."""
         super().__init__()
         branch = positive.copy()
         self.blocks, self.ln_post, self.projection = branch.blocks, branch.ln_post, branch.projection
+        self.class_token = branch.class_token
         dim = positive.projection.shape[1]
         self.norms = nn.ModuleList(nn.LayerNorm(dim) for _ in range(3))
-        self.pooling = TemporalPooling(3 * dim)
-        self.head = nn.Linear(3 * dim, grades)
+        self.pooling = type(positive.pooling)(3 * dim)
+        self.views, self.grades = views, grades
+        self.head = HEADS[head](3 * dim + views, grades)
 
     frame_features = ImageBranch.frame_features
 
-    def forward(self, tokens: Tensor, positive: Tensor, negative: Tensor) -> tuple[Tensor, Tensor]:
-        """Trunk tokens and the two branches' frame features [B, T, D] → grade logits [B, G], frame weights [B, T]."""
+    def restarted(self, positive: ImageBranch) -> QualityBranch:
+        """A branch of the same build that starts from `positive`."""
+        names = {kind: name for name, kind in HEADS.items()}
+        return QualityBranch(positive, self.grades, names[type(self.head)], self.views)
+
+    def forward(
+        self, tokens: Tensor, positive: Tensor, negative: Tensor, views: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Trunk tokens, the two branches' frame features [B, T, D], and view probabilities [B, K] where the head sees
+        them → grade logits [B, G], frame weights [B, T]."""
         own = self.frame_features(tokens, len(positive))
         parts = (positive, own, negative)
         frames = torch.cat([norm(part) for norm, part in zip(self.norms, parts, strict=True)], dim=-1)
         pooled, weights = self.pooling(frames)
+        if self.views:
+            pooled = torch.cat([pooled, views.to(pooled.dtype)], dim=-1)
         return self.head(pooled), weights
+
+
+class StepwiseHead(nn.Module):
+    """Grades as steps: at each, the probability to be better than this grade, given that one is no worse.
+
+    The probabilities of CORN (Shi, Cao & Raschka 2021, arXiv 2111.08851). [B, D] → log-probabilities of the grades
+    [B, G], whose cross-entropy is CORN's loss, but for the weight of the steps.
+    """
+
+    def __init__(self, dim: int, grades: int) -> None:
+        super().__init__()
+        self.steps = nn.Linear(dim, grades - 1)
+
+    def forward(self, features: Tensor) -> Tensor:
+        steps = self.steps(features).float()
+        none = steps.new_zeros(len(steps), 1)
+        climbed = torch.cat([none, F.logsigmoid(steps).cumsum(dim=-1)], dim=-1)
+        return climbed + torch.cat([F.logsigmoid(-steps), none], dim=-1)
+
+
+HEADS: dict[str, type[nn.Module]] = {"softmax": nn.Linear, "corn": StepwiseHead}

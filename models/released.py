@@ -29,7 +29,7 @@ class ReleasedNegativeBranch(ImageBranch):
         branch = positive.copy()
         scale = stem_width**-0.5
         projection = nn.Parameter(scale * torch.randn_like(positive.projection), requires_grad=False)
-        super().__init__(branch.blocks, branch.ln_post, projection)
+        super().__init__(branch.blocks, branch.ln_post, projection, class_token=branch.class_token)
         self.pooling = branch.pooling
         self.class_embedding = nn.Parameter(scale * torch.randn(stem_width), requires_grad=False)
         self.positional_embedding = nn.Parameter(scale * torch.randn(positions, stem_width), requires_grad=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -50,9 +51,9 @@ class VideoCLIP(nn.Module):
         self.negative = self.positive.copy()
         self.negative_text = text
 
-    def add_quality(self, grades: int) -> None:
-        """Adds the quality branch as a copy of the positive one, and its head."""
-        self.quality = QualityBranch(self.positive, grades)
+    def add_quality(self, grades: int, head: str = "softmax", views: int = 0) -> None:
+        """Adds the quality branch as a copy of the positive one, and its head (see `QualityBranch`)."""
+        self.quality = QualityBranch(self.positive, grades, head, views)
 
     def restart_branch(self, part: str) -> None:
         """Starts a branch that a checkpoint did not hold from the positive one, whose weights came with it."""
@@ -61,7 +62,7 @@ class VideoCLIP(nn.Module):
             if self.negative_text is not None:
                 self.negative_text.tower = own_copy(self.positive_text.tower)
         else:
-            self.add_quality(self.quality.head.out_features)
+            self.quality = self.quality.restarted(self.positive)
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -86,9 +87,13 @@ class VideoCLIP(nn.Module):
             answers |= self._compare(features, weights, self.negative_text, "_no")
             answers |= self._positive_classes()
         if "quality" in parts:
-            logits, weights = self.quality(tokens, positive, negative)
-            answers |= _quality_answers(logits, weights)
+            views = self._view_probabilities(positive) if self.quality.views else None
+            answers |= _quality_answers(*self.quality(tokens, positive, negative, views))
         return answers
+
+    def _view_probabilities(self, positive: Tensor) -> Tensor:
+        """Of the views [B, K], from the positive branch's frame features [B, T, D]."""
+        return self._compare(*self.positive.pooling(positive), self.positive_text, "")["logits"].softmax(dim=-1)
 
     def _compare(self, features: Tensor, weights: Tensor, text: TextBranch | None, suffix: str) -> dict[str, Tensor]:
         """A branch's video features against its class texts."""
@@ -96,8 +101,10 @@ class VideoCLIP(nn.Module):
         answers = {f"features{suffix}": features, f"attention{suffix}": weights.float()}
         if text is not None:
             classes = text()
-            cosines = features @ classes.t()
-            logits = self.logit_scale.float().exp() * cosines
+            # In float32 under autocast, too: half precision rounds cosines to steps of 1/256.
+            with torch.autocast(features.device.type, enabled=False):
+                cosines = features @ classes.t()
+                logits = self.logit_scale.float().exp() * cosines
             answers |= {f"logits{suffix}": logits, f"cosines{suffix}": cosines, f"text{suffix}": classes}
         return answers
 

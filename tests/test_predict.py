@@ -116,7 +116,7 @@ def test_answers_are_those_of_an_evaluation(runs, tmp_path, monkeypatch, views):
     accepted = [score >= calibration["tau"] for score in column(answers, "score")]
     assert column(answers, "decision") == ["accepted" if yes else "rejected" for yes in accepted]
     assert set(column(answers, "tau")) == {calibration["tau"]} and set(column(answers, "score_name")) == {"negation"}
-    assert len({*column(answers, "view")}) > 1  # else the order of the rows would go unproven
+    assert len({*column(answers, "score")}) > 1  # else the order of the rows would go unproven
     assert column(answers, "quality") == [GRADES[i] for i in expected.grade_prediction]
     np.testing.assert_allclose(
         column(answers, "quality_probability"), expected.grade_probabilities.max(axis=1), rtol=1e-5

@@ -54,7 +54,7 @@ def test_label_smoothing_spreads_its_share_over_all_classes():
 def test_the_negation_loss_wants_the_true_class_denied_least():
     text = torch.eye(3)
     answers = {"logits_no": -LOGITS, "text": text, "text_no": -text}
-    loss = stage("negation", OPPOSITE_WEIGHT=2.0).loss(answers, FIRST)
+    loss = stage("negation", OPPOSITE_WEIGHT=2.0, OUTLIER_WEIGHT=0.0).loss(answers, FIRST)
     assert loss["negation"].item() == pytest.approx(math.log(2))
     assert loss["opposite"].item() == pytest.approx(2 * (2 - math.sqrt(4 + 1e-4)), abs=1e-6)
 

@@ -8,35 +8,15 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
 from pathlib import Path
-
-import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from datasets.annotations import Annotations
-from datasets.video import VideoError, open_video
+from datasets.dataset import frames_from
 from evaluation.report import write_report
 from evaluation.worst import FramesOf
 from utils.config import config_from_text
 from utils.errors import UserError, exit_code
-
-
-def frames_from(lists: Sequence[Annotations], decoder: str = "pyav") -> FramesOf:
-    """A reader of frames by the names that `lists` give their videos."""
-    paths = {videos.name(i): videos.path(i) for videos in lists for i in range(len(videos))}
-
-    def frames(name: str, indices: np.ndarray) -> np.ndarray | None:
-        if name not in paths:
-            return None
-        try:
-            with open_video(paths[name], decoder) as video:
-                return video.frames(indices).permute(0, 2, 3, 1).numpy()
-        except (VideoError, IndexError):
-            return None
-
-    return frames
 
 
 def frames_of_run(folder: Path) -> FramesOf:

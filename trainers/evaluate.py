@@ -63,19 +63,29 @@ class Evaluator:
         names: tuple[Sequence[str], Sequence[str]],
         calibration: dict[str, Any],
         calibrate: bool,
+        statistics: dict[str, Tensor] | None = None,
+        fit_on: EvaluationSet | None = None,
     ) -> None:
-        """`names` are those of the views and of the grades."""
+        """`names` are those of the views and of the grades.
+
+        The scores by distance take a checkpoint's `statistics` (of features; see `FeatureStatistics`), or are fitted
+        anew on the training videos `fit_on` at each evaluation.
+        """
         self.config, self.sets, self.precision = config, sets, precision
         self.views, self.grades = names
         self.calibration, self.calibrate = calibration, calibrate
+        self.statistics, self.fit_on = statistics or {}, fit_on
         self.transform = DeviceTransform(train=False)
 
     def __call__(self, model: VideoCLIP, epoch: int, intervals: bool = False) -> Evaluation:
         """All figures; `intervals` adds 95 % bootstrap intervals by patient, which take seconds."""
+        if self.fit_on is not None:
+            self.statistics = self._fit(model, self.fit_on)
+        fitted = feature_statistics(self.statistics)
         tables = []
         for part in self.sets:
             answers = collect(model, part.loader, self.transform, self.precision, f"evaluate {part.kind}")
-            tables.append(to_predictions(answers, part.annotations, part.kind))
+            tables.append(to_predictions(answers, part.annotations, part.kind, fitted))
             if self.calibrate and part.kind == "in" and self.config.STAGE != "quality":
                 self.calibration = calibrate(tables[-1], self.config)
         predictions = concatenate(tables)
@@ -90,9 +100,25 @@ class Evaluator:
             grades=self.grades,
             draws=1000 if intervals else 0,
             seed=self.config.SEED,
-            environment={"device": device_name(self.precision.device), "precision": self.config.TRAIN.OPT_LEVEL},
+            environment={
+                "data set": self.config.DATA.DATASET,
+                "device": device_name(self.precision.device),
+                "precision": self.config.TRAIN.OPT_LEVEL,
+            },
         )
         return Evaluation(predictions, summary, self.calibration)
+
+    def _fit(self, model: VideoCLIP, training: EvaluationSet) -> dict[str, Tensor]:
+        """Where the features of the readable, labelled training videos lie."""
+        answers = collect(model, training.loader, self.transform, self.precision, "fit features")
+        good = ~answers["failed"].astype(bool) & (training.annotations.labels >= 0)
+        fitted = FeatureStatistics.fit(answers["features"][good], training.annotations.labels[good])
+        return {name: torch.from_numpy(np.asarray(array)) for name, array in fitted.state().items()}
+
+
+def feature_statistics(statistics: dict[str, Tensor] | None) -> FeatureStatistics | None:
+    """What a checkpoint holds under `statistics`, to score with; None where it holds nothing."""
+    return FeatureStatistics(**{name: value.numpy() for name, value in statistics.items()}) if statistics else None
 
 
 def calibrate(table: Predictions, config: CfgNode) -> dict[str, Any]:
@@ -100,7 +126,9 @@ def calibrate(table: Predictions, config: CfgNode) -> dict[str, Any]:
     good = labelled(table)
     if not good.any():
         return {}
-    found: dict[str, Any] = {"temperature": fit_temperature(np.log(np.maximum(table.probabilities[good], 1e-30)), table.label[good])}
+    found: dict[str, Any] = {
+        "temperature": fit_temperature(np.log(np.maximum(table.probabilities[good], 1e-30)), table.label[good])
+    }
     if config.TEST.SCORE in table.scores:
         tau = threshold(table.scores[config.TEST.SCORE][good], config.TEST.ACCEPT_RATE)
         found |= {"score": config.TEST.SCORE, "tau": tau, "accept_rate": config.TEST.ACCEPT_RATE}
@@ -134,7 +162,10 @@ def collect(
     device, kept = precision.device, []
     for batch in tqdm(loader, desc=title, leave=False, disable=not is_main() or None, mininterval=5):
         video = batch["video"].to(device, non_blocking=True)
-        views = video.shape[1]
+        count, views = video.shape[:2]
+        # Kernels round differently for batches of another size: filled up, the last one of a share has the usual size,
+        # and an answer does not depend on how many processes share the list.
+        video = torch.cat([video, video[-1:].expand(loader.batch_size - count, *video.shape[1:])])
         clips = transform(video.flatten(0, 1))
         with precision.autocast():
             answers = model(clips, model.parts)
@@ -142,7 +173,7 @@ def collect(
         answers = {name: value for name, value in answers.items() if not name.startswith("text")} | probabilities(
             answers
         )
-        kept.append({name: merge_views(name, value, views) for name, value in answers.items()})
+        kept.append({name: merge_views(name, value, views)[:count] for name, value in answers.items()})
         for name in ("index", "failed"):
             kept[-1][name] = batch[name]
         kept[-1]["frames"] = batch["frames"].flatten(1)

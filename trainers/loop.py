@@ -15,13 +15,14 @@ from yacs.config import CfgNode
 
 from datasets.blending import Blending
 from datasets.loader import TrainingData
+from datasets.outliers import SyntheticOutliers
 from models.video_clip import VideoCLIP
 from trainers.evaluate import Evaluation, Evaluator
 from trainers.optimiser import MovingAverage, build_optimiser, learning_rate
 from trainers.precision import Precision
 from trainers.stages import Stage
 from utils.checkpoint import save_checkpoint
-from utils.distributed import barrier, is_main, rank, world
+from utils.distributed import barrier, is_main, rank, share_buffers, world
 from utils.errors import UserError
 from utils.logs import Clock, MetricsLog
 from utils.seeding import generator
@@ -56,6 +57,7 @@ class Trainer:
             devices = [device.index] if device.type == "cuda" else None
             self.parallel = DistributedDataParallel(model, device_ids=devices, broadcast_buffers=False)
         self.blending = Blending(config.AUG.MIXUP, config.AUG.CUTMIX, config.AUG.MIXUP_SWITCH_PROB)
+        self.outliers = SyntheticOutliers(config.AUG.OUTLIERS) if stage.learns_outliers else None
         self.group = config.TRAIN.ACCUMULATION_STEPS
         self.batches = data.batches  # in an epoch
         self.steps_per_epoch = math.ceil(self.batches / self.group)
@@ -84,11 +86,13 @@ class Trainer:
             self.batch += 1
             if last_of_group:
                 shown.norm = self._update()
-            if self.batch % self.config.PRINT_FREQ == 0 or self.batch == self.batches:
+            save = self.config.TRAIN.SAVE_STEPS
+            due = last_of_group and save and self.step % save == 0 and self.batch < self.batches
+            # A report before every save: it refuses weights that are spoilt.
+            if due or self.batch % self.config.PRINT_FREQ == 0 or self.batch == self.batches:
                 self._report(shown, clock)
                 shown = Running()
-            save = self.config.TRAIN.SAVE_STEPS
-            if last_of_group and save and self.step % save == 0 and self.batch < self.batches:
+            if due:
                 self._save("last.pth", None)
 
     def _gradients(self, batch: dict[str, Tensor], synchronise: bool) -> dict[str, Tensor]:
@@ -102,6 +106,8 @@ class Trainer:
         )
         labels, scores = (batch[name].to(device, non_blocking=True) for name in ("label", "score"))
         video, targets = self.blending(video, self.stage.targets(labels, scores), key)
+        if self.outliers is not None:
+            video, targets = self.outliers(video, targets, batch["label"].numpy(), key)
         in_group = min(self.group, self.batches - self.batch // self.group * self.group)  # fewer in the last group
         alone = world() > 1 and not synchronise
         with self.parallel.no_sync() if alone else nullcontext():
@@ -147,15 +153,18 @@ class Trainer:
             clock.left(done),
         )
         bad = {"bad_videos": self.data.bad_videos} if self.data.bad_videos else {}
-        self.history.write(self.step, epoch=self.epoch, train={**terms, "lr": rate, **bad})
+        # Within a group, the step that the group will make, so that a resume from before it drops this line.
+        step = self.step + (self.batch % self.group != 0 and self.batch < self.batches)
+        self.history.write(step, epoch=self.epoch, train={**terms, "lr": rate, **bad})
 
     @property
     def answering(self) -> VideoCLIP:
         """The model that is evaluated: the moving average of the weights where there is one."""
-        return self.average.model if self.average else self.model
+        return self.precision.cast(self.average.model) if self.average else self.model
 
     def _evaluate(self) -> Evaluation:
         last = self.epoch + 1 >= self.config.TRAIN.EPOCHS
+        share_buffers(self.model)
         evaluation = self.evaluator(self.answering, self.epoch, intervals=last)
         self.history.write(self.step, epoch=self.epoch, val=evaluation.metrics)
         return evaluation
@@ -179,6 +188,7 @@ class Trainer:
             training = {
                 "epoch": self.epoch,
                 "batch": self.batch,
+                "batches": self.batches,
                 "step": self.step,
                 "best": self.best,
                 "optimiser": self.optimiser.state_dict(),
@@ -195,6 +205,7 @@ class Trainer:
                     "config": self.config.dump(),
                     "epoch": self.epoch - 1,
                     "calibration": evaluation.calibration if evaluation else self.evaluator.calibration,
+                    "statistics": self.evaluator.statistics,
                     "metrics": evaluation.metrics if evaluation else {},
                     "training": training,
                     **self.about,
@@ -205,13 +216,31 @@ class Trainer:
     def load(self, training: dict[str, Any]) -> None:
         """Continues where a checkpoint's `training` stopped; the model's weights are loaded already."""
         self.epoch, self.batch, self.step = training["epoch"], training["batch"], training["step"]
+        if training["batches"] != self.batches:
+            if self.batch:
+                raise UserError(
+                    f"the run stopped within an epoch of {training['batches']} batches, now an epoch has "
+                    f"{self.batches}: keep the training list, TRAIN.BATCH_SIZE and the number of processes, "
+                    "or resume a ckpt_epoch_N.pth"
+                )
+            self.step = self.epoch * self.steps_per_epoch
         self.best = training["best"]
+        if _kind(training["optimiser"]) != _kind(self.optimiser.state_dict()):
+            raise UserError(
+                "the checkpoint's optimiser is another, or trains other parts: resume with the TRAIN.OPTIMIZER, "
+                "MODEL.FIX_TEXT and TRAINER.ViFi_CLIP of its own run (config.yaml beside it)"
+            )
         self.optimiser.load_state_dict(training["optimiser"])
         self.precision.scaler.load_state_dict(training["scaler"])
         if self.average and "weights" in training:
             self.average.steps = training["average_steps"]
             self.precision.load(self.model, training["weights"])
         self.history.rewind(self.step)
+
+
+def _kind(state: dict[str, Any]) -> list[tuple[bool, int]]:
+    """What tells one optimiser's state from another's: AdamW's betas, and how many parameters a group has."""
+    return [("betas" in group, len(group["params"])) for group in state["param_groups"]]
 
 
 class Running:

@@ -28,7 +28,7 @@ from evaluation.predictions import Predictions
 from models.build import build_model
 from models.released import is_published, translate
 from models.video_clip import VideoCLIP
-from trainers.evaluate import collect, to_predictions
+from trainers.evaluate import collect, feature_statistics, to_predictions
 from trainers.precision import Precision
 from trainers.resume import ADDED, load_weights
 from trainers.session import dataset
@@ -116,8 +116,7 @@ def load_predictor(file: str | Path, cfg: str | Path | None = None, changes: Cha
                 "set STAGE to the one it was trained for"
             )
     load_weights(model, state, str(file))
-    statistics = content.get("statistics")
-    fitted = FeatureStatistics(**{name: value.numpy() for name, value in statistics.items()}) if statistics else None
+    fitted = feature_statistics(content.get("statistics"))
     return Predictor(config, model.eval().requires_grad_(False), views, grades, content.get("calibration", {}), fitted)
 
 
@@ -170,7 +169,7 @@ class FaultsHeard:
     """A loader's batches as they are; `faults` keeps why videos could not be read, by name."""
 
     def __init__(self, loader: DataLoader) -> None:
-        self.loader, self.faults = loader, {}
+        self.loader, self.batch_size, self.faults = loader, loader.batch_size, {}
 
     def __len__(self) -> int:
         return len(self.loader)

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 from yacs.config import CfgNode
 
 from datasets.annotations import Annotations, read_annotations
 from datasets.check import check_annotations
-from datasets.dataset import VideoDataset
+from datasets.dataset import VideoDataset, frames_from
 from datasets.loader import TrainingData, evaluation_loader
 from datasets.transforms import DeviceTransform
 from evaluation.predictions import write_predictions
+from evaluation.report import write_report
 from evaluation.summary import write_metrics
 from models.build import build_model
 from trainers.evaluate import Evaluation, EvaluationSet, Evaluator
@@ -21,7 +24,7 @@ from trainers.loop import Trainer
 from trainers.precision import Precision
 from trainers.resume import find_checkpoint, restore
 from trainers.stages import build_stage
-from utils.config import read_names
+from utils.config import FITTED_SCORES, read_names
 from utils.distributed import barrier, is_main, rank, world
 from utils.errors import UserError
 from utils.files import write_text
@@ -41,15 +44,22 @@ def run(config: CfgNode, device: torch.device) -> None:
     torch.manual_seed(config.SEED)
     training = not config.TEST.ONLY_TEST
     sets = evaluation_sets(config)
-    train = read_list(config, config.DATA.TRAIN_FILE, "DATA.TRAIN_FILE") if training else None
-    for problem in check_annotations(train, sets[0].annotations):
+    fits = fits_features(config)
+    train = read_list(config, config.DATA.TRAIN_FILE, "DATA.TRAIN_FILE") if training or fits else None
+    for problem in check_annotations(train, sets[0].annotations, [part.annotations for part in sets[1:]]):
         log.warning("%s", problem)
+    if training:
+        check_targets(train, score=config.STAGE == "quality" and config.DATA.QUALITY_TARGET == "score")
     stage = build_stage(config)
     model = build_model(config, views, checkpoint_follows=bool(find_checkpoint(config)))
     content = restore(model, config, views, grades)
     model.to(device)
     stage.prepare(model)
     precision = Precision(config.TRAIN.OPT_LEVEL, model, device)
+    if training and not precision.trained:
+        raise UserError(
+            "nothing trains: MODEL.FIX_TEXT and TRAINER.ViFi_CLIP (USE, PROMPT_MODEL, PROMPT_DEPTH_…) freeze all"
+        )
     evaluator = Evaluator(
         config,
         sets,
@@ -57,6 +67,8 @@ def run(config: CfgNode, device: torch.device) -> None:
         (views, grades),
         calibration=content.get("calibration", {}),
         calibrate=training or not content.get("calibration"),
+        statistics=content.get("statistics"),
+        fit_on=evaluation_set(config, "train", train) if fits and (training or not content.get("statistics")) else None,
     )
     if is_main():
         write_text(folder / "config.yaml", config.dump())
@@ -66,11 +78,18 @@ def run(config: CfgNode, device: torch.device) -> None:
         if "training" in content:
             trainer.load(content["training"])
         counted = sum(p.numel() for p in precision.trained.values()) / 1e6
-        log.info("%s: %d videos, %.1f M parameters train, on %s", stage.name, len(train), counted, device)
+        log.info(
+            "%s on %s: %d videos, %.1f M parameters train, on %s",
+            stage.name,
+            config.DATA.DATASET,
+            len(train),
+            counted,
+            device,
+        )
         evaluation = trainer.fit()
     else:
         evaluation = evaluator(model, content.get("epoch", 0), intervals=True)
-    write_results(folder, evaluation)
+    write_results(folder, evaluation, [part.annotations for part in sets], config.DATA.DECODER)
 
 
 def read_list(config: CfgNode, file: str, key: str, outsiders: bool = False) -> Annotations:
@@ -80,8 +99,19 @@ def read_list(config: CfgNode, file: str, key: str, outsiders: bool = False) -> 
     quality = config.STAGE == "quality" and not outsiders
     score = quality and config.DATA.QUALITY_TARGET == "score"
     classes = config.DATA.NUM_QUALITIES if quality else config.DATA.NUM_CLASSES
-    target = "score" if score else "class"
+    target = "score" if score else "quality" if quality else "class"
     return read_annotations(file, config.DATA.ROOT, num_classes=None if outsiders else classes, target=target)
+
+
+def check_targets(train: Annotations, score: bool) -> None:
+    """Raises UserError that names the lines of training videos without the label or score that the stage learns."""
+    without = train.lines[np.isnan(train.scores) if score else train.labels < 0].tolist()
+    if without:
+        shown = ", ".join(map(str, without[:10])) + (", …" if len(without) > 10 else "")
+        raise UserError(
+            f"{train.file}: {len(without)} videos have no {'score' if score else 'label'} to train on "
+            f"(lines {shown}); give them one or remove them"
+        )
 
 
 def evaluation_sets(config: CfgNode) -> list[EvaluationSet]:
@@ -93,16 +123,26 @@ def evaluation_sets(config: CfgNode) -> list[EvaluationSet]:
     sets = []
     for kind, file in named:
         annotations = read_list(config, file, "DATA.VAL_FILE" if kind == "in" else "DATA.OOD_FILE", kind != "in")
-        loader = evaluation_loader(
-            dataset(config, annotations, train=False),
-            batch_size=config.TRAIN.BATCH_SIZE,
-            workers=config.DATA.NUM_WORKERS,
-            rank=rank(),
-            world=world(),
-            pin_memory=torch.cuda.is_available(),
-        )
-        sets.append(EvaluationSet(kind, annotations, loader))
+        sets.append(evaluation_set(config, kind, annotations))
     return sets
+
+
+def evaluation_set(config: CfgNode, kind: str, annotations: Annotations) -> EvaluationSet:
+    """A list of videos with the loader of this process' share."""
+    loader = evaluation_loader(
+        dataset(config, annotations, train=False),
+        batch_size=config.TRAIN.BATCH_SIZE,
+        workers=config.DATA.NUM_WORKERS,
+        rank=rank(),
+        world=world(),
+        pin_memory=torch.cuda.is_available(),
+    )
+    return EvaluationSet(kind, annotations, loader)
+
+
+def fits_features(config: CfgNode) -> bool:
+    """Whether the scores by distance are wanted: they take a pass over the training videos at each evaluation."""
+    return config.STAGE != "quality" and (config.TEST.FIT_FEATURES or config.TEST.SCORE in FITTED_SCORES)
 
 
 def dataset(config: CfgNode, annotations: Annotations, train: bool) -> VideoDataset:
@@ -146,13 +186,14 @@ def training_data(config: CfgNode, annotations: Annotations) -> TrainingData:
     )
 
 
-def write_results(folder: Path, evaluation: Evaluation) -> None:
-    """Writes predictions.csv and metrics.json, and says the main figures and where everything is."""
+def write_results(folder: Path, evaluation: Evaluation, lists: Sequence[Annotations], decoder: str) -> None:
+    """Writes predictions.csv, metrics.json and report.html, and says the main figures and where everything is."""
     if is_main():
         write_predictions(folder / "predictions.csv", evaluation.predictions)
         write_metrics(folder / "metrics.json", evaluation.summary)
+        write_report(folder, frames_from(lists, decoder))
         for name, value in evaluation.metrics.items():
             interval = evaluation.summary["intervals"].get(name)
             log.info("%-34s %.4f%s", name, value, f"  [{interval[0]:.4f}, {interval[1]:.4f}]" if interval else "")
-        log.info("results: %s", folder.resolve())
+        log.info("results: %s", folder.resolve() / "report.html")
     barrier()

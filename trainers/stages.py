@@ -27,6 +27,11 @@ class Stage:
     def __init__(self, config: CfgNode) -> None:
         self.config = config
 
+    @property
+    def learns_outliers(self) -> bool:
+        """Whether batches hold synthetic outliers, whose targets are zero, beside the videos."""
+        return False
+
     def modules(self, model: VideoCLIP) -> Iterable[nn.Module | nn.Parameter | None]:
         """The modules and parameters that this stage trains."""
         raise TypeError("a stage says what it trains")
@@ -91,9 +96,20 @@ class ViewStage(Stage):
 
 
 class NegationStage(Stage):
-    """Stage 2: cross-entropy over −scale·cos(f_neg, t_neg), and the text-semantic-opposite loss."""
+    """Stage 2: the negative branch learns which class a video does not deny, the text-semantic-opposite loss, and, with
+    TRAIN.OUTLIER_WEIGHT, that synthetic outliers (rows without a target) are denied."""
 
-    name, parts, best = "negation", ("negative",), "negative/top1"
+    name, best = "negation", "negative/top1"
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The positive answers too, where the loss looks at both."""
+        both = self.config.TRAIN.NEGATION_LOSS == "clipn" or self.config.TRAIN.OUTLIER_WEIGHT > 0
+        return ("positive", "negative") if both else ("negative",)
+
+    @property
+    def learns_outliers(self) -> bool:
+        return self.config.TRAIN.OUTLIER_WEIGHT > 0
 
     def modules(self, model: VideoCLIP) -> Iterable[nn.Module | nn.Parameter | None]:
         negative = model.negative
@@ -104,10 +120,30 @@ class NegationStage(Stage):
         return [] if self.config.MODEL.VARIANT == "released" else [model.negative.projection]
 
     def loss(self, answers: Answers, targets: Tensor) -> dict[str, Tensor]:
-        smooth = self.config.AUG.LABEL_SMOOTH
-        terms = {"negation": F.cross_entropy(-answers["logits_no"], targets, label_smoothing=smooth)}
+        train, inside = self.config.TRAIN, targets.sum(dim=-1)
+        if train.NEGATION_LOSS == "clipn":
+            each = yes_no_loss(answers["logits"], answers["logits_no"], targets)
+            terms = {"negation": each.mean()}
+        else:
+            smooth = self.config.AUG.LABEL_SMOOTH
+            each = F.cross_entropy(-answers["logits_no"], targets, label_smoothing=smooth, reduction="none")
+            terms = {"negation": (each * inside).sum() / inside.sum()}
+            if train.OUTLIER_WEIGHT:
+                terms["outliers"] = train.OUTLIER_WEIGHT * self._outlier_loss(answers, targets)
         opposite = text_opposite_loss(answers["text"], answers["text_no"])
-        return terms | {"opposite": self.config.TRAIN.OPPOSITE_WEIGHT * opposite}
+        return terms | {"opposite": train.OPPOSITE_WEIGHT * opposite}
+
+    def _outlier_loss(self, answers: Answers, targets: Tensor) -> Tensor:
+        """Mean of `accepted_loss` over the outliers of the batch, and over features between two classes."""
+        each = accepted_loss(answers["logits"], answers["logits_no"])
+        outside = 1 - targets.sum(dim=-1)
+        loss = (each * outside).sum() / outside.sum().clamp(min=1)
+        if "virtual" in self.config.AUG.OUTLIERS:
+            between = [between_features(answers[f"logits{no}"], answers[f"features{no}"]) for no in ("", "_no")]
+            # Only pairs of two different classes; of outliers, whose target is zero, none.
+            apart = targets.sum(dim=-1) * targets.sum(dim=-1).flip(0) - (targets * targets.flip(0)).sum(dim=-1)
+            loss = loss + (accepted_loss(*between) * apart).sum() / apart.sum().clamp(min=1)
+        return loss
 
 
 class QualityStage(Stage):
@@ -126,15 +162,38 @@ class QualityStage(Stage):
 
     def loss(self, answers: Answers, targets: Tensor) -> dict[str, Tensor]:
         logits = answers["quality_logits"]
-        smooth = self.config.AUG.LABEL_SMOOTH
+        smooth, ordinal = self.config.AUG.LABEL_SMOOTH, ORDINAL_LOSSES[self.config.TRAIN.ORDINAL_LOSS]
         terms = {"quality": F.cross_entropy(logits, targets, label_smoothing=smooth)}
-        return terms | {"ordinal": self.config.TRAIN.ORDINAL_WEIGHT * squared_emd(logits, targets)}
+        return terms | {"ordinal": self.config.TRAIN.ORDINAL_WEIGHT * ordinal(logits, targets)}
 
 
 def text_opposite_loss(text: Tensor, text_no: Tensor) -> Tensor:
     """Mean over classes of 2 − ‖t_pos − t_neg‖ for unit features [K, D]; the 1e-4 keeps the root's slope finite."""
     cosine = (text * text_no).sum(dim=-1)
     return (2 - (2 - 2 * cosine + 1e-4).sqrt()).mean()
+
+
+def yes_no_loss(logits: Tensor, logits_no: Tensor, targets: Tensor) -> Tensor:
+    """CLIPN's yes or no for each class (Wang et al. 2023, arXiv 2308.12213), [B]: binary cross-entropy, summed over K.
+
+    The probability of yes is the softmax over the pair of a class's logit and no-logit, each [B, K]; an outlier, whose
+    target is zero, is a no for every class.
+    """
+    return F.binary_cross_entropy_with_logits(logits - logits_no, targets, reduction="none").sum(dim=-1)
+
+
+def accepted_loss(logits: Tensor, logits_no: Tensor) -> Tensor:
+    """−log(1 − S) of logits [B, K], [B]: the cross-entropy of the score S = Σ p_pos·(1 − p_neg) against rejection."""
+    return -torch.logsumexp(logits.log_softmax(dim=-1) + logits_no.log_softmax(dim=-1), dim=-1)
+
+
+def between_features(logits: Tensor, features: Tensor) -> Tensor:
+    """Logits [B, K] of virtual outliers: unit features [B, D] halfway between each one and its mirror position's.
+
+    Logits are linear in features, so those of the normalised sum are the sum of the logits over its length.
+    """
+    length = (features + features.flip(0)).norm(dim=-1, keepdim=True)
+    return (logits + logits.flip(0)) / length.clamp(min=1e-3)
 
 
 def score_targets(scores: Tensor, grades: int) -> Tensor:
@@ -150,6 +209,13 @@ def squared_emd(logits: Tensor, targets: Tensor) -> Tensor:
     return difference.square().sum(dim=-1).mean()
 
 
+def squared_score_error(logits: Tensor, targets: Tensor) -> Tensor:
+    """Squared difference of the expected scores of predicted and true grades, mean over B; scores are in [0, 1]."""
+    centres = torch.linspace(0, 1, targets.shape[-1], device=targets.device)
+    return ((logits.softmax(dim=-1) - targets) * centres).sum(dim=-1).square().mean()
+
+
+ORDINAL_LOSSES = {"emd": squared_emd, "score": squared_score_error}
 STAGES: dict[str, type[Stage]] = {stage.name: stage for stage in (ViewStage, NegationStage, QualityStage)}
 
 

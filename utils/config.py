@@ -21,6 +21,8 @@ from utils.errors import UserError
 
 STAGES = ("view", "negation", "quality")
 SCORES = ("msp", "max_logit", "energy", "negation", "competing_to_win", "agreeing_to_differ", "mcm")
+FITTED_SCORES = ("mahalanobis", "relative_mahalanobis", "knn")  # on features of training videos
+OUTLIERS = ("mixed", "shuffled", "turned", "virtual")
 STAGE_OF_USE = {"both": "view", "image": "view", "text": "view", "no_text": "negation", "quality": "quality"}
 
 
@@ -61,6 +63,9 @@ def default_config() -> CfgNode:
     c.MODEL.QUICK_GELU = True  # activation of OpenAI's weights; False for a local file of LAION's (a tag knows its own)
     c.MODEL.RESUME = ""  # checkpoint to continue, grow from, or evaluate
     c.MODEL.SHARED_BLOCKS = 8  # blocks of the image tower that all branches share
+    c.MODEL.POOLING = "attention"  # over time: attention (mean and attention) | mean | transformer (before attention)
+    c.MODEL.QUALITY_HEAD = "softmax"  # grade probabilities: softmax | corn (a step to each better grade)
+    c.MODEL.QUALITY_VIEWS = False  # the quality head sees the probabilities of the views
     c.MODEL.DROP_PATH_RATE = 0.0  # stochastic depth, rising linearly to this at the last block
     c.MODEL.FIX_TEXT = False  # keep the text towers as they are
 
@@ -93,7 +98,10 @@ def default_config() -> CfgNode:
     c.TRAIN.AUTO_RESUME = False  # continue OUTPUT/last.pth if it is there
     c.TRAIN.SAVE_STEPS = 0  # also write last.pth every so many optimiser steps (0: at the end of each epoch)
     c.TRAIN.OPPOSITE_WEIGHT = 1.0  # weight of the text-semantic-opposite loss (negation)
-    c.TRAIN.ORDINAL_WEIGHT = 1.0  # weight of the squared earth mover's distance between grades (quality)
+    c.TRAIN.NEGATION_LOSS = "class"  # class: CE on −logits of the negative branch | clipn: yes or no for each class
+    c.TRAIN.OUTLIER_WEIGHT = 1.0  # weight of the loss on synthetic outliers (negation; 0: none are made)
+    c.TRAIN.ORDINAL_LOSS = "emd"  # emd: squared earth mover's distance between grades | score: of expected scores
+    c.TRAIN.ORDINAL_WEIGHT = 1.0  # weight of that loss beside the cross-entropy (quality; 0: off)
 
     c.AUG = CfgNode()
     c.AUG.LABEL_SMOOTH = 0.1
@@ -105,6 +113,7 @@ def default_config() -> CfgNode:
     c.AUG.FLIP = 0.0  # probability; left and right carry the class, so off by default
     c.AUG.ERASING = 0.0  # probability of painting a random patch of the sector
     c.AUG.BACKGROUND_SWAP = 0.0  # probability of taking what lies outside the sector from another video (BackMix)
+    c.AUG.OUTLIERS = list(OUTLIERS)  # kinds of synthetic outliers (datasets/outliers.py; virtual ones are features)
     c.AUG.SCALES = [1.0, 0.875, 0.75, 0.66]  # crop sides as shares of the short side
 
     c.TEST = CfgNode()
@@ -113,6 +122,7 @@ def default_config() -> CfgNode:
     c.TEST.NUM_CROP = 1  # crops of a clip: 1 (centre) or 3 along the long side
     c.TEST.MULTI_VIEW_INFERENCE = False  # 4 clips × 3 crops, unless NUM_CLIP or NUM_CROP say otherwise
     c.TEST.SCORE = "negation"  # out-of-distribution score that accepts or rejects
+    c.TEST.FIT_FEATURES = False  # also the scores by distance from training features: a pass over the training list
     c.TEST.ACCEPT_RATE = 0.95  # share of validation videos that the threshold accepts
     return c
 
@@ -253,8 +263,6 @@ def _translate_published(config: CfgNode) -> None:
         )
         data.NUM_CLASSES, data.NUM_QUALITIES = data.NUM_QUALITIES, data.NUM_CLASSES
         data.QUALITY_LIST, data.LABEL_LIST = data.LABEL_LIST, default_config().DATA.LABEL_LIST
-    if config.TEST.MULTI_VIEW_INFERENCE and config.TEST.NUM_CLIP == config.TEST.NUM_CROP == 1:
-        config.TEST.NUM_CLIP, config.TEST.NUM_CROP = 4, 3
 
 
 def _one_of(name: str, value: Any, allowed: Sequence[Any]) -> None:
@@ -272,7 +280,9 @@ def _at_least(config: CfgNode, least: float, *names: str) -> None:
 
 
 def _check(config: CfgNode) -> None:
-    """What a value may be, and what may not be said together."""
+    """What a value may be, what may not be said together, and what follows from what."""
+    if config.TEST.MULTI_VIEW_INFERENCE and config.TEST.NUM_CLIP == config.TEST.NUM_CROP == 1:
+        config.TEST.NUM_CLIP, config.TEST.NUM_CROP = 4, 3
     _one_of("STAGE", config.STAGE, STAGES)
     use = config.TRAINER.ViFi_CLIP.USE
     _one_of("TRAINER.ViFi_CLIP.USE", use, tuple(STAGE_OF_USE))
@@ -289,13 +299,24 @@ def _check(config: CfgNode) -> None:
     _one_of("TRAIN.OPTIMIZER", config.TRAIN.OPTIMIZER, ("adamw", "sgd"))
     _one_of("TRAIN.LR_SCHEDULER", config.TRAIN.LR_SCHEDULER, ("cosine", "constant"))
     _one_of("TEST.NUM_CROP", config.TEST.NUM_CROP, (1, 3))
-    _one_of("TEST.SCORE", config.TEST.SCORE, SCORES)
+    _one_of("TEST.SCORE", config.TEST.SCORE, SCORES + FITTED_SCORES)
+    _one_of("MODEL.POOLING", config.MODEL.POOLING, ("attention", "mean", "transformer"))
+    _one_of("MODEL.QUALITY_HEAD", config.MODEL.QUALITY_HEAD, ("softmax", "corn"))
+    _one_of("TRAIN.NEGATION_LOSS", config.TRAIN.NEGATION_LOSS, ("class", "clipn"))
+    _one_of("TRAIN.ORDINAL_LOSS", config.TRAIN.ORDINAL_LOSS, ("emd", "score"))
+    for kind in config.AUG.OUTLIERS:
+        _one_of("AUG.OUTLIERS", kind, OUTLIERS)
+    if config.MODEL.VARIANT == "released":
+        for key, only in (("POOLING", "attention"), ("QUALITY_HEAD", "softmax"), ("QUALITY_VIEWS", False)):
+            if config.MODEL[key] != only:
+                raise UserError(f"MODEL.{key} {config.MODEL[key]} needs MODEL.VARIANT paper; released has {only} alone")
     _at_least(config, 1, "DATA.NUM_FRAMES", "DATA.INPUT_SIZE", "DATA.NUM_CLASSES", "DATA.NUM_QUALITIES")
     _at_least(config, 1, "TRAIN.EPOCHS", "TRAIN.BATCH_SIZE", "TRAIN.ACCUMULATION_STEPS", "TEST.NUM_CLIP", "PRINT_FREQ")
     _at_least(config, 0, "TRAIN.WARMUP_EPOCHS", "TRAIN.WEIGHT_DECAY", "TRAIN.LR", "TRAIN.CLIP_GRAD", "SAVE_FREQ")
     _at_least(
         config, 0, "AUG.MIXUP", "AUG.CUTMIX", "DATA.NUM_WORKERS", "MODEL.SHARED_BLOCKS", "TRAIN.SAVE_STEPS", "SEED"
     )
+    _at_least(config, 0, "TRAIN.OPPOSITE_WEIGHT", "TRAIN.OUTLIER_WEIGHT", "TRAIN.ORDINAL_WEIGHT")
     _at_least(config, 1, "TRAINER.ViFi_CLIP.PROMPT_DEPTH_TEXT", "TRAINER.ViFi_CLIP.N_CTX_TEXT")
     _at_least(config, 0, "TRAINER.ViFi_CLIP.PROMPT_DEPTH_VISION", "TRAINER.ViFi_CLIP.N_CTX_VISION")
     for group, key in [("AUG", k) for k in ("LABEL_SMOOTH", "COLOR_JITTER", "GRAY_SCALE", "FLIP", "ERASING")] + [

@@ -68,6 +68,14 @@ def from_main(value: Any) -> Any:
     return box[0]
 
 
+@torch.no_grad()
+def share_buffers(model: torch.nn.Module) -> None:
+    """Gives all processes the main one's buffers: running statistics of batch norms, which each takes of its share."""
+    if world() > 1:
+        for buffer in model.buffers():
+            dist.broadcast(buffer, 0)
+
+
 def barrier() -> None:
     """Waits for all."""
     if world() > 1:

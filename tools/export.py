@@ -1,0 +1,85 @@
+"""Takes the towers out of a checkpoint: python tools/export.py CKPT FILE.safetensors [--half].
+
+FILE holds image and text tower under open_clip's names and can be given to MODEL.PRETRAINED, also of another data set
+with other classes. The pooling over time and the prompts belong to the classes and stay behind.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from clip.weights import load_towers
+from utils.checkpoint import load_checkpoint
+from utils.config import config_from_text
+from utils.errors import UserError, exit_code
+from utils.files import atomic_path
+
+
+def towers_of(content: dict) -> dict[str, Tensor]:
+    """A checkpoint's positive branch as the state dict of open_clip's `CLIP`, float32.
+
+    Raises UserError for checkpoints without configuration (the published code's) or with learnable prompts, which no
+    plain tower has.
+    """
+    if "config" not in content:
+        raise UserError("the checkpoint carries no configuration, so its towers cannot be told apart")
+    config = config_from_text(content["config"])
+    if config.TRAINER.ViFi_CLIP.PROMPT_MODEL:
+        raise UserError("the checkpoint's towers hold learnable prompts (PROMPT_MODEL), which a plain tower has not")
+    # Prompts are looked up in a table that never trains: the pretrained one, or the random one of the run's seed.
+    torch.manual_seed(config.SEED)
+    towers = load_towers(config.MODEL.ARCH, config.MODEL.PRETRAINED, config.DATA.INPUT_SIZE, config.MODEL.QUICK_GELU)
+    state = towers.state_dict()
+    for name, value in content["model"].items():
+        if (place := _place(name, config.MODEL.SHARED_BLOCKS)) in state:
+            state[place] = value
+    return state
+
+
+def _place(name: str, shared_blocks: int) -> str:
+    """Where open_clip keeps what a checkpoint calls `name`."""
+
+    def later(match: re.Match) -> str:
+        return f"visual.transformer.resblocks.{int(match[1]) + shared_blocks}."
+
+    rules = (
+        (r"^trunk\.blocks\.", "visual.transformer.resblocks."),
+        (r"^positive\.blocks\.blocks\.(\d+)\.", later),
+        (r"^positive\.projection$", "visual.proj"),
+        (r"^(?:stem|positive)\.", "visual."),
+        (r"^positive_text\.tower\.blocks\.blocks\.", "transformer.resblocks."),
+        (r"^positive_text\.tower\.", ""),
+    )
+    for pattern, place in rules:
+        if re.search(pattern, name):
+            return re.sub(pattern, place, name)
+    return name
+
+
+def main() -> int:
+    """Parses the command line, exports and prints where."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("checkpoint", metavar="CKPT", help="of any stage")
+    parser.add_argument("file", metavar="FILE", type=Path, help="safetensors file to write")
+    parser.add_argument("--half", action="store_true", help="16-bit numbers, half the size")
+    given = parser.parse_args()
+    state = towers_of(load_checkpoint(given.checkpoint))
+    if given.half:
+        state = {name: value.half() if value.is_floating_point() else value for name, value in state.items()}
+    with atomic_path(given.file) as temporary:
+        save_file({name: value.contiguous().clone() for name, value in state.items()}, temporary)
+    print(given.file)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(exit_code(main))
