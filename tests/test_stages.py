@@ -9,7 +9,17 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainers.stages import STAGES, build_stage, score_targets, squared_emd, text_opposite_loss
+from trainers.stages import (
+    STAGES,
+    accepted_loss,
+    between_features,
+    build_stage,
+    score_targets,
+    squared_emd,
+    squared_score_error,
+    text_opposite_loss,
+    yes_no_loss,
+)
 from utils.config import default_config
 
 
@@ -104,3 +114,47 @@ def test_the_quality_loss_adds_the_ordinal_term():
     loss = stage("quality", ORDINAL_WEIGHT=3.0).loss({"quality_logits": LOGITS}, FIRST)
     assert loss["quality"].item() == pytest.approx(math.log(2))
     assert loss["ordinal"].item() == pytest.approx(3 * 5 / 16)
+
+
+def test_the_outlier_loss_is_minus_log_of_what_the_score_rejects():
+    logits, logits_no = torch.tensor([[2.0, 0.0, -1.0]]), torch.tensor([[0.5, 1.0, -2.0]])
+    overlap = float((logits.softmax(-1) * logits_no.softmax(-1)).sum())  # 1 − S
+    assert accepted_loss(logits, logits_no).item() == pytest.approx(-math.log(overlap), rel=1e-6)
+
+
+def test_the_yes_no_loss_by_hand():
+    # Yes to the first (σ(2) of it), no to the others (1 − σ(−1) and 1 − σ(0)).
+    logits, logits_no = torch.tensor([[2.0, 0.0, 1.0]]), torch.tensor([[0.0, 1.0, 1.0]])
+    expected = math.log(1 + math.exp(-2)) + math.log(1 + math.exp(-1)) + math.log(2)
+    assert yes_no_loss(logits, logits_no, FIRST).item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_virtual_outliers_have_the_logits_of_the_feature_halfway():
+    features = torch.nn.functional.normalize(torch.randn(4, 8, generator=torch.Generator().manual_seed(0)), dim=-1)
+    classes, scale = torch.randn(3, 8, generator=torch.Generator().manual_seed(1)), 14.3
+    halfway = torch.nn.functional.normalize(features + features.flip(0), dim=-1)
+    torch.testing.assert_close(
+        between_features(scale * features @ classes.t(), features), scale * halfway @ classes.t()
+    )
+
+
+def test_outliers_enter_the_negation_loss_only_by_their_own_term():
+    torch.manual_seed(0)
+    answers = {
+        "logits": torch.randn(4, 3),
+        "logits_no": torch.randn(4, 3),
+        "text": torch.eye(3),
+        "text_no": -torch.eye(3),
+    }
+    answers |= {"features": torch.eye(4), "features_no": torch.eye(4)}
+    targets = torch.cat([torch.eye(3)[[0, 1]], torch.zeros(2, 3)])  # two videos, two outliers
+    with_outliers = stage("negation").loss(answers, targets)
+    inside = {name: value[:2] if value.shape[0] == 4 else value for name, value in answers.items()}
+    alone = stage("negation", OUTLIER_WEIGHT=0.0).loss(inside, targets[:2])
+    torch.testing.assert_close(with_outliers["negation"], alone["negation"])
+    assert "outliers" in with_outliers and "outliers" not in alone
+
+
+def test_the_squared_score_error_by_hand():
+    # Grades at 0, 1/2, 1 with probabilities 1/2, 1/4, 1/4 are expected at 3/8; the truth is 0.
+    assert squared_score_error(LOGITS, FIRST).item() == pytest.approx((3 / 8) ** 2, rel=1e-6)

@@ -1,0 +1,40 @@
+"""Exported towers: they start another run where the checkpoint's stood."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from models.build import build_model
+from tests.tiny_data import VIEWS, configure, tiny_clips, tiny_options
+from trainers.resume import load_weights
+from utils.checkpoint import load_checkpoint
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.mark.parametrize(("half", "tolerance"), [(False, 0.0), (True, 5e-3)])
+def test_a_model_of_exported_towers_has_the_features_of_the_checkpoint(tiny_runs, tmp_path, half, tolerance):
+    file = tmp_path / "towers.safetensors"
+    command = [sys.executable, "tools/export.py", str(tiny_runs["view"] / "last.pth"), str(file)]
+    done = subprocess.run(command + ["--half"] * half, cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, f"{file}\n"), done.stderr
+
+    config = configure("configs/phantom/view.yaml", tiny_options(Path(), Path(), MODEL__PRETRAINED=str(file)))
+    again, first = build_model(config, VIEWS).eval(), build_model(config, VIEWS, checkpoint_follows=True).eval()
+    load_weights(first, load_checkpoint(tiny_runs["view"] / "last.pth")["model"], "last.pth")
+    again.positive.pooling = first.positive.pooling  # which an export leaves behind
+    with torch.no_grad():
+        ours, theirs = (model(tiny_clips(), ("positive",)) for model in (again, first))
+    for name in ("features", "cosines"):
+        torch.testing.assert_close(ours[name], theirs[name], rtol=0, atol=tolerance)
+
+
+def test_a_file_that_is_no_checkpoint_is_refused(tmp_path):
+    command = [sys.executable, "tools/export.py", "none.pth", str(tmp_path / "out.safetensors")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (2, "error: none.pth: no such checkpoint (--resume, MODEL.RESUME)\n")
