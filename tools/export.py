@@ -37,7 +37,8 @@ def towers_of(content: dict) -> dict[str, Tensor]:
         raise UserError("the checkpoint's towers hold learnable prompts (PROMPT_MODEL), which a plain tower has not")
     # Prompts are looked up in a table that never trains: the pretrained one, or the random one of the run's seed.
     torch.manual_seed(config.SEED)
-    towers = load_towers(config.MODEL.ARCH, config.MODEL.PRETRAINED, config.DATA.INPUT_SIZE, config.MODEL.QUICK_GELU)
+    pretrained = config.MODEL.PRETRAINED or None  # None: no warning that the weights are random
+    towers = load_towers(config.MODEL.ARCH, pretrained, config.DATA.INPUT_SIZE, config.MODEL.QUICK_GELU)
     state = towers.state_dict()
     for name, value in content["model"].items():
         if (place := _place(name, config.MODEL.SHARED_BLOCKS)) in state:

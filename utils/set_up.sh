@@ -2,7 +2,7 @@
 set_up() { # requirements file
   local python
   for python in python3.13 python3.12 python3.11 python3.10 python3; do
-    command -v "$python" >/dev/null && "$python" -c 'import sys; sys.exit(sys.version_info < (3, 10))' && break
+    command -v "$python" >/dev/null && "$python" -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null && break
   done || { echo "Python 3.10 or newer is needed" >&2; exit 2; }
   [ -x .venv/bin/python ] || "$python" -m venv .venv
   local mark=.venv/installed-$(basename "$1") want
