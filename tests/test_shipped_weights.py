@@ -1,4 +1,4 @@
-"""The small tower that the phantom's configurations start from: it fits, it is small, and it has met none of their patients."""
+"""The small tower that the phantom configurations start from: it fits, is small, and met none of their patients."""
 
 from __future__ import annotations
 
