@@ -79,3 +79,15 @@ class TextBranch(nn.Module):
     def _apply(self, fn, recurse=True):  # moving or casting the module
         self._forget()
         return super()._apply(fn, recurse)
+
+
+def opposite(tower: TextTower) -> TextTower:
+    """A copy of a text tower that points the other way: where the negative text starts from.
+
+    What says "does not show c" is then as far from "shows c" as can be, which is what the text-semantic-opposite loss
+    wants, and the negative branch denies least what the positive one sees, before a step is made.
+    """
+    copy = own_copy(tower)
+    with torch.no_grad():
+        copy.text_projection.neg_()
+    return copy

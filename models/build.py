@@ -8,11 +8,10 @@ import open_clip
 from torch import Tensor, nn
 from yacs.config import CfgNode
 
-from clip.blocks import own_copy
 from clip.image import ImageStem, image_blocks
 from clip.text import ClassPrompts, TextTower, end_of_text, fill, fixed_prompts, learnable_prompts, tokenize
 from clip.weights import load_towers
-from models.branch import ImageBranch, TextBranch
+from models.branch import ImageBranch, TextBranch, opposite
 from models.released import ReleasedNegativeText, ReleasedVideoCLIP
 from models.video_clip import VideoCLIP
 from utils.errors import UserError
@@ -97,7 +96,7 @@ def _text_branches(config: CfgNode, views: Sequence[str], towers: open_clip.CLIP
     def negative() -> TextBranch:
         if released:
             return ReleasedNegativeText(positive, end_of_text(prompts_no.token_ids))
-        return TextBranch(prompts_no, own_copy(tower))
+        return TextBranch(prompts_no, opposite(tower))
 
     return positive, negative
 

@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from clip.blocks import Blocks, own_copy
+from clip.blocks import Blocks
 from clip.image import ImageStem
-from models.branch import ImageBranch, TextBranch
+from models.branch import ImageBranch, TextBranch, opposite
 from models.quality import QualityBranch, expected_score
 
 
@@ -60,7 +60,7 @@ class VideoCLIP(nn.Module):
         if part == "negative":
             self.negative = self.positive.copy()
             if self.negative_text is not None:
-                self.negative_text.tower = own_copy(self.positive_text.tower)
+                self.negative_text.tower = opposite(self.positive_text.tower)
         else:
             self.quality = self.quality.restarted(self.positive)
 

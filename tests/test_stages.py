@@ -148,7 +148,7 @@ def test_outliers_enter_the_negation_loss_only_by_their_own_term():
     }
     answers |= {"features": torch.eye(4), "features_no": torch.eye(4)}
     targets = torch.cat([torch.eye(3)[[0, 1]], torch.zeros(2, 3)])  # two videos, two outliers
-    with_outliers = stage("negation").loss(answers, targets)
+    with_outliers = stage("negation", OUTLIER_WEIGHT=1.0).loss(answers, targets)
     inside = {name: value[:2] if value.shape[0] == 4 else value for name, value in answers.items()}
     alone = stage("negation", OUTLIER_WEIGHT=0.0).loss(inside, targets[:2])
     torch.testing.assert_close(with_outliers["negation"], alone["negation"])

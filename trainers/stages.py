@@ -123,27 +123,31 @@ class NegationStage(Stage):
         train, inside = self.config.TRAIN, targets.sum(dim=-1)
         if train.NEGATION_LOSS == "clipn":
             each = yes_no_loss(answers["logits"], answers["logits_no"], targets)
-            terms = {"negation": each.mean()}
         else:
             smooth = self.config.AUG.LABEL_SMOOTH
             each = F.cross_entropy(-answers["logits_no"], targets, label_smoothing=smooth, reduction="none")
-            terms = {"negation": (each * inside).sum() / inside.sum()}
-            if train.OUTLIER_WEIGHT:
-                terms["outliers"] = train.OUTLIER_WEIGHT * self._outlier_loss(answers, targets)
+        terms = {"negation": (each * inside).sum() / inside.sum()}
+        if train.OUTLIER_WEIGHT:
+            terms["outliers"] = train.OUTLIER_WEIGHT * self._outlier_loss(answers, targets)
         opposite = text_opposite_loss(answers["text"], answers["text_no"])
         return terms | {"opposite": train.OPPOSITE_WEIGHT * opposite}
 
     def _outlier_loss(self, answers: Answers, targets: Tensor) -> Tensor:
-        """Mean of `accepted_loss` over the outliers of the batch, and over features between two classes."""
-        each = accepted_loss(answers["logits"], answers["logits_no"])
+        """Mean of `_accepted` over the outliers of the batch, and over features between two classes."""
         outside = 1 - targets.sum(dim=-1)
-        loss = (each * outside).sum() / outside.sum().clamp(min=1)
+        loss = (self._accepted(answers["logits"], answers["logits_no"]) * outside).sum() / outside.sum().clamp(min=1)
         if "virtual" in self.config.AUG.OUTLIERS:
             between = [between_features(answers[f"logits{no}"], answers[f"features{no}"]) for no in ("", "_no")]
             # Only pairs of two different classes; of outliers, whose target is zero, none.
             apart = targets.sum(dim=-1) * targets.sum(dim=-1).flip(0) - (targets * targets.flip(0)).sum(dim=-1)
-            loss = loss + (accepted_loss(*between) * apart).sum() / apart.sum().clamp(min=1)
+            loss = loss + (self._accepted(*between) * apart).sum() / apart.sum().clamp(min=1)
         return loss
+
+    def _accepted(self, logits: Tensor, logits_no: Tensor) -> Tensor:
+        """What it costs to accept an outlier, [B]: by yes and no, or by the score S."""
+        if self.config.TRAIN.NEGATION_LOSS == "clipn":
+            return yes_no_loss(logits, logits_no, torch.zeros_like(logits))
+        return accepted_loss(logits, logits_no)
 
 
 class QualityStage(Stage):
