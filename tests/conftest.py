@@ -9,7 +9,6 @@ from hypothesis import settings
 
 from tests.tiny_data import STAGES, configure, tiny_options, train, write_standard_folder
 
-
 # A busy machine is no fault of the code; what hangs is caught where it matters, in tests/test_fuzz_readers.py.
 settings.register_profile("steady", deadline=None)
 settings.load_profile("steady")
