@@ -23,6 +23,11 @@ CFG=configs/phantom/negation.yaml bash train_stage2.sh --output $run/negation --
 step "4/6  Stage 3: is it good enough → $run/quality"
 CFG=configs/phantom/quality.yaml bash train_qc.sh --output $run/quality --resume $run/negation/best.pth
 
+step "     The best checkpoint of each stage, evaluated"
+CFG=$run/view/config.yaml bash train_stage1.sh --only_test --resume $run/view/best.pth
+CFG=$run/negation/config.yaml bash train_stage2.sh --only_test --resume $run/negation/best.pth
+CFG=$run/quality/config.yaml bash train_qc.sh --only_test --resume $run/quality/best.pth
+
 step "5/6  One checkpoint answers all three: a study of the phantom, and a DICOM cine from a clinic"
 cine=$($python -c 'from pydicom.data import get_testdata_file as file; print(file("examples_ybr_color.dcm", download=False))')
 $python predict.py $data/study "$cine" --resume $run/quality/best.pth --output $run/predict
