@@ -22,12 +22,15 @@ log = logging.getLogger(__name__)
 _NOT_WEIGHTS = ("input_resolution", "context_length", "vocab_size", "attn_mask")
 
 
-def load_towers(arch: str, pretrained: str | None, image_size: int, quick_gelu: bool = True) -> open_clip.CLIP:
+def load_towers(
+    arch: str, pretrained: str | None, image_size: int, quick_gelu: bool = True, overwritten: bool = False
+) -> open_clip.CLIP:
     """The towers of `arch` in float32, with the weights that `pretrained` names.
 
     `pretrained`: `openai` or another tag that open_clip knows for `arch`, `hf-hub:NAME`, the path of an OpenAI `.pt`
     (TorchScript archive or state dict), a safetensors or a state-dict file, empty for random weights (with a loud
-    warning), or None for random weights that something else will overwrite.
+    warning), or None for random weights without one. Where something else will overwrite the weights (`overwritten`)
+    none are loaded, and `pretrained` only says what the towers are.
     A tag's own activation wins over `quick_gelu`. Position embeddings are resized to `image_size`.
     Raises UserError with what to do where the weights cannot be had or do not fit.
     """
@@ -36,7 +39,7 @@ def load_towers(arch: str, pretrained: str | None, image_size: int, quick_gelu: 
     if tag_known:
         quick_gelu = bool(get_pretrained_cfg(registry_name, pretrained).get("quick_gelu", False))
     towers = build_towers(arch, image_size, quick_gelu)
-    if pretrained is None:
+    if pretrained is None or overwritten:
         return towers
     if not pretrained:
         log.warning(

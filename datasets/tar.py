@@ -23,11 +23,10 @@ def open_member(path: str) -> BinaryIO | list[tuple[str, Callable[[], BinaryIO]]
     A file's content, or for a folder the name and an opener of each file directly in it. Raises FileNotFoundError
     where the archive has no such member.
     """
-    head, separator, member = path.partition(".tar/")
-    archive = head + ".tar"
-    if not separator or not os.path.isfile(archive):
+    found = _archive_of(path)
+    if found is None:
         return None
-    names, places = _index(archive, os.stat(archive).st_mtime_ns)
+    archive, member, names, places = found
     at = bisect_left(names, member)
     if at < len(names) and names[at] == member:
         return _read(archive, *places[at])
@@ -44,17 +43,25 @@ def open_member(path: str) -> BinaryIO | list[tuple[str, Callable[[], BinaryIO]]
 
 def exists(path: str) -> bool | None:
     """Whether the archive that `path` leads into has such a file or folder; None where no part of it is an archive."""
-    head, separator, member = path.partition(".tar/")
-    archive = head + ".tar"
-    if not separator or not os.path.isfile(archive):
+    found = _archive_of(path)
+    if found is None:
         return None
-    names, _ = _index(archive, os.stat(archive).st_mtime_ns)
+    _, member, names, _ = found
     at = bisect_left(names, member)
     if at < len(names) and names[at] == member:
         return True
     folder = member.rstrip("/") + "/"
     at = bisect_left(names, folder)
     return at < len(names) and names[at].startswith(folder)
+
+
+def _archive_of(path: str) -> tuple[str, str, list[str], list[tuple[int, int]]] | None:
+    """The archive that `path` leads into, the name inside, and the archive's index; None where there is no archive."""
+    head, separator, member = path.partition(".tar/")
+    archive = head + ".tar"
+    if not separator or not os.path.isfile(archive):
+        return None
+    return archive, member, *_index(archive, os.stat(archive).st_mtime_ns)
 
 
 @lru_cache(maxsize=8)

@@ -34,8 +34,13 @@ def build_model(
     released = config.MODEL.VARIANT == "released"
     if towers is None:
         # A checkpoint overwrites the towers; only a published one lacks the embeddings that prompts are looked up in.
-        pretrained = None if checkpoint_follows and not released else config.MODEL.PRETRAINED
-        towers = load_towers(config.MODEL.ARCH, pretrained, config.DATA.INPUT_SIZE, config.MODEL.QUICK_GELU)
+        towers = load_towers(
+            config.MODEL.ARCH,
+            config.MODEL.PRETRAINED,
+            config.DATA.INPUT_SIZE,
+            config.MODEL.QUICK_GELU,
+            overwritten=checkpoint_follows and not released,
+        )
     vision_prompts = prompted.N_CTX_VISION if prompted.PROMPT_MODEL and prompted.PROMPT_DEPTH_VISION else 0
     blocks = image_blocks(
         towers.visual,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
+from tests.fuzzing import Reader, whole_files
 from tests.tiny_data import STAGES, configure, tiny_options, train, write_standard_folder
 
 # A busy machine is no fault of the code; what hangs is caught where it matters, in tests/test_fuzz_readers.py.
@@ -37,3 +39,16 @@ def tiny_runs(tiny_folder, tmp_path_factory) -> dict[str, Path]:
         runs[stage] = train(configure(f"configs/phantom/{stage}.yaml", options))
         resume = str(runs[stage] / "last.pth")
     return runs
+
+
+@pytest.fixture(scope="module")
+def read(tmp_path_factory) -> Iterator[Reader]:
+    """Reads files in a child process, which may crash or hang."""
+    with Reader(tmp_path_factory.mktemp("child")) as reader:
+        yield reader
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> dict[str, bytes]:
+    """An undamaged file of each kind."""
+    return whole_files(tmp_path_factory.mktemp("whole"))

@@ -7,26 +7,14 @@ from __future__ import annotations
 
 import struct
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.fuzzing import KINDS, SUFFIXES, Reader, fuzz, whole_files
-
-
-@pytest.fixture(scope="module")
-def read(tmp_path_factory) -> Iterator[Reader]:
-    with Reader(tmp_path_factory.mktemp("child")) as reader:
-        yield reader
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory) -> dict[str, bytes]:
-    return whole_files(tmp_path_factory.mktemp("whole"))
-
+from tests.fuzzing import KINDS, SUFFIXES, Reader, fuzz
 
 # Damage: functions of a content, drawn by hypothesis. Places are shares of the length; headers get half of the hits.
 

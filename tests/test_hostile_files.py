@@ -6,7 +6,6 @@ import json
 import struct
 import tarfile
 import zlib
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -19,20 +18,9 @@ from pydicom import uid
 from datasets.annotations import read_annotations
 from datasets.video import VideoError, open_video
 from tests.dicom_objects import jpeg, jpeg_2000, jpeg_ls, lossless_jpeg, write_object
-from tests.fuzzing import FRAMES, KINDS, Reader, fuzz, whole_files
+from tests.fuzzing import FRAMES, KINDS, Reader, fuzz
 from tests.media import write_video
 from utils.errors import UserError
-
-
-@pytest.fixture(scope="module")
-def read(tmp_path_factory) -> Iterator[Reader]:
-    with Reader(tmp_path_factory.mktemp("child")) as reader:
-        yield reader
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory) -> dict[str, bytes]:
-    return whole_files(tmp_path_factory.mktemp("whole"))
 
 
 def expect_refusal(read: Reader, path: Path) -> str:

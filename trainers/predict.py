@@ -106,7 +106,8 @@ def load_predictor(file: str | Path, cfg: str | Path | None = None, changes: Cha
         state = translate(state, config.MODEL.SHARED_BLOCKS)
     elif config.MODEL.VARIANT == "released":
         # Only the published code leaves out the prompts' embeddings; here no pretrained weights need be at hand.
-        towers = load_towers(config.MODEL.ARCH, None, config.DATA.INPUT_SIZE, config.MODEL.QUICK_GELU)
+        model = config.MODEL
+        towers = load_towers(model.ARCH, model.PRETRAINED, config.DATA.INPUT_SIZE, model.QUICK_GELU, overwritten=True)
     model = build_model(config, views, towers, checkpoint_follows=True)
     for part in model.parts:
         if part in ADDED and not any(key.startswith(f"{part}.") for key in state):
