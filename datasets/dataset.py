@@ -10,8 +10,9 @@ import torch
 from torch.utils.data import Dataset
 
 from datasets.annotations import Annotations
+from datasets.cropping import EvalCrop, TrainCrop
 from datasets.sampling import clip_indices
-from datasets.transforms import EvalCrop, TrainCrop, swap_background
+from datasets.transforms import swap_background
 from datasets.video import VideoError, open_video
 from utils.errors import UserError
 from utils.seeding import generator
@@ -23,7 +24,9 @@ class VideoDataset(Dataset):
     """Map-style data set; sample `i` depends on (seed, epoch, i) and on nothing else.
 
     A sample is a dict:
-        video: uint8 [V, T, 3, S, S]; V = 1 in training, clips × crops in evaluation (crops of a clip together).
+        video: uint8 [V, T, 3, S, S]; V = 1 in training, clips × crops in evaluation (crops of a clip together). With
+            `resize_on_device` whole frames, uint8 [clips, T, 3, H, W], for `clips_on`.
+        box: only then, int64 [V, 4]: what it cuts.
         frames: int64 [V, T], where in the video each frame was; −1 where it failed.
         label: int64, −1 = none; for multi-label lists float32 [K].
         score: float32 in [0, 1], nan = none.
@@ -51,6 +54,7 @@ class VideoDataset(Dataset):
         background_swap: float = 0.0,
         clips: int = 1,
         crops: int = 1,
+        resize_on_device: bool = False,
     ) -> None:
         """`frames` T, `size` S, `sampling` and `stride_seconds` as in `datasets.sampling`.
 
@@ -62,6 +66,7 @@ class VideoDataset(Dataset):
         self.sampling, self.stride_seconds = sampling, stride_seconds
         self.clips, self.crops = (1, 1) if train else (clips, crops)
         self.background_swap = background_swap if train else 0.0
+        self.resize_on_device = resize_on_device
         self.crop = TrainCrop(size, scales) if train else EvalCrop(size, crops)
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()  # persistent workers see it change
 
@@ -76,24 +81,21 @@ class VideoDataset(Dataset):
         random = generator(self.seed, int(self._epoch), index)
         device_seed = int(random.integers(2**63))
         faults: list[tuple[str, str]] = []
-        video = None
-        while video is None:
+        clips = None
+        while clips is None:
             try:
-                video, frames = self._clips(self.annotations.path(index), random)
+                clips = self._clips(self.annotations.path(index), random)
             except VideoError as error:
                 faults.append((self.annotations.name(index), error.reason))
                 if not self.train:
-                    views = self.clips * self.crops
-                    video = torch.zeros(views, self.frames, 3, self.size, self.size, dtype=torch.uint8)
-                    frames = torch.full((views, self.frames), -1)
+                    clips = self._no_clips()
                 elif len(faults) > MAX_REPLACEMENTS:
                     raise UserError(f"{len(faults)} videos in a row cannot be read; the last: {error}") from None
                 else:
                     index = int(random.integers(len(self)))
         label = self.annotations.labels[index]
         return {
-            "video": video,
-            "frames": frames,
+            **clips,
             "label": torch.from_numpy(label) if isinstance(label, np.ndarray) else torch.tensor(int(label)),
             "score": torch.tensor(float(self.annotations.scores[index])),
             "index": torch.tensor(index),
@@ -102,8 +104,8 @@ class VideoDataset(Dataset):
             "faults": faults,
         }
 
-    def _clips(self, path: str, random: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-        """uint8 [V, T, 3, S, S] of one video and where its frames were [V, T]; raises VideoError."""
+    def _clips(self, path: str, random: np.random.Generator) -> dict[str, torch.Tensor]:
+        """`video`, `frames` and, with `resize_on_device`, `box` of one video; raises VideoError."""
         with open_video(path, self.decoder) as video:
             indices = clip_indices(
                 len(video),
@@ -116,12 +118,22 @@ class VideoDataset(Dataset):
                 clips=self.clips,
             )
             pixels = video.frames(indices.flatten())
-        places = torch.from_numpy(indices).repeat_interleave(self.crops, dim=0)
-        if not self.train:
-            return torch.cat([self.crop(clip) for clip in pixels.split(self.frames)]), places
-        if random.random() < self.background_swap:
+        if self.train and random.random() < self.background_swap:
             pixels = swap_background(pixels, self._any_frame(random))
-        return self.crop(pixels, random), places
+        found = {"frames": torch.from_numpy(indices).repeat_interleave(self.crops, dim=0)}
+        if self.resize_on_device:
+            boxes = torch.tensor(self.crop.boxes(*pixels.shape[-2:], random))
+            return found | {"video": pixels.unflatten(0, (-1, self.frames)), "box": boxes.repeat(self.clips, 1)}
+        return found | {"video": torch.cat([self.crop(clip, random) for clip in pixels.split(self.frames)])}
+
+    def _no_clips(self) -> dict[str, torch.Tensor]:
+        """As `_clips`, black, from nowhere."""
+        views = self.clips * self.crops
+        found = {"frames": torch.full((views, self.frames), -1)}
+        if self.resize_on_device:
+            boxes = torch.tensor([[0, 0, 1, 1]]).repeat(views, 1)
+            return found | {"video": torch.zeros(self.clips, self.frames, 3, 1, 1, dtype=torch.uint8), "box": boxes}
+        return found | {"video": torch.zeros(views, self.frames, 3, self.size, self.size, dtype=torch.uint8)}
 
     def _any_frame(self, random: np.random.Generator) -> torch.Tensor:
         """uint8 [3, H, W] of another video; black where it cannot be read (it is reported when its own turn comes)."""

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch.utils.data import DataLoader, Sampler
 
 from datasets.dataset import VideoDataset
 from datasets.transforms import DeviceTransform
+from utils.distributed import gather
 from utils.errors import UserError
 from utils.seeding import generator
 
@@ -70,7 +72,7 @@ class TrainingData:
 
     @property
     def bad_videos(self) -> int:
-        """How many different videos could not be read so far."""
+        """How many different videos could not be read so far, here and, by `share_faults`, in the other processes."""
         return len(self._bad)
 
     def epoch(self, epoch: int, skip: int = 0) -> Iterator[dict[str, Any]]:
@@ -81,17 +83,21 @@ class TrainingData:
         self.dataset.set_epoch(epoch)
         self.sampler.epoch, self.sampler.skip = epoch, skip * self.batch_size
         for batch in self._loader:
-            self._count(batch.pop("faults"))
+            self._note(batch.pop("faults"))
             yield batch
 
-    def _count(self, faults: list[tuple[str, str]]) -> None:
-        for name, reason in faults:
-            if name not in self._bad:
-                log.warning("%s cannot be read and is replaced by another video: %s", name, reason)
-                self._bad[name] = reason
-        allowed = self.max_bad_fraction * len(self.dataset)
-        if faults and len(self._bad) > allowed:
-            names = "".join(f"\n  {name}: {reason}" for name, reason in self._bad.items())
+    def share_faults(self) -> None:
+        """Joins the accounts of all processes; all have to call this at the same place. Raises as `epoch` does."""
+        for share in gather(self._bad):
+            self._note(share.items())
+
+    def _note(self, faults: Iterable[tuple[str, str]]) -> None:
+        new = {name: reason for name, reason in faults if name not in self._bad}
+        for name, reason in new.items():
+            log.warning("%s cannot be read and is replaced by another video: %s", name, reason)
+        self._bad |= new
+        if len(self._bad) > self.max_bad_fraction * len(self.dataset):
+            names = "".join(f"\n  {name}: {reason}" for name, reason in sorted(self._bad.items()))
             raise UserError(
                 f"{len(self._bad)} of {len(self.dataset)} training videos cannot be read, more than "
                 f"DATA.MAX_BAD_FRACTION {self.max_bad_fraction} allows; mend or remove them:{names}"
@@ -109,7 +115,17 @@ def evaluation_loader(
 
 
 def collate(items: list[dict[str, Any]]) -> dict[str, Any]:
-    """Items stacked into tensors; their faults (name, reason) joined into one list."""
+    """Items stacked into tensors, frames of other sizes padded; their faults (name, reason) joined into one list."""
     faults = [fault for item in items for fault in item["faults"]]
-    names = [name for name in items[0] if name != "faults"]
-    return {"faults": faults} | {name: torch.stack([torch.as_tensor(item[name]) for item in items]) for name in names}
+    names = [name for name in items[0] if name not in ("faults", "video")]
+    joined = {name: torch.stack([torch.as_tensor(item[name]) for item in items]) for name in names}
+    return {"faults": faults, "video": stack_frames([item["video"] for item in items])} | joined
+
+
+def stack_frames(videos: list[torch.Tensor]) -> torch.Tensor:
+    """uint8 [..., H, W] each → [B, ..., H, W] of the largest height and width, black below and right of the others."""
+    sizes = {video.shape[-2:] for video in videos}
+    if len(sizes) > 1:
+        height, width = (max(sides) for sides in zip(*sizes, strict=True))
+        videos = [F.pad(video, (0, width - video.shape[-1], 0, height - video.shape[-2])) for video in videos]
+    return torch.stack(videos)

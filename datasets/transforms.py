@@ -1,14 +1,11 @@
-"""From decoded frames to what the model sees.
+"""From clips to what the model sees: augmentation of whole batches on the device, and normalisation.
 
-In the worker: geometry on uint8 (`TrainCrop`, `EvalCrop`). On the device: augmentation of whole batches and
-normalisation (`DeviceTransform`). All frames of a clip get the same treatment. Every random choice comes from a
-generator or a seed that the caller derives from (seed, epoch, sample), so that neither the number of workers nor the
-batch a clip falls in changes it; a clip alone comes out as it does in a batch.
+All frames of a clip get the same treatment. Every random choice comes from a seed that the caller derives from (seed,
+epoch, sample), so that neither the number of workers nor the batch a clip falls in changes it; a clip alone comes out
+as it does in a batch.
 """
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -22,69 +19,8 @@ from utils.seeding import generator as make_generator
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
-EVAL_MARGIN = 256 / 224  # short side over crop side of the published evaluation
-
 BRIGHTNESS, CONTRAST, SATURATION, HUE = 0.4, 0.4, 0.2, 0.1  # half widths of the colour jitter
 ERASED_AREA = (0.02, 0.2)  # of the image, drawn uniformly; sides in proportion 1:3 to 3:1
-
-Box = tuple[int, int, int, int]  # top, left, height, width
-
-
-def crop_resize(video: torch.Tensor, box: Box, size: int) -> torch.Tensor:
-    """Cuts `box` out of uint8 [T, 3, H, W] and resizes it, antialiased, to contiguous uint8 [T, 3, size, size]."""
-    top, left, height, width = box
-    video = video[..., top : top + height, left : left + width]
-    if (height, width) != (size, size):
-        video = F.interpolate(video, (size, size), mode="bilinear", antialias=True, align_corners=False)
-    # Colours lie pixel by pixel; numpy parts them in half the time that torch needs when clips are joined later.
-    return torch.from_numpy(np.ascontiguousarray(video.numpy()))
-
-
-class TrainCrop:
-    """Multi-scale crop: one of five places, sides short·scale with neighbouring scales, resized to a square.
-
-    The places are the corners and the centre (Wang et al., Temporal Segment Networks, arXiv 1608.00859).
-    """
-
-    def __init__(self, size: int, scales: Sequence[float] = (1, 0.875, 0.75, 0.66)) -> None:
-        self.size = size
-        # Heights and widths may differ by one step of the scales, so the aspect changes a little.
-        self.pairs = [(a, b) for i, a in enumerate(scales) for j, b in enumerate(scales) if abs(i - j) <= 1]
-
-    def __call__(self, video: torch.Tensor, generator: np.random.Generator) -> torch.Tensor:
-        """uint8 [T, 3, H, W] → uint8 [1, T, 3, size, size]."""
-        return crop_resize(video, self.box(*video.shape[-2:], generator), self.size).unsqueeze(0)
-
-    def box(self, height: int, width: int, generator: np.random.Generator) -> Box:
-        """A random box in a frame of that size."""
-        scale_y, scale_x = self.pairs[generator.integers(len(self.pairs))]
-        short = min(height, width)
-        crop_height, crop_width = max(1, int(short * scale_y)), max(1, int(short * scale_x))
-        place_y, place_x = ((0, 0), (0, 2), (2, 0), (2, 2), (1, 1))[generator.integers(5)]
-        top, left = (height - crop_height) * place_y // 2, (width - crop_width) * place_x // 2
-        return top, left, crop_height, crop_width
-
-
-class EvalCrop:
-    """The centre at the published scale (crops=1), or three squares of the whole short side along the long one."""
-
-    def __init__(self, size: int, crops: int = 1) -> None:
-        if crops not in (1, 3):
-            raise ValueError("crops must be 1 or 3")
-        self.size, self.crops = size, crops
-
-    def __call__(self, video: torch.Tensor) -> torch.Tensor:
-        """uint8 [T, 3, H, W] → uint8 [crops, T, 3, size, size]."""
-        boxes = self.boxes(*video.shape[-2:])
-        return torch.stack([crop_resize(video, box, self.size) for box in boxes])
-
-    def boxes(self, height: int, width: int) -> list[Box]:
-        """Cutting first and resizing once equals resizing the short side to size·256/224 and cutting then."""
-        short = min(height, width)
-        if self.crops == 1:
-            side = max(1, round(short * self.size / int(self.size * EVAL_MARGIN)))
-            return [((height - side) // 2, (width - side) // 2, side, side)]
-        return [((height - short) * k // 2, (width - short) * k // 2, short, short) for k in range(3)]
 
 
 class DeviceTransform(nn.Module):

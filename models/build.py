@@ -23,23 +23,22 @@ TEMPLATES = {
 
 
 def build_model(
-    config: CfgNode, views: Sequence[str], towers: open_clip.CLIP | None = None, checkpoint_follows: bool = False
+    config: CfgNode, views: Sequence[str], towers: open_clip.CLIP | None = None, overwritten: bool = False
 ) -> VideoCLIP:
     """The model of `config.STAGE`: positive branch, from `negation` on the negative one, for `quality` its head too.
 
-    `towers` stand in for those that MODEL.ARCH and MODEL.PRETRAINED name; where a checkpoint follows, the pretrained
-    weights are loaded only if that may need them. Raises UserError.
+    `towers` stand in for those that MODEL.ARCH and MODEL.PRETRAINED name; the pretrained weights are not loaded, and
+    need not be at hand, where a checkpoint will replace them all (`overwritten`). Raises UserError.
     """
     prompted = config.TRAINER.ViFi_CLIP
     released = config.MODEL.VARIANT == "released"
     if towers is None:
-        # A checkpoint overwrites the towers; only a published one lacks the embeddings that prompts are looked up in.
         towers = load_towers(
             config.MODEL.ARCH,
             config.MODEL.PRETRAINED,
             config.DATA.INPUT_SIZE,
             config.MODEL.QUICK_GELU,
-            overwritten=checkpoint_follows and not released,
+            overwritten=overwritten,
         )
     vision_prompts = prompted.N_CTX_VISION if prompted.PROMPT_MODEL and prompted.PROMPT_DEPTH_VISION else 0
     blocks = image_blocks(

@@ -12,11 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from datasets.annotations import read_annotations
+from datasets.cropping import EvalCrop, TrainCrop, clips_on
 from datasets.dataset import MAX_REPLACEMENTS, VideoDataset
 from datasets.loader import EpochSampler, TrainingData, evaluation_loader
 from datasets.prepare import write_mjpeg
 from datasets.sampling import segment_indices, stride_indices
-from datasets.transforms import DeviceTransform, EvalCrop, TrainCrop
+from datasets.transforms import DeviceTransform
 from datasets.video import open_video
 from tests.media import numbered_frames, write_video
 from utils.errors import UserError
@@ -87,6 +88,18 @@ def test_an_evaluation_sample_has_all_views_with_the_crops_of_a_clip_together(fo
         expected = torch.cat([EvalCrop(SIZE, crops)(video.frames(row)) for row in indices])
     assert torch.equal(sample["video"], expected) and len(expected) == clips * crops
     assert sample["frames"].tolist() == np.repeat(indices, crops, axis=0).tolist()
+
+
+@pytest.mark.parametrize("options", [{}, {"background_swap": 1.0}, {"train": False, "clips": 2, "crops": 3}])
+def test_a_batch_cut_on_the_device_is_the_batch_cut_in_the_worker(folder, options):
+    videos = [dataset(folder, "one_bad.txt", resize_on_device=there, **options) for there in (False, True)]
+    loaders = [evaluation_loader(v, batch_size=3, workers=0, rank=0, world=1, pin_memory=False) for v in videos]
+    for worker, device in zip(*loaders, strict=True):
+        assert device["video"].shape[-2:] == (40, 48) and "box" not in worker
+        device["video"] = clips_on(torch.device("cpu"), device, SIZE)
+        del device["box"]
+        assert worker.pop("faults") == device.pop("faults")
+        assert_same(device, worker)
 
 
 def test_evaluation_is_the_same_in_every_epoch(folder):
@@ -263,6 +276,19 @@ def test_more_unreadable_videos_than_allowed_stop_the_run_with_the_list(folder):
         "1 of 11 training videos cannot be read, more than DATA.MAX_BAD_FRACTION 0.01 allows; mend or remove them:"
     )
     assert second.startswith(f"  {BAD}: ")
+
+
+def test_unreadable_videos_of_all_processes_are_counted_together(folder, monkeypatch):
+    data = training_data(dataset(folder), max_bad_fraction=1.5 / VIDEOS)
+    shares = [{"a.avi": "cut off"}, {}]
+    monkeypatch.setattr("datasets.loader.gather", lambda own: [own, *shares])
+    data.share_faults()
+    assert data.bad_videos == 1
+    shares.append({"b.avi": "empty"})
+    with pytest.raises(UserError) as caught:
+        data.share_faults()
+    assert str(caught.value).startswith("2 of 11 training videos cannot be read, more than DATA.MAX_BAD_FRACTION ")
+    assert str(caught.value).endswith("\n  a.avi: cut off\n  b.avi: empty")
 
 
 def test_as_many_unreadable_videos_as_allowed_do_not_stop_the_run(folder):

@@ -51,14 +51,46 @@ def test_another_configuration_can_be_named(script, tmp_path):
 
 
 def test_several_gpus_are_all_used_unless_fewer_are_asked_for(tmp_path):
-    def torchrun(count: int) -> list[str]:
-        start = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(count)]
-        return [*start, "main.py", "-cfg", SCRIPTS["train_qc.sh"], "--only_test"]
+    def several(count: int) -> list[str]:
+        return ["-m", "utils.launch", str(count), "main.py", "-cfg", SCRIPTS["train_qc.sh"], "--only_test"]
 
-    assert launched("train_qc.sh", "--only_test", folder=tmp_path, gpus_there=4) == torchrun(4)
-    assert launched("train_qc.sh", "--only_test", folder=tmp_path, gpus_there=4, GPUS="2") == torchrun(2)
+    assert launched("train_qc.sh", "--only_test", folder=tmp_path, gpus_there=4) == several(4)
+    assert launched("train_qc.sh", "--only_test", folder=tmp_path, gpus_there=4, GPUS="2") == several(2)
     alone = launched("train_qc.sh", "--only_test", folder=tmp_path, gpus_there=4, GPUS="1")
     assert alone == ["main.py", "-cfg", SCRIPTS["train_qc.sh"], "--only_test"]
+
+
+def several_fail(folder: Path, body: str) -> subprocess.CompletedProcess:
+    """Three processes of a script whose `main` is `body`, through the launcher."""
+    script = folder / "script.py"
+    script.write_text(
+        "import os\nfrom utils.errors import UserError, exit_code\nRANK = int(os.environ['RANK'])\n"
+        f"def main():\n    {body}\nraise SystemExit(exit_code(main))\n"
+    )
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    start = [sys.executable, "-m", "utils.launch", "3", str(script)]
+    return subprocess.run(start, env=environment, capture_output=True, text=True, cwd=ROOT)
+
+
+@pytest.mark.parametrize(
+    "body",
+    ["raise UserError('DATA.ROOT: “x” is missing')", "if RANK == 2: raise UserError('DATA.ROOT: “x” is missing')"],
+)
+def test_a_mistake_of_several_processes_is_one_line_and_exit_code_2(body, tmp_path):
+    done = several_fail(tmp_path, body)
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", "error: DATA.ROOT: “x” is missing\n")
+
+
+def test_a_fault_of_one_of_several_processes_keeps_its_traceback(tmp_path):
+    done = several_fail(tmp_path, "if RANK == 1: raise ZeroDivisionError('by hand')")
+    assert done.returncode == 1
+    assert "ZeroDivisionError: by hand" in done.stderr
+    assert done.stderr.endswith("error: process 1 ended with an error\n")
+
+
+def test_several_processes_that_end_well_say_nothing(tmp_path):
+    done = several_fail(tmp_path, "return 0")
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_a_checkpoint_is_evaluated_through_the_script(tiny_runs, tmp_path):

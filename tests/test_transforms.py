@@ -1,13 +1,10 @@
-"""Crops, resizing and augmentation: the same for all frames of a clip, in any batch, and what their names say."""
+"""Augmentation: the same for all frames of a clip, in any batch, and what their names say."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from PIL import Image
 from scipy import ndimage
 from torchvision.transforms.v2 import functional as reference
 
@@ -16,15 +13,11 @@ from datasets.transforms import (
     CLIP_STD,
     ERASED_AREA,
     DeviceTransform,
-    EvalCrop,
-    TrainCrop,
-    crop_resize,
     erase_in_sector,
     jitter_colors,
     moving_pixels,
     swap_background,
 )
-from utils.seeding import generator
 
 
 def clips(count: int = 4, frames: int = 3, size: int = 32, seed: int = 0) -> torch.Tensor:
@@ -39,98 +32,6 @@ def augmented(video: torch.Tensor, seeds: list[int], **chances: float) -> torch.
     pixels = DeviceTransform(train=True, **chances)(video, torch.tensor(seeds))
     mean, std = (torch.tensor(v).view(3, 1, 1) * 255 for v in (CLIP_MEAN, CLIP_STD))
     return pixels * std + mean
-
-
-# Resizing.
-
-
-@pytest.mark.parametrize("height, width", [(97, 131), (480, 640), (40, 30)])
-def test_resizing_is_antialiased_as_pil_does_it(height, width):
-    noise = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
-    ours = crop_resize(torch.from_numpy(noise).permute(2, 0, 1)[None], (0, 0, height, width), 32)
-    pil = np.asarray(Image.fromarray(noise).resize((32, 32), Image.Resampling.BILINEAR))
-    assert np.abs(ours[0].permute(1, 2, 0).numpy().astype(int) - pil).max() <= 1
-
-
-def test_fine_stripes_become_grey_not_moire():
-    stripes = torch.zeros(1, 3, 512, 512, dtype=torch.uint8)
-    stripes[..., ::2] = 255
-    small = crop_resize(stripes, (0, 0, 512, 512), 96)[..., 2:-2]
-    assert (small.float() - 127.5).abs().max() < 12
-
-
-def test_only_the_box_is_seen():
-    video = torch.zeros(2, 3, 50, 60, dtype=torch.uint8)
-    video[..., 10:30, 5:45] = 200
-    assert (crop_resize(video, (10, 5, 20, 40), 16) == 200).all()
-
-
-def test_a_box_of_the_right_size_is_cut_and_not_resized():
-    video = clips(1, 2, 40)[0]
-    result = crop_resize(video, (3, 5, 32, 32), 32)
-    assert torch.equal(result, video[..., 3:35, 5:37]) and result.is_contiguous()
-
-
-# Crops.
-
-
-@given(st.integers(8, 700), st.integers(8, 700), st.integers(0, 1000))
-def test_a_training_box_is_one_of_five_places_and_neighbouring_scales(height, width, seed):
-    scales = (1, 0.875, 0.75, 0.66)
-    top, left, h, w = TrainCrop(224, scales).box(height, width, generator(seed))
-    sides = [int(min(height, width) * scale) for scale in scales]
-    assert (h, w) in {(sides[i], sides[j]) for i in range(4) for j in range(4) if abs(i - j) <= 1}
-    corners = {(y, x) for y in (0, height - h) for x in (0, width - w)}
-    assert (top, left) in corners | {((height - h) // 2, (width - w) // 2)}
-
-
-def test_training_boxes_take_all_places_and_scales():
-    crop = TrainCrop(224)
-    boxes = {crop.box(100, 200, generator(seed)) for seed in range(2000)}
-    shapes = {(h, w) for _, _, h, w in boxes}
-    side = [100, 87, 75, 66]
-    assert shapes == {(side[i], side[j]) for i in range(4) for j in range(4) if abs(i - j) <= 1}
-    assert {(y, x) for y, x, h, w in boxes if (h, w) == (75, 75)} == {(0, 0), (0, 125), (25, 0), (25, 125), (12, 62)}
-
-
-def test_the_training_crop_is_that_box_resized():
-    video = clips(1, 3, 64)[0]
-    crop = TrainCrop(24)
-    expected = crop_resize(video, crop.box(64, 64, generator(5)), 24)
-    assert torch.equal(crop(video, generator(5)), expected[None])
-
-
-@pytest.mark.parametrize("height, width", [(256, 256), (256, 340), (480, 360), (582, 582)])
-def test_the_evaluation_crop_is_the_published_resize_and_centre_crop(height, width):
-    noise = np.random.default_rng(0).normal(size=(1, 3, height, width))
-    smooth = ndimage.gaussian_filter(noise, (0, 0, min(height, width) / 32, min(height, width) / 32))
-    video = torch.from_numpy((128 + 60 * smooth / smooth.std()).clip(0, 255).astype(np.uint8))
-    published = reference.center_crop(reference.resize(video, 256, antialias=True), 224)
-    ours = EvalCrop(224)(video)[0]
-    assert ours.shape == (1, 3, 224, 224)
-    assert (ours.short() - published.short()).abs().float().mean() < 2  # a fifth of a pixel apart at most
-
-
-def test_the_evaluation_crop_is_centred():
-    assert EvalCrop(224).boxes(256, 256) == [(16, 16, 224, 224)]
-    assert EvalCrop(224).boxes(256, 300) == [(16, 38, 224, 224)]
-
-
-def test_three_crops_cover_the_long_side():
-    assert EvalCrop(224, 3).boxes(100, 180) == [(0, 0, 100, 100), (0, 40, 100, 100), (0, 80, 100, 100)]
-    assert EvalCrop(224, 3).boxes(180, 100) == [(0, 0, 100, 100), (40, 0, 100, 100), (80, 0, 100, 100)]
-    assert EvalCrop(24, 3)(clips(1, 2, 40)[0]).shape == (3, 2, 3, 24, 24)
-    with pytest.raises(ValueError, match="crops must be 1 or 3"):
-        EvalCrop(224, 2)
-
-
-@given(st.integers(1, 40), st.integers(1, 40))
-@settings(max_examples=30)
-def test_the_smallest_videos_can_be_cropped(height, width):
-    video = torch.zeros(1, 3, height, width, dtype=torch.uint8)
-    assert TrainCrop(8)(video, generator(0)).shape == (1, 1, 3, 8, 8)
-    assert EvalCrop(8)(video).shape == (1, 1, 3, 8, 8)
-    assert EvalCrop(8, 3)(video).shape == (3, 1, 3, 8, 8)
 
 
 # Normalisation.

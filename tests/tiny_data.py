@@ -96,7 +96,7 @@ def tiny_model(stage: str = "view", **changes: Any) -> tuple[CfgNode, VideoCLIP]
     """The configuration and the model of a stage, with random weights that depend on nothing else."""
     config = configure(f"configs/phantom/{stage}.yaml", tiny_options(Path(), Path(), stage, **changes))
     torch.manual_seed(0)
-    return config, build_model(config, VIEWS, checkpoint_follows=True)
+    return config, build_model(config, VIEWS, overwritten=True)
 
 
 def tiny_clips(batch: int = 2, frames: int = 2, size: int = 32) -> Tensor:

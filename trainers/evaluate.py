@@ -14,6 +14,7 @@ from tqdm import tqdm
 from yacs.config import CfgNode
 
 from datasets.annotations import Annotations
+from datasets.cropping import clips_on
 from datasets.transforms import DeviceTransform
 from evaluation import ood
 from evaluation.calibration import fit_temperature, threshold
@@ -161,7 +162,7 @@ def collect(
     model.eval()
     device, kept = precision.device, []
     for batch in tqdm(loader, desc=title, leave=False, disable=not is_main() or None, mininterval=5):
-        video = batch["video"].to(device, non_blocking=True)
+        video = clips_on(device, batch, loader.dataset.size)
         count, views = video.shape[:2]
         # Kernels round differently for batches of another size: filled up, the last one of a share has the usual size,
         # and an answer does not depend on how many processes share the list.

@@ -14,6 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 from yacs.config import CfgNode
 
 from datasets.blending import Blending
+from datasets.cropping import clips_on
 from datasets.loader import TrainingData
 from datasets.outliers import SyntheticOutliers
 from models.video_clip import VideoCLIP
@@ -101,9 +102,8 @@ class Trainer:
         # All randomness on the device is a function of the place in the run, so that a resumed run repeats it.
         key = generator(self.config.SEED, self.epoch, self.batch, rank())
         torch.manual_seed(int(key.integers(2**63)))
-        video = self.data.transform(
-            batch["video"].squeeze(1).to(device, non_blocking=True), batch["seed"].to(device, non_blocking=True)
-        )
+        clips = clips_on(device, batch, self.config.DATA.INPUT_SIZE).squeeze(1)
+        video = self.data.transform(clips, batch["seed"].to(device, non_blocking=True))
         labels, scores = (batch[name].to(device, non_blocking=True) for name in ("label", "score"))
         video, targets = self.blending(video, self.stage.targets(labels, scores), key)
         if self.outliers is not None:
@@ -133,6 +133,7 @@ class Trainer:
         return norm
 
     def _report(self, shown: Running, clock: Clock) -> None:
+        self.data.share_faults()
         terms = shown.means()
         if not math.isfinite(terms["loss"]):
             raise UserError(

@@ -17,7 +17,6 @@ import torch
 from torch.utils.data import DataLoader
 from yacs.config import CfgNode
 
-from clip.weights import load_towers
 from datasets.annotations import Annotations
 from datasets.loader import evaluation_loader
 from datasets.prepare import STILL_SUFFIXES, find_sources
@@ -26,11 +25,11 @@ from evaluation.calibration import at_temperature
 from evaluation.feature_statistics import FeatureStatistics
 from evaluation.predictions import Predictions
 from models.build import build_model
-from models.released import is_published, translate
+from models.released import is_published
 from models.video_clip import VideoCLIP
 from trainers.evaluate import collect, feature_statistics, to_predictions
 from trainers.precision import Precision
-from trainers.resume import ADDED, load_weights
+from trainers.resume import ADDED, load_weights, named, replaces_pretrained
 from trainers.session import dataset
 from utils.checkpoint import load_checkpoint
 from utils.config import config_from_text, load_config, read_names
@@ -100,15 +99,9 @@ def load_predictor(file: str | Path, cfg: str | Path | None = None, changes: Cha
     """Reads a checkpoint; `cfg` is the yaml file of one that carries no configuration. Raises UserError."""
     content = load_checkpoint(file)
     config, views, grades = _about(content, file, cfg, changes)
-    state, towers = content["model"], None
-    published = is_published(state)
-    if published:
-        state = translate(state, config.MODEL.SHARED_BLOCKS)
-    elif config.MODEL.VARIANT == "released":
-        # Only the published code leaves out the prompts' embeddings; here no pretrained weights need be at hand.
-        model = config.MODEL
-        towers = load_towers(model.ARCH, model.PRETRAINED, config.DATA.INPUT_SIZE, model.QUICK_GELU, overwritten=True)
-    model = build_model(config, views, towers, checkpoint_follows=True)
+    content |= named(content["model"], config, file)
+    state = content["model"]
+    model = build_model(config, views, overwritten=replaces_pretrained(content, config))
     for part in model.parts:
         if part in ADDED and not any(key.startswith(f"{part}.") for key in state):
             # It would start as a copy of the positive branch, and answer without having learned anything.
@@ -170,7 +163,8 @@ class FaultsHeard:
     """A loader's batches as they are; `faults` keeps why videos could not be read, by name."""
 
     def __init__(self, loader: DataLoader) -> None:
-        self.loader, self.batch_size, self.faults = loader, loader.batch_size, {}
+        self.loader, self.faults = loader, {}
+        self.batch_size, self.dataset = loader.batch_size, loader.dataset
 
     def __len__(self) -> int:
         return len(self.loader)

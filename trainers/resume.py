@@ -30,11 +30,12 @@ def find_checkpoint(config: CfgNode) -> str:
     return config.MODEL.RESUME
 
 
-def restore(model: VideoCLIP, config: CfgNode, views: Sequence[str], grades: Sequence[str]) -> dict[str, Any]:
-    """Loads the checkpoint that the configuration names, if any, and returns its content.
+def read_checkpoint(config: CfgNode, views: Sequence[str], grades: Sequence[str]) -> dict[str, Any]:
+    """The checkpoint that the configuration names, read before the model is built; empty without one.
 
-    A training of the same stage goes on from the content's `training`; for an earlier stage that is left out. Raises
-    UserError where the checkpoint is of a later stage (training only), other classes, or another shape of model.
+    `model` has our names, also where the published code wrote it (then `published` is true), `file` is the path.
+    `training`, from which a training of the same stage goes on, is left out for another stage. Raises UserError where
+    the checkpoint is of a later stage (training only), of other classes, or of the other variant.
     """
     file = find_checkpoint(config)
     if not file:
@@ -42,15 +43,28 @@ def restore(model: VideoCLIP, config: CfgNode, views: Sequence[str], grades: Seq
     content = load_checkpoint(file)
     if "stage" in content:
         _check(content, config, views, grades, file)
-    state = content["model"]
-    if is_published(state):
-        if config.MODEL.VARIANT != "released":
-            raise UserError(f"{file}: a checkpoint of the published code; set MODEL.VARIANT released to load it")
-        state = translate(state, config.MODEL.SHARED_BLOCKS)
-    load_weights(model, state, file)
     same_stage = content.get("stage") == config.STAGE
     log.info("%s: %s", file, "same stage" if same_stage else f"weights of stage {content.get('stage', 'unknown')}")
-    return content if same_stage else {key: value for key, value in content.items() if key != "training"}
+    if not same_stage:
+        content.pop("training", None)
+    return content | {"file": file} | named(content["model"], config, file)
+
+
+def named(state: dict[str, Tensor], config: CfgNode, file: str | Path) -> dict[str, Any]:
+    """`model`: a checkpoint's weights under our names; `published`: whether they had those of the published code."""
+    published = is_published(state)
+    if published and config.MODEL.VARIANT != "released":
+        raise UserError(f"{file}: a checkpoint of the published code; set MODEL.VARIANT released to load it")
+    model = translate(state, config.MODEL.SHARED_BLOCKS) if published else state
+    return {"model": model, "published": published}
+
+
+def replaces_pretrained(content: dict[str, Any], config: CfgNode) -> bool:
+    """Whether a checkpoint leaves nothing to load from MODEL.PRETRAINED.
+
+    Published ones lack the token embeddings that prompts are looked up in; their quality model reads no prompts.
+    """
+    return bool(content) and not (content["published"] and config.STAGE != "quality")
 
 
 def _check(content: dict[str, Any], config: CfgNode, views: Sequence[str], grades: Sequence[str], file: str) -> None:

@@ -22,7 +22,7 @@ from models.build import build_model
 from trainers.evaluate import Evaluation, EvaluationSet, Evaluator
 from trainers.loop import Trainer
 from trainers.precision import Precision
-from trainers.resume import find_checkpoint, restore
+from trainers.resume import load_weights, read_checkpoint, replaces_pretrained
 from trainers.stages import build_stage
 from utils.config import FITTED_SCORES, read_names
 from utils.distributed import barrier, is_main, rank, world
@@ -51,8 +51,10 @@ def run(config: CfgNode, device: torch.device) -> None:
     if training:
         check_targets(train, score=config.STAGE == "quality" and config.DATA.QUALITY_TARGET == "score")
     stage = build_stage(config)
-    model = build_model(config, views, checkpoint_follows=bool(find_checkpoint(config)))
-    content = restore(model, config, views, grades)
+    content = read_checkpoint(config, views, grades)
+    model = build_model(config, views, overwritten=replaces_pretrained(content, config))
+    if content:
+        load_weights(model, content["model"], content["file"])
     model.to(device)
     stage.prepare(model)
     precision = Precision(config.TRAIN.OPT_LEVEL, model, device)
@@ -160,6 +162,7 @@ def dataset(config: CfgNode, annotations: Annotations, train: bool) -> VideoData
         background_swap=config.AUG.BACKGROUND_SWAP,
         clips=config.TEST.NUM_CLIP,
         crops=config.TEST.NUM_CROP,
+        resize_on_device=config.DATA.RESIZE == "device",
     )
 
 

@@ -53,6 +53,7 @@ def default_config() -> CfgNode:
     c.DATA.DECODER = "pyav"  # pyav | torchcodec | decord
     c.DATA.SAMPLING = "uniform"  # uniform: one frame a segment | stride: fixed seconds | cycle: one heart cycle
     c.DATA.STRIDE_SECONDS = 0.04  # time between frames with SAMPLING stride
+    c.DATA.RESIZE = "worker"  # where clips are cut and resized: worker | device (whole frames travel, cores rest)
     c.DATA.MAX_BAD_FRACTION = 0.01  # share of unreadable videos in an epoch that stops the training
     c.DATA.NUM_WORKERS = 4  # reading processes for each training process
 
@@ -295,6 +296,7 @@ def _check(config: CfgNode) -> None:
     _one_of("DATA.QUALITY_TARGET", config.DATA.QUALITY_TARGET, ("grade", "score"))
     _one_of("DATA.DECODER", config.DATA.DECODER, ("pyav", "torchcodec", "decord"))
     _one_of("DATA.SAMPLING", config.DATA.SAMPLING, ("uniform", "stride", "cycle"))
+    _one_of("DATA.RESIZE", config.DATA.RESIZE, ("worker", "device"))
     _one_of("TRAIN.OPT_LEVEL", config.TRAIN.OPT_LEVEL, ("O0", "O1", "O2"))
     _one_of("TRAIN.OPTIMIZER", config.TRAIN.OPTIMIZER, ("adamw", "sgd"))
     _one_of("TRAIN.LR_SCHEDULER", config.TRAIN.LR_SCHEDULER, ("cosine", "constant"))

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import os
 import sys
+import time
 from collections.abc import Callable
+
+SAID_BY_LAUNCHER = "ERRORS_SAID_BY_LAUNCHER"  # set where utils.launch says for all its processes what one left behind
 
 
 class UserError(Exception):
@@ -20,8 +25,19 @@ def exit_code(main: Callable[[], int | None]) -> int:
     try:
         return main() or 0
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        _say(str(error))
         return 2
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+        if os.environ.get("LOCAL_RANK", "0") == "0":
+            print("interrupted", file=sys.stderr)
         return 130
+
+
+def _say(words: str) -> None:
+    """Prints a mistake, or leaves it in torchrun's error file where the launcher prints it once for all processes."""
+    file = os.environ.get("TORCHELASTIC_ERROR_FILE")
+    if file and SAID_BY_LAUNCHER in os.environ:
+        with open(file, "w", encoding="utf-8") as stream:
+            json.dump({"message": words, "timestamp": int(time.time())}, stream)
+    else:
+        print(f"error: {words}", file=sys.stderr)

@@ -7,7 +7,7 @@ launch() { # configuration, then main.py's further arguments
   local python=${PYTHON:-$([ -x .venv/bin/python ] && echo .venv/bin/python || echo python3)}
   local gpus=${GPUS:-$("$python" -c 'import torch; print(torch.cuda.device_count())')}
   if [ "$gpus" -gt 1 ]; then
-    exec "$python" -m torch.distributed.run --standalone --nproc_per_node "$gpus" main.py -cfg "${CFG:-$cfg}" "$@"
+    exec "$python" -m utils.launch "$gpus" main.py -cfg "${CFG:-$cfg}" "$@"
   fi
   exec "$python" main.py -cfg "${CFG:-$cfg}" "$@"
 }
