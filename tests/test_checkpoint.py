@@ -9,7 +9,8 @@ import pytest
 import torch
 from yacs.config import CfgNode
 
-from tests.tiny_data import VIEWS, assert_same, configure, tiny_model, tiny_options, train
+from clip.architectures import build_towers
+from tests.tiny_data import VIEWS, assert_same, configure, tiny, tiny_model, tiny_options, train
 from trainers.resume import find_checkpoint, load_weights, read_checkpoint
 from utils.checkpoint import load_checkpoint, save_checkpoint
 from utils.errors import UserError
@@ -146,6 +147,16 @@ def test_checkpoints_that_do_not_fit_are_refused_by_name(tiny_runs, stage, sourc
 
 def test_a_later_checkpoint_may_be_evaluated_for_an_earlier_question(tiny_runs):
     assert restoring("view", tiny_runs["quality"] / "last.pth", TEST__ONLY_TEST=True)["stage"] == "quality"
+
+
+@pytest.mark.parametrize("stage", ["view", "negation"])
+def test_the_released_variant_s_own_checkpoints_need_no_pretrained_weights(tiny_folder, tmp_path, stage):
+    torch.save(build_towers("tiny", 32, quick_gelu=True).state_dict(), tmp_path / "towers.pt")
+    released = {"MODEL__VARIANT": "released", "MODEL__PRETRAINED": str(tmp_path / "towers.pt")}
+    run = train(tiny(tiny_folder, tmp_path / "run", **released, TRAIN__OPT_LEVEL="O0"))
+    (tmp_path / "towers.pt").unlink()
+    content = restoring(stage, run / "last.pth", **released)
+    assert "positive_text.prompts.embeddings" in content["model"] and not content["published"]
 
 
 def test_published_weights_are_asked_to_be_loaded_as_such(tmp_path):

@@ -12,8 +12,7 @@ import pytest
 import torch
 
 from datasets.loader import EpochSampler
-from tests.test_training import PLAIN
-from tests.tiny_data import TRAINING, VALIDATION, configure, tiny_options, train
+from tests.tiny_data import PLAIN, TRAINING, VALIDATION, configure, tiny_options, train
 from utils.checkpoint import load_checkpoint
 from utils.distributed import barrier, from_main, gather, processes, rank, world
 from utils.errors import UserError

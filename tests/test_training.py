@@ -1,9 +1,8 @@
-"""The loop: every configuration takes its steps, resumes to the bit, and repeats its figures to the digit."""
+"""The loop: every configuration takes its steps, and a run resumes to the bit."""
 
 from __future__ import annotations
 
 import csv
-import json
 import math
 from pathlib import Path
 
@@ -12,7 +11,18 @@ import torch
 
 import trainers.loop
 from tests.test_config import PUBLISHED_QUALITY, PUBLISHED_STAGE1, PUBLISHED_STAGE2
-from tests.tiny_data import STAGES, TRAINING, VALIDATION, assert_same, configure, tiny_options, train
+from tests.tiny_data import (
+    PLAIN,
+    STAGES,
+    TRAINING,
+    assert_same,
+    configure,
+    history,
+    metrics,
+    tiny,
+    tiny_options,
+    train,
+)
 from utils.checkpoint import load_checkpoint
 from utils.errors import UserError
 
@@ -27,27 +37,7 @@ RANDOM = {
     "AUG__BACKGROUND_SWAP": 0.5,
     "MODEL__DROP_PATH_RATE": 0.3,
 }
-# Float32 and nothing random but the order of the videos; steps in proportion to the gradient.
 STATISTICS = ("running_", "num_batches")  # a batch norm's own moving averages
-PLAIN = {
-    "AUG__SCALES": [1.0],
-    "TRAIN__OPT_LEVEL": "O0",
-    "TRAIN__OPTIMIZER": "sgd",
-    "TRAIN__LR_SCHEDULER": "constant",
-    "TRAIN__CLIP_GRAD": 0.0,
-}
-
-
-def tiny(folder: Path, output: Path, stage: str = "view", **changes):
-    return configure(f"configs/phantom/{stage}.yaml", tiny_options(folder, output, stage, **changes))
-
-
-def history(run: Path) -> list[dict]:
-    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-
-
-def metrics(run: Path) -> dict:
-    return json.loads((run / "metrics.json").read_text())
 
 
 @pytest.mark.parametrize("folder", sorted({file.parent for file in Path("configs").glob("*/*.yaml")}), ids=str)
@@ -89,108 +79,6 @@ def test_a_run_leaves_its_files(tiny_runs):
         files = {"config.yaml", "log.txt", "metrics.jsonl", "last.pth", "best.pth", "predictions.csv", "metrics.json"}
         assert files <= {file.name for file in run.iterdir()}
         assert configure(str(run / "config.yaml"), ()).dump() == load_checkpoint(run / "last.pth")["config"]
-
-
-EXPECTED_FIGURES = {
-    "view": ["top1", "top5", "balanced_accuracy", "macro_precision", "macro_recall", "macro_f1"],
-    "negation": ["top1", "negative/top1", "negative/balanced_accuracy", "negative/macro_f1"]
-    + [f"{kind}/negation/{figure}" for kind in ("near", "far", "ood") for figure in ("auroc", "fpr95")],
-    "quality": [
-        f"quality/{figure}" for figure in ("accuracy", "top2", "macro_f1", "quadratic_kappa", "mae", "spearman")
-    ],
-}
-
-
-@pytest.mark.parametrize("stage", STAGES)
-def test_the_evaluation_gives_the_figures_of_its_stage(tiny_runs, stage):
-    summary = metrics(tiny_runs[stage])
-    assert [name for name in EXPECTED_FIGURES[stage] if name not in summary["metrics"]] == []
-    assert (summary["counts"]["in"], summary["counts"]["near"], summary["counts"]["far"]) == (VALIDATION, 3, 3)
-    assert summary["environment"]["data set"] == "phantom"
-
-
-@pytest.mark.parametrize("stage", STAGES)
-def test_predictions_hold_every_video_once_with_its_answers(tiny_runs, tiny_folder, stage):
-    with (tiny_runs[stage] / "predictions.csv").open(newline="") as lines:
-        rows = list(csv.DictReader(lines))
-    start = "quality_" if stage == "quality" else ""
-    listed = [line.rsplit(" ", 1) for line in (tiny_folder / f"{start}val.txt").read_text().splitlines()]
-    inside = [row for row in rows if row["set"] == "in"]
-    assert [[row["path"], row["grade" if stage == "quality" else "label"]] for row in inside] == listed
-    assert sorted(row["path"] for row in rows if row["set"] != "in") == sorted(
-        f"{kind} {number}.avi" for kind in ("near", "far") for number in range(3)
-    )
-    columns = (
-        [f"p_{k}" for k in range(4)]
-        + ["s_negation"] * (stage != "view")
-        + [f"g_{k}" for k in range(3)] * (stage == "quality")
-    )
-    for row in rows:
-        assert all(0 <= float(row[column]) <= 1 for column in columns)
-        assert sum(float(row[f"p_{k}"]) for k in range(4)) == pytest.approx(1, abs=1e-5)
-        assert sum(map(float, row["attention"].split())) == pytest.approx(1, abs=1e-5)
-        assert len(row["attention"].split()) == len(row["frames"].split()) == 2
-
-
-@pytest.mark.parametrize("stage", STAGES)
-def test_only_test_repeats_the_training_s_last_figures_to_the_digit(tiny_runs, tmp_path, stage):
-    run = tiny_runs[stage]
-    again = [("OUTPUT", str(tmp_path)), ("TEST.ONLY_TEST", True), ("MODEL.RESUME", str(run / "last.pth"))]
-    train(configure(str(run / "config.yaml"), again))
-    assert metrics(tmp_path) == metrics(run)
-    assert (tmp_path / "predictions.csv").read_bytes() == (run / "predictions.csv").read_bytes()
-    last = history(run)[-1]
-    assert last["val"] == {name: value for name, value in metrics(tmp_path)["metrics"].items() if value is not None}
-
-
-@pytest.mark.parametrize(("level", "decay"), [("O0", 0.9), ("O1", 0.9), ("O2", 0.0), ("O2", 0.9)])
-def test_only_test_repeats_figures_at_every_precision(tiny_folder, tmp_path, level, decay):
-    settings = {"TRAIN__OPT_LEVEL": level, "TRAIN__EMA_DECAY": decay}
-    run = train(tiny(tiny_folder, tmp_path / "run", **settings))
-    resume = {"MODEL__RESUME": str(run / "last.pth"), "TEST__ONLY_TEST": True}
-    again = train(tiny(tiny_folder, tmp_path / "again", **settings, **resume))
-    assert metrics(again) == metrics(run)
-    assert (again / "predictions.csv").read_bytes() == (run / "predictions.csv").read_bytes()
-
-
-@pytest.mark.parametrize("stage", ["view", "negation"])
-def test_the_last_stage_s_checkpoint_answers_the_earlier_questions_as_before(tiny_runs, tmp_path, stage):
-    run, last = tiny_runs[stage], tiny_runs["quality"] / "last.pth"
-    again = [("OUTPUT", str(tmp_path)), ("TEST.ONLY_TEST", True), ("MODEL.RESUME", str(last))]
-    train(configure(str(run / "config.yaml"), again))
-    assert (tmp_path / "predictions.csv").read_bytes() == (run / "predictions.csv").read_bytes()
-    assert metrics(tmp_path)["metrics"]["top1"] == metrics(run)["metrics"]["top1"]
-
-
-def test_zero_shot_needs_no_checkpoint(tiny_folder, tmp_path):
-    run = train(tiny(tiny_folder, tmp_path, TEST__ONLY_TEST=True, TRAINER__ViFi_CLIP__ZS_EVAL=True))
-    assert metrics(run)["counts"]["in"] == VALIDATION and 0 <= metrics(run)["metrics"]["top1"] <= 1
-
-
-def test_a_video_that_cannot_be_read_is_a_failed_row_and_counts_for_nothing(tiny_folder, tmp_path):
-    (tmp_path / "val.txt").write_text((tiny_folder / "val.txt").read_text() + "lost.avi 0\n")
-    options = {"DATA__VAL_FILE": str(tmp_path / "val.txt")}
-    with_lost = train(tiny(tiny_folder, tmp_path / "a", **options))
-    without = train(tiny(tiny_folder, tmp_path / "b"))
-    rows = list(csv.DictReader((with_lost / "predictions.csv").read_text().splitlines()))
-    assert [row["failed"] for row in rows] == ["0"] * VALIDATION + ["1"]
-    assert (rows[-1]["path"], rows[-1]["p_0"], rows[-1]["prediction"]) == ("lost.avi", "", "")
-    assert metrics(with_lost)["metrics"] == pytest.approx(metrics(without)["metrics"], nan_ok=True)
-    assert metrics(with_lost)["counts"]["failed"] == 1
-
-
-def test_multi_view_inference_averages_the_views_of_each_video(tiny_runs, tiny_folder, tmp_path):
-    run = tiny_runs["quality"]
-    again = {"OUTPUT": str(tmp_path), "TEST.ONLY_TEST": True, "MODEL.RESUME": str(run / "last.pth")}
-    again |= {"TEST.MULTI_VIEW_INFERENCE": True, "DATA.OOD_FILE": ""}
-    train(configure(str(run / "config.yaml"), list(again.items())))
-    with (tmp_path / "predictions.csv").open(newline="") as lines:
-        rows = list(csv.DictReader(lines))
-    assert len(rows) == VALIDATION
-    for row in rows:
-        assert len(row["attention"].split()) == 4 * 3 * 2
-        assert sum(map(float, row["attention"].split())) == pytest.approx(1, abs=1e-5)
-        assert sum(float(row[f"p_{k}"]) for k in range(4)) == pytest.approx(1, abs=1e-5)
 
 
 class Interrupted(Exception):
@@ -354,7 +242,7 @@ def test_quality_trains_on_grades_and_on_scores(tiny_folder, tiny_runs, tmp_path
     lists = {"DATA__TRAIN_FILE": f"{start}_train.txt", "DATA__VAL_FILE": f"{start}_val.txt"}
     resume = {"MODEL__RESUME": str(tiny_runs["negation"] / "last.pth")}
     run = train(tiny(tiny_folder, tmp_path, "quality", **lists, **resume, DATA__QUALITY_TARGET=target))
-    assert {name for name in metrics(run)["metrics"] if name in EXPECTED_FIGURES["quality"]}
+    assert {"quality/quadratic_kappa", "quality/mae", "quality/spearman"} <= set(metrics(run)["metrics"])
     losses = [line["train"] for line in history(run) if "train" in line]
     assert all({"quality", "ordinal"} <= set(line) for line in losses)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import warnings
 from collections.abc import Iterator, Sequence
@@ -85,6 +86,16 @@ def tiny_options(data: Path, output: Path, stage: str = "view", **changes: Any) 
     return list(options.items())
 
 
+# Float32 and nothing random but the order of the videos; steps in proportion to the gradient.
+PLAIN = {
+    "AUG__SCALES": [1.0],
+    "TRAIN__OPT_LEVEL": "O0",
+    "TRAIN__OPTIMIZER": "sgd",
+    "TRAIN__LR_SCHEDULER": "constant",
+    "TRAIN__CLIP_GRAD": 0.0,
+}
+
+
 def configure(file: str, options: Sequence[tuple[str, Any]]) -> CfgNode:
     """`load_config` without the warnings that a test does not ask for."""
     with warnings.catch_warnings():
@@ -142,3 +153,18 @@ def undisturbed_logging() -> Iterator[None]:
         root.setLevel(level)
         logging.captureWarnings(False)
         warnings.formatwarning = shape
+
+
+def tiny(folder: Path, output: Path, stage: str = "view", **changes: Any) -> CfgNode:
+    """A phantom configuration on a folder of `write_standard_folder`."""
+    return configure(f"configs/phantom/{stage}.yaml", tiny_options(folder, output, stage, **changes))
+
+
+def history(run: Path) -> list[dict]:
+    """The lines of metrics.jsonl."""
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+def metrics(run: Path) -> dict:
+    """What metrics.json holds."""
+    return json.loads((run / "metrics.json").read_text())

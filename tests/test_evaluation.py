@@ -1,0 +1,126 @@
+"""Evaluation of whole runs: the figures of each stage, every video once, and the same to the digit when repeated."""
+
+from __future__ import annotations
+
+import csv
+
+import pytest
+
+from tests.tiny_data import STAGES, VALIDATION, assert_same, configure, history, metrics, tiny, train
+from utils.checkpoint import load_checkpoint
+
+EXPECTED_FIGURES = {
+    "view": ["top1", "top5", "balanced_accuracy", "macro_precision", "macro_recall", "macro_f1"],
+    "negation": ["top1", "negative/top1", "negative/balanced_accuracy", "negative/macro_f1"]
+    + [f"{kind}/negation/{figure}" for kind in ("near", "far", "ood") for figure in ("auroc", "fpr95")],
+    "quality": [
+        f"quality/{figure}" for figure in ("accuracy", "top2", "macro_f1", "quadratic_kappa", "mae", "spearman")
+    ],
+}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_the_evaluation_gives_the_figures_of_its_stage(tiny_runs, stage):
+    summary = metrics(tiny_runs[stage])
+    assert [name for name in EXPECTED_FIGURES[stage] if name not in summary["metrics"]] == []
+    assert (summary["counts"]["in"], summary["counts"]["near"], summary["counts"]["far"]) == (VALIDATION, 3, 3)
+    assert summary["environment"]["data set"] == "phantom"
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_predictions_hold_every_video_once_with_its_answers(tiny_runs, tiny_folder, stage):
+    with (tiny_runs[stage] / "predictions.csv").open(newline="") as lines:
+        rows = list(csv.DictReader(lines))
+    start = "quality_" if stage == "quality" else ""
+    listed = [line.rsplit(" ", 1) for line in (tiny_folder / f"{start}val.txt").read_text().splitlines()]
+    inside = [row for row in rows if row["set"] == "in"]
+    assert [[row["path"], row["grade" if stage == "quality" else "label"]] for row in inside] == listed
+    assert sorted(row["path"] for row in rows if row["set"] != "in") == sorted(
+        f"{kind} {number}.avi" for kind in ("near", "far") for number in range(3)
+    )
+    columns = (
+        [f"p_{k}" for k in range(4)]
+        + ["s_negation"] * (stage != "view")
+        + [f"g_{k}" for k in range(3)] * (stage == "quality")
+    )
+    for row in rows:
+        assert all(0 <= float(row[column]) <= 1 for column in columns)
+        assert sum(float(row[f"p_{k}"]) for k in range(4)) == pytest.approx(1, abs=1e-5)
+        assert sum(map(float, row["attention"].split())) == pytest.approx(1, abs=1e-5)
+        assert len(row["attention"].split()) == len(row["frames"].split()) == 2
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_only_test_repeats_the_training_s_last_figures_to_the_digit(tiny_runs, tmp_path, stage):
+    run = tiny_runs[stage]
+    again = [("OUTPUT", str(tmp_path)), ("TEST.ONLY_TEST", True), ("MODEL.RESUME", str(run / "last.pth"))]
+    train(configure(str(run / "config.yaml"), again))
+    assert metrics(tmp_path) == metrics(run)
+    assert (tmp_path / "predictions.csv").read_bytes() == (run / "predictions.csv").read_bytes()
+    last = history(run)[-1]
+    assert last["val"] == {name: value for name, value in metrics(tmp_path)["metrics"].items() if value is not None}
+
+
+@pytest.mark.parametrize(("level", "decay"), [("O0", 0.9), ("O1", 0.9), ("O2", 0.0), ("O2", 0.9)])
+def test_only_test_repeats_figures_at_every_precision(tiny_folder, tmp_path, level, decay):
+    settings = {"TRAIN__OPT_LEVEL": level, "TRAIN__EMA_DECAY": decay}
+    run = train(tiny(tiny_folder, tmp_path / "run", **settings))
+    resume = {"MODEL__RESUME": str(run / "last.pth"), "TEST__ONLY_TEST": True}
+    again = train(tiny(tiny_folder, tmp_path / "again", **settings, **resume))
+    assert metrics(again) == metrics(run)
+    assert (again / "predictions.csv").read_bytes() == (run / "predictions.csv").read_bytes()
+
+
+@pytest.mark.parametrize("stage", ["view", "negation"])
+def test_the_last_stage_s_checkpoint_answers_the_earlier_questions_as_before(tiny_runs, tmp_path, stage):
+    run, last = tiny_runs[stage], tiny_runs["quality"] / "last.pth"
+    again = [("OUTPUT", str(tmp_path)), ("TEST.ONLY_TEST", True), ("MODEL.RESUME", str(last))]
+    train(configure(str(run / "config.yaml"), again))
+    assert (tmp_path / "predictions.csv").read_bytes() == (run / "predictions.csv").read_bytes()
+    assert metrics(tmp_path)["metrics"]["top1"] == metrics(run)["metrics"]["top1"]
+
+
+def test_zero_shot_needs_no_checkpoint(tiny_folder, tmp_path):
+    run = train(tiny(tiny_folder, tmp_path, TEST__ONLY_TEST=True, TRAINER__ViFi_CLIP__ZS_EVAL=True))
+    assert metrics(run)["counts"]["in"] == VALIDATION and 0 <= metrics(run)["metrics"]["top1"] <= 1
+
+
+def test_a_video_that_cannot_be_read_is_a_failed_row_and_counts_for_nothing(tiny_folder, tmp_path):
+    (tmp_path / "val.txt").write_text((tiny_folder / "val.txt").read_text() + "lost.avi 0\n")
+    options = {"DATA__VAL_FILE": str(tmp_path / "val.txt")}
+    with_lost = train(tiny(tiny_folder, tmp_path / "a", **options))
+    without = train(tiny(tiny_folder, tmp_path / "b"))
+    rows = list(csv.DictReader((with_lost / "predictions.csv").read_text().splitlines()))
+    assert [row["failed"] for row in rows] == ["0"] * VALIDATION + ["1"]
+    assert (rows[-1]["path"], rows[-1]["p_0"], rows[-1]["prediction"]) == ("lost.avi", "", "")
+    assert metrics(with_lost)["metrics"] == pytest.approx(metrics(without)["metrics"], nan_ok=True)
+    assert metrics(with_lost)["counts"]["failed"] == 1
+
+
+def test_multi_view_inference_averages_the_views_of_each_video(tiny_runs, tiny_folder, tmp_path):
+    run = tiny_runs["quality"]
+    again = {"OUTPUT": str(tmp_path), "TEST.ONLY_TEST": True, "MODEL.RESUME": str(run / "last.pth")}
+    again |= {"TEST.MULTI_VIEW_INFERENCE": True, "DATA.OOD_FILE": ""}
+    train(configure(str(run / "config.yaml"), list(again.items())))
+    with (tmp_path / "predictions.csv").open(newline="") as lines:
+        rows = list(csv.DictReader(lines))
+    assert len(rows) == VALIDATION
+    for row in rows:
+        assert len(row["attention"].split()) == 4 * 3 * 2
+        assert sum(map(float, row["attention"].split())) == pytest.approx(1, abs=1e-5)
+        assert sum(float(row[f"p_{k}"]) for k in range(4)) == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_crops_on_the_device_change_nothing(tiny_folder, tiny_runs, tmp_path, stage):
+    run = tiny_runs[stage]
+    again = [("OUTPUT", str(tmp_path)), ("TEST.ONLY_TEST", True), ("MODEL.RESUME", str(run / "last.pth"))]
+    train(configure(str(run / "config.yaml"), [*again, ("DATA.RESIZE", "device")]))
+    assert (tmp_path / "predictions.csv").read_bytes() == (run / "predictions.csv").read_bytes()
+
+
+def test_training_with_crops_on_the_device_ends_with_the_same_weights(tiny_folder, tmp_path):
+    options = {"AUG__SCALES": [1.0, 0.7], "AUG__BACKGROUND_SWAP": 0.5}
+    worker = train(tiny(tiny_folder, tmp_path / "worker", **options))
+    device = train(tiny(tiny_folder, tmp_path / "device", **options, DATA__RESIZE="device"))
+    assert_same(load_checkpoint(device / "last.pth")["model"], load_checkpoint(worker / "last.pth")["model"])
