@@ -11,10 +11,11 @@ from torch.utils.checkpoint import checkpoint
 
 
 class Blocks(nn.Module):
-    """Consecutive blocks of one tower: tokens [N, L, width] → tokens [N, L, width].
+    """Consecutive blocks of one tower: tokens [N, L, width] → tokens, of the same shape in a transformer.
 
     `prompts` maps the index of a block to its learnable tokens [n, width], which replace the tokens at `slot` before
-    that block (deep prompting, ViFi-CLIP); `drop_path` is the probability of leaving a block out for one sample.
+    that block (deep prompting, ViFi-CLIP); `drop_path` is the probability of leaving a block out for one sample, which
+    blocks that change the tokens' number and width (the small tower's) never are.
     """
 
     def __init__(
@@ -52,7 +53,7 @@ class Blocks(nn.Module):
 
     @staticmethod
     def _drop(before: Tensor, after: Tensor, probability: float) -> Tensor:
-        if probability == 0:
+        if probability == 0 or before.shape != after.shape:
             return after
         keep = torch.rand(len(before), 1, 1, device=before.device) >= probability
         return before + (after - before) * keep.to(before.dtype) / (1 - probability)

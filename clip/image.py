@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from clip.blocks import Blocks
+from clip.pyramid import block_width
 
 
 class ImageStem(nn.Module):
@@ -51,11 +52,11 @@ def image_blocks(
 ) -> Blocks:
     """All blocks of the image tower; layers 1 … `prompt_depth` − 1 get `prompts` learnable tokens of their own."""
     blocks = visual.transformer.resblocks
-    width, last = visual.transformer.width, max(len(blocks) - 1, 1)
+    last = max(len(blocks) - 1, 1)
     deep = range(1, min(prompt_depth, len(blocks))) if prompts else ()
     return Blocks(
         blocks,
-        prompts={i: nn.Parameter(0.02 * torch.randn(prompts, width)) for i in deep},
+        prompts={i: nn.Parameter(0.02 * torch.randn(prompts, block_width(blocks[i]))) for i in deep},
         slot=slice(-prompts, None) if prompts else slice(0, 0),
         drop_path=[drop_path_rate * i / last for i in range(len(blocks))],
         recompute=recompute,

@@ -13,10 +13,10 @@ from evaluation.classification import checked
 
 
 def threshold(scores: np.ndarray, rate: float) -> float:
-    """τ, the highest value that accepts (score ≥ τ) at least the share `rate` in (0, 1] of in-distribution `scores`.
+    """τ that accepts (score ≥ τ) the smallest share of in-distribution `scores` that is at least `rate` in (0, 1].
 
-    That is the ⌈rate·N⌉-th highest score: an observed value, so with distinct scores no more than one video too many
-    is accepted.
+    It lies halfway between the ⌈rate·N⌉-th highest score and the next lower one, or a thousandth of the scores' range
+    below the lowest, so that rounding in another batch or on another machine rejects none of those it accepts here.
 
     Raises:
         ValueError: no scores, a score that is nan, a rate outside (0, 1].
@@ -24,7 +24,9 @@ def threshold(scores: np.ndarray, rate: float) -> float:
     scores = np.sort(np.asarray(scores, np.float64))
     if not len(scores) or np.isnan(scores).any() or not 0 < rate <= 1:
         raise ValueError(f"τ needs scores without nan and a rate in (0, 1], got {len(scores)} scores and rate {rate}")
-    return float(scores[-math.ceil(round(rate * len(scores), 9))])  # 0.07 · 100 is 7, not 7.000000000000001
+    last = scores[-math.ceil(round(rate * len(scores), 9))]  # 0.07 · 100 is 7, not 7.000000000000001
+    lower = scores[scores < last]
+    return float((last + lower[-1]) / 2 if len(lower) else last - (scores[-1] - last) / 1000)
 
 
 def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:

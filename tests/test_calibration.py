@@ -15,17 +15,18 @@ from evaluation import calibration as c
 
 
 @given(st.lists(st.integers(0, 9), min_size=1, max_size=60), st.floats(0.01, 1))
-def test_threshold_is_the_highest_that_accepts_enough(values, rate):
+def test_threshold_accepts_enough_and_no_level_more(values, rate):
     values = np.array(values, float)
     tau = c.threshold(values, rate)
     assert (values >= tau).mean() >= rate - 1e-9
-    assert not (values > tau).mean() >= rate + 1e-9
+    assert not (values > values[values >= tau].min()).mean() >= rate + 1e-9
 
 
 def test_threshold_by_hand():
-    assert c.threshold(np.arange(1, 21), 0.95) == 2  # 19 of 20
-    assert c.threshold(np.arange(1, 22), 0.95) == 2  # 20 of 21: 19 would be too few
-    assert c.threshold(np.arange(100), 0.07) == 93  # 0.07 · 100 is a little over 7 in floating point
+    assert c.threshold(np.arange(1, 21), 0.95) == 1.5  # 19 of 20
+    assert c.threshold(np.arange(1, 22), 0.95) == 1.5  # 20 of 21: 19 would be too few
+    assert c.threshold(np.arange(100), 0.07) == 92.5  # 0.07 · 100 is a little over 7 in floating point
+    assert c.threshold(np.array([1.0, 3.0]), 1) == 0.998  # below the lowest, by a thousandth of the range
     assert c.threshold(np.ones(4), 0.5) == 1
 
 

@@ -126,7 +126,7 @@ def test_the_same_stage_goes_on_and_an_earlier_one_gives_its_weights_alone(tiny_
             "view",
             "view",
             {"MODEL__SHARED_BLOCKS": 3},
-            "lacks trunk.blocks.2.ln_1.weight, trunk.blocks.2.ln_1.bias, trunk.blocks.2.attn.in_proj_weight and 9 more"
+            "lacks trunk.blocks.2.conv1.weight, trunk.blocks.2.norm1.weight, trunk.blocks.2.norm1.bias and 27 more"
             "; check MODEL.ARCH, MODEL.SHARED_BLOCKS, DATA.INPUT_SIZE, DATA.NUM_FRAMES and TRAINER.ViFi_CLIP",
         ),
         (

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import csv
 
+import numpy as np
 import pytest
 
-from tests.tiny_data import STAGES, VALIDATION, assert_same, configure, history, metrics, tiny, train
+from tests.tiny_data import STAGES, TRAINING, VALIDATION, assert_same, configure, history, metrics, tiny, train
 from utils.checkpoint import load_checkpoint
+from utils.config import FITTED_SCORES
 
 EXPECTED_FIGURES = {
     "view": ["top1", "top5", "balanced_accuracy", "macro_precision", "macro_recall", "macro_f1"],
@@ -95,6 +97,9 @@ def test_a_video_that_cannot_be_read_is_a_failed_row_and_counts_for_nothing(tiny
     assert (rows[-1]["path"], rows[-1]["p_0"], rows[-1]["prediction"]) == ("lost.avi", "", "")
     assert metrics(with_lost)["metrics"] == pytest.approx(metrics(without)["metrics"], nan_ok=True)
     assert metrics(with_lost)["counts"]["failed"] == 1
+    assert (with_lost / "log.txt").read_text().count(
+        "lost.avi cannot be read and counts for nothing: cannot be read"
+    ) == 1
 
 
 def test_multi_view_inference_averages_the_views_of_each_video(tiny_runs, tiny_folder, tmp_path):
@@ -124,3 +129,28 @@ def test_training_with_crops_on_the_device_ends_with_the_same_weights(tiny_folde
     worker = train(tiny(tiny_folder, tmp_path / "worker", **options))
     device = train(tiny(tiny_folder, tmp_path / "device", **options, DATA__RESIZE="device"))
     assert_same(load_checkpoint(device / "last.pth")["model"], load_checkpoint(worker / "last.pth")["model"])
+
+
+def test_scores_by_distance_come_from_training_features_and_stay_in_the_checkpoint(tiny_folder, tiny_runs, tmp_path):
+    options = {"TEST__FIT_FEATURES": True, "MODEL__RESUME": str(tiny_runs["view"] / "last.pth")}
+    run = train(tiny(tiny_folder, tmp_path / "run", "negation", **options))
+    figures = metrics(run)["metrics"]
+    for score in FITTED_SCORES:
+        assert 0 <= figures[f"near/{score}/auroc"] <= 1 and 0 <= figures[f"far/{score}/auroc"] <= 1
+    content = load_checkpoint(run / "last.pth")
+    assert content["statistics"]["bank"].shape == (TRAINING, 128)  # k-nearest neighbours keep every one
+
+    lists = [("DATA.TRAIN_FILE", ""), ("TEST.ONLY_TEST", True), ("MODEL.RESUME", str(run / "last.pth"))]
+    again = train(configure(str(run / "config.yaml"), [("OUTPUT", str(tmp_path / "again")), *lists]))
+    assert (again / "predictions.csv").read_bytes() == (run / "predictions.csv").read_bytes()
+    assert metrics(again) == metrics(run)
+
+
+def test_a_score_by_distance_decides_where_the_configuration_names_it(tiny_folder, tiny_runs, tmp_path):
+    options = {"TEST__SCORE": "knn", "MODEL__RESUME": str(tiny_runs["view"] / "last.pth")}
+    run = train(tiny(tiny_folder, tmp_path / "run", "negation", **options))
+    calibration = load_checkpoint(run / "last.pth")["calibration"]
+    assert calibration["score"] == "knn" and np.isfinite(calibration["tau"])
+    with (run / "predictions.csv").open(newline="") as lines:
+        inside = [float(row["s_knn"]) for row in csv.DictReader(lines) if row["set"] == "in"]
+    assert np.mean(np.array(inside) >= calibration["tau"]) >= 0.95

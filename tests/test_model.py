@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from clip.blocks import Blocks
 from clip.image import image_blocks
@@ -156,7 +157,8 @@ def test_what_is_frozen_gets_no_gradient_and_rests_in_evaluation_mode(stage, use
     for name, module in model.named_modules():
         parameters = list(module.parameters())
         if parameters:
-            assert module.training == any(p.requires_grad for p in parameters), name
+            rests = stage != "view" and isinstance(module, nn.BatchNorm2d)  # keeps the statistics of stage 1
+            assert module.training == (any(p.requires_grad for p in parameters) and not rests), name
 
 
 @pytest.mark.parametrize("stage", ["view", "negation"])
@@ -209,9 +211,9 @@ def test_kept_text_features_follow_the_weights():
 def test_stochastic_depth_rises_linearly_and_leaves_whole_samples_out():
     towers = load_towers("tiny", None, 32)
     assert image_blocks(towers.visual, drop_path_rate=0.3).drop_path == pytest.approx([0, 0.1, 0.2, 0.3])
-    tokens = torch.randn(64, 5, 128)
-    block = towers.visual.transformer.resblocks[0]
-    torch.nn.init.normal_(block.mlp.c_proj.weight)  # the small tower's blocks begin as the identity
+    tokens = torch.randn(64, 5, 256)
+    block = towers.visual.transformer.resblocks[3]
+    torch.nn.init.normal_(block.mlp.c_proj.weight)  # it begins as the identity
     blocks = Blocks([block], drop_path=[0.25])
     whole = blocks.eval()(tokens)
     dropped = blocks.train()(tokens)

@@ -90,6 +90,13 @@ def test_lists_agree_with_annotations(phantom):
         lines = [line.rsplit(" ", 1) for line in (phantom / f"quality_{split}.txt").read_text().splitlines()]
         assert lines == [[row["path"], row["quality"]] for row in rows if row["split"] == split]
     assert all(row["label"] == "-1" for row in rows if row["split"].startswith("ood"))
+    for split, columns in {
+        "val": ("path", "label", "patient", "quality", "score"),
+        "ood_far": ("path", "patient"),
+    }.items():
+        header, *lines = (phantom / f"{split}.csv").read_text().splitlines()
+        assert tuple(header.split(",")) == columns
+        assert lines == [",".join(row[name] for name in columns) for row in rows if row["split"] == split]
     assert all(view_names()[int(row["label"])] == row["view"] for row in rows if not row["split"].startswith("ood"))
 
 

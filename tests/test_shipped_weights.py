@@ -13,7 +13,7 @@ from datasets.phantom.patient import Patient
 from utils.config import load_config
 
 CONFIG = Path("configs/phantom/view.yaml")
-PRETRAINING = Path("configs/phantom/pretrain.yaml")
+PRETRAINING = Path("configs/benchmark/view.yaml")
 
 
 def test_the_small_tower_loads_and_is_under_16_megabytes():
@@ -36,6 +36,6 @@ def test_no_patient_it_learned_from_is_in_the_data_of_the_demo():
 
 
 @pytest.mark.parametrize("stage", ["view", "negation", "quality"])
-def test_pretraining_is_the_only_one_to_start_from_nothing(stage):
+def test_the_phantom_s_stages_start_from_it_and_it_from_nothing(stage):
     assert load_config(PRETRAINING).MODEL.PRETRAINED == ""
     assert load_config(f"configs/phantom/{stage}.yaml").MODEL.PRETRAINED == "weights/tiny-phantom.safetensors"

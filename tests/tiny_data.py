@@ -68,6 +68,7 @@ def tiny_options(data: Path, output: Path, stage: str = "view", **changes: Any) 
         "DATA.ROOT": str(data),
         "DATA.TRAIN_FILE": f"{start}train.txt",
         "DATA.VAL_FILE": f"{start}val.txt",
+        "DATA.OOD_FILE": "ood_near.txt,ood_far.txt" if stage == "negation" else "",
         "DATA.LABEL_LIST": str(data / "labels.csv"),
         "DATA.NUM_CLASSES": len(VIEWS),
         "DATA.INPUT_SIZE": 32,

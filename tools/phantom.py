@@ -1,7 +1,7 @@
 """Makes the echo phantom, a data set of videos that look like echocardiograms: python tools/phantom.py DST
 
 Options: --patients N, --seed S, --size PIXELS, --frames T, --workers W, --sheet FILE, --figures FOLDER. The data set is
-in the Standard Folder format: videos/, train.txt, val.txt, test.txt, ood_near.txt, ood_far.txt, quality_*.txt and
+in the Standard Folder format: videos/, lists of each split as text and as CSV (train.txt, train.csv, …), and
 annotations.csv. See docs/phantom.md.
 """
 

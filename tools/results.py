@@ -1,14 +1,20 @@
-"""Prints the main figures of runs side by side, and where their pages are: python tools/results.py RUN…
+"""Prints the main figures of runs side by side, and where their pages are: python tools/results.py [--mean] RUN…
 
-A figure that a run does not have is left out. RUN is an --output folder that has been evaluated.
+With --mean the runs are one experiment with several seeds: the mean of each figure, the least and the most, and the
+AUROC of every out-of-distribution score. A figure that a run does not have is left out. RUN is an --output folder that
+has been evaluated.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -16,28 +22,60 @@ from evaluation.report import HEADLINES
 from utils.errors import UserError, exit_code
 
 
-def lines(folder: Path) -> list[str]:
-    """The run's figures as the report's summary has them, with 95 % intervals. Raises UserError."""
+def read(folder: Path) -> dict[str, Any]:
+    """The run's metrics.json. Raises UserError."""
     file = folder / "metrics.json"
     if not file.is_file():
         raise UserError(f"{file}: no such file; evaluate the run first (main.py --only_test)")
-    summary = json.loads(file.read_text(encoding="utf-8"))
+    return json.loads(file.read_text(encoding="utf-8"))
+
+
+def lines(folder: Path) -> list[str]:
+    """The run's figures as the report's summary has them, with 95 % intervals. Raises UserError."""
+    summary = read(folder)
     found = [f"{summary['stage']}: {folder / 'report.html'}"]
-    for name, title in HEADLINES:
-        name = name.format(score=summary["score"])
-        if summary["metrics"].get(name) is not None:
-            interval = summary["intervals"].get(name)
-            around = f"  [{interval[0]:.3f}, {interval[1]:.3f}]" if interval else ""
-            found.append(f"  {title:<28} {summary['metrics'][name]:.3f}{around}")
+    for name, title in headlines(summary):
+        interval = summary["intervals"].get(name)
+        around = f"  [{interval[0]:.3f}, {interval[1]:.3f}]" if interval else ""
+        found.append(f"  {title:<28} {summary['metrics'][name]:.3f}{around}")
     return found
+
+
+def mean_lines(folders: list[Path]) -> list[str]:
+    """Mean, least and most of the runs' figures. Raises UserError where they are not of one stage and score."""
+    runs = [read(folder) for folder in folders]
+    if len({(run["stage"], run["score"]) for run in runs}) > 1:
+        raise UserError(
+            "--mean takes runs of one stage with one score (TEST.SCORE), so that their figures are the same"
+        )
+    titles = dict(headlines(runs[0]))
+    scores = (name for name in runs[0]["metrics"] if re.fullmatch(r"(near|far|ood)/\w+/auroc", name))
+    titles |= {name: name.replace("/", " ") for name in scores if name not in titles}
+    found = [f"{runs[0]['stage']}: {len(runs)} runs"]
+    for name, title in titles.items():
+        values = [run["metrics"].get(name) for run in runs]
+        if None not in values:
+            found.append(f"  {title:<36} {np.mean(values):.3f}  ({min(values):.3f} to {max(values):.3f})")
+    return found
+
+
+def headlines(summary: dict[str, Any]) -> list[tuple[str, str]]:
+    """Names and titles of the main figures that a run has."""
+    named = ((name.format(score=summary["score"]), title) for name, title in HEADLINES)
+    return [(name, title) for name, title in named if summary["metrics"].get(name) is not None]
 
 
 def main() -> int:
     """Parses the command line and prints."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--mean", action="store_true", help="figures of one experiment over its seeds")
     parser.add_argument("runs", metavar="RUN", type=Path, nargs="+", help="output folders with metrics.json")
-    for folder in parser.parse_args().runs:
-        print("\n".join(lines(folder)))
+    given = parser.parse_args()
+    if given.mean:
+        print("\n".join(mean_lines(given.runs)))
+    else:
+        for folder in given.runs:
+            print("\n".join(lines(folder)))
     return 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
@@ -24,6 +25,8 @@ from evaluation.summary import labelled, summarise
 from models.video_clip import VideoCLIP
 from trainers.precision import Precision
 from utils.distributed import gather, is_main
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,7 @@ class Evaluator:
         self.calibration, self.calibrate = calibration, calibrate
         self.statistics, self.fit_on = statistics or {}, fit_on
         self.transform = DeviceTransform(train=False)
+        self._named: set[str] = set()  # unreadable videos that the log has named
 
     def __call__(self, model: VideoCLIP, epoch: int, intervals: bool = False) -> Evaluation:
         """All figures; `intervals` adds 95 % bootstrap intervals by patient, which take seconds."""
@@ -85,7 +89,7 @@ class Evaluator:
         fitted = feature_statistics(self.statistics)
         tables = []
         for part in self.sets:
-            answers = collect(model, part.loader, self.transform, self.precision, f"evaluate {part.kind}")
+            answers = self._answers(model, part, "evaluate")
             tables.append(to_predictions(answers, part.annotations, part.kind, fitted))
             if self.calibrate and part.kind == "in" and self.config.STAGE != "quality":
                 self.calibration = calibrate(tables[-1], self.config)
@@ -109,9 +113,17 @@ class Evaluator:
         )
         return Evaluation(predictions, summary, self.calibration)
 
+    def _answers(self, model: VideoCLIP, part: EvaluationSet, doing: str) -> dict[str, np.ndarray]:
+        """As `collect`; a video that cannot be read is named in the log the first time."""
+        answers, faults = collect(model, part.loader, self.transform, self.precision, f"{doing} {part.kind}")
+        for name in sorted(faults.keys() - self._named):
+            log.warning("%s cannot be read and counts for nothing: %s", name, faults[name])
+        self._named |= faults.keys()
+        return answers
+
     def _fit(self, model: VideoCLIP, training: EvaluationSet) -> dict[str, Tensor]:
         """Where the features of the readable, labelled training videos lie."""
-        answers = collect(model, training.loader, self.transform, self.precision, "fit features")
+        answers = self._answers(model, training, "fit features")
         good = ~answers["failed"].astype(bool) & (training.annotations.labels >= 0)
         fitted = FeatureStatistics.fit(answers["features"][good], training.annotations.labels[good])
         return {name: torch.from_numpy(np.asarray(array)) for name, array in fitted.state().items()}
@@ -152,16 +164,19 @@ def device_name(device: torch.device) -> str:
 @torch.no_grad()
 def collect(
     model: VideoCLIP, loader: DataLoader, transform: DeviceTransform, precision: Precision, title: str
-) -> dict[str, np.ndarray]:
+) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """Every answer of the model about every video of the loader's data set, in the order of its list.
+
+    Returns the answers, and why videos could not be read, by name.
 
     `loader` yields this process' share; the shares of all processes are put together. Several views of a video
     (clips × crops) are averaged as probabilities; `attention` and `frames` run over all of them. Rows of videos that
     could not be read are nan and `failed`.
     """
     model.eval()
-    device, kept = precision.device, []
+    device, kept, faults = precision.device, [], {}
     for batch in tqdm(loader, desc=title, leave=False, disable=not is_main() or None, mininterval=5):
+        faults |= dict(batch["faults"])
         video = clips_on(device, batch, loader.dataset.size)
         count, views = video.shape[:2]
         # Kernels round differently for batches of another size: filled up, the last one of a share has the usual size,
@@ -179,7 +194,8 @@ def collect(
             kept[-1][name] = batch[name]
         kept[-1]["frames"] = batch["frames"].flatten(1)
     own = {name: torch.cat([batch[name].cpu() for batch in kept]).numpy() for name in kept[0]} if kept else {}
-    return _together(gather(own))
+    everywhere = {name: reason for share in gather(faults) for name, reason in share.items()}
+    return _together(gather(own)), everywhere
 
 
 def probabilities(answers: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -7,14 +7,13 @@ evaluates, so an answer here is the answer that an evaluation of the same video 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader
 from yacs.config import CfgNode
 
 from datasets.annotations import Annotations
@@ -33,7 +32,7 @@ from trainers.resume import ADDED, load_weights, named, replaces_pretrained
 from trainers.session import dataset
 from utils.checkpoint import load_checkpoint
 from utils.config import config_from_text, load_config, read_names
-from utils.distributed import gather, rank, world
+from utils.distributed import rank, world
 from utils.errors import UserError
 
 Answer = dict[str, Any]
@@ -150,29 +149,11 @@ def predict(predictor: Predictor, videos: Sequence[str], device: torch.device) -
         world=world(),
         pin_memory=device.type == "cuda",
     )
-    heard = FaultsHeard(loader)
     model = predictor.model.to(device)
     precision = Precision(config.TRAIN.OPT_LEVEL, model, device)
-    answers = collect(model, heard, DeviceTransform(train=False), precision, "predict")
+    answers, faults = collect(model, loader, DeviceTransform(train=False), precision, "predict")
     predictions = to_predictions(answers, annotations, "in", predictor.fitted)
-    faults = {name: reason for share in gather(heard.faults) for name, reason in share.items()}
     return to_answers(predictions, predictor, faults)
-
-
-class FaultsHeard:
-    """A loader's batches as they are; `faults` keeps why videos could not be read, by name."""
-
-    def __init__(self, loader: DataLoader) -> None:
-        self.loader, self.faults = loader, {}
-        self.batch_size, self.dataset = loader.batch_size, loader.dataset
-
-    def __len__(self) -> int:
-        return len(self.loader)
-
-    def __iter__(self) -> Iterator[dict[str, Any]]:
-        for batch in self.loader:
-            self.faults.update(batch["faults"])
-            yield batch
 
 
 def to_answers(predictions: Predictions, predictor: Predictor, faults: dict[str, str]) -> list[Answer]:

@@ -44,14 +44,14 @@ def run(config: CfgNode, device: torch.device) -> None:
     torch.manual_seed(config.SEED)
     training = not config.TEST.ONLY_TEST
     sets = evaluation_sets(config)
-    fits = fits_features(config)
+    content = read_checkpoint(config, views, grades)
+    fits = fits_features(config) and (training or not content.get("statistics"))
     train = read_list(config, config.DATA.TRAIN_FILE, "DATA.TRAIN_FILE") if training or fits else None
     for problem in check_annotations(train, sets[0].annotations, [part.annotations for part in sets[1:]]):
         log.warning("%s", problem)
     if training:
         check_targets(train, score=config.STAGE == "quality" and config.DATA.QUALITY_TARGET == "score")
     stage = build_stage(config)
-    content = read_checkpoint(config, views, grades)
     model = build_model(config, views, overwritten=replaces_pretrained(content, config))
     if content:
         load_weights(model, content["model"], content["file"])
@@ -70,7 +70,7 @@ def run(config: CfgNode, device: torch.device) -> None:
         calibration=content.get("calibration", {}),
         calibrate=training or not content.get("calibration"),
         statistics=content.get("statistics"),
-        fit_on=evaluation_set(config, "train", train) if fits and (training or not content.get("statistics")) else None,
+        fit_on=evaluation_set(config, "train", train) if fits else None,
     )
     if is_main():
         write_text(folder / "config.yaml", config.dump())

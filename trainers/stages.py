@@ -18,11 +18,16 @@ Answers = dict[str, Tensor]
 
 
 class Stage:
-    """What a stage is. `parts` are computed when training, `best` names the metric that picks best.pth."""
+    """What a stage is. `parts` are computed when training, `best` names the metric that picks best.pth.
+
+    `moves_statistics` says whether batch norms learn their statistics: later stages keep those of the first, which
+    outliers would spoil, and so answer for each clip alone.
+    """
 
     name: str
     parts: tuple[str, ...]
     best: str
+    moves_statistics = False
 
     def __init__(self, config: CfgNode) -> None:
         self.config = config
@@ -62,7 +67,7 @@ class Stage:
         model.eval()
         for module in model.modules():
             if any(p.requires_grad for p in module.parameters()):
-                module.training = True
+                module.training = self.moves_statistics or not isinstance(module, nn.modules.batchnorm._BatchNorm)
         for text in (model.positive_text, model.negative_text):
             if text is not None:
                 text.train(text.training)
@@ -82,6 +87,7 @@ class ViewStage(Stage):
     """Stage 1: cross-entropy over scale·cos(f_pos, t_pos)."""
 
     name, parts, best = "view", ("positive",), "top1"
+    moves_statistics = True
 
     def modules(self, model: VideoCLIP) -> Iterable[nn.Module | nn.Parameter | None]:
         image = [model.stem, model.trunk, model.positive]

@@ -144,6 +144,9 @@ def _rows(jobs: list[Job], workers: int) -> Iterator[dict[str, object]]:
         yield from pool.map(make, jobs, chunksize=4)
 
 
+LISTED = ["path", "label", "patient", "quality", "score"]  # of a list that all stages read
+
+
 def generate(root: Path, patients: int, seed: int, size: int, frames: int, workers: int) -> Path:
     """Makes a data set in `root` and returns `root`.
 
@@ -167,17 +170,23 @@ def generate(root: Path, patients: int, seed: int, size: int, frames: int, worke
 
 
 def _write_lists(root: Path, rows: list[dict[str, object]]) -> None:
-    """The lists of each split and `annotations.csv`."""
+    """The lists of each split, as text and as a table that names the patients too, and `annotations.csv`."""
     for split in ("train", "val", "test", "ood_near", "ood_far"):
         inside = [row for row in rows if row["split"] == split]
+        outsiders = split.startswith("ood")
         write_text(root / f"{split}.txt", "".join(f"{row['path']} {row['label']}\n" for row in inside))
-        if not split.startswith("ood"):
+        _write_table(root / f"{split}.csv", inside, ["path", "patient"] if outsiders else LISTED)
+        if not outsiders:
             write_text(root / f"quality_{split}.txt", "".join(f"{row['path']} {row['quality']}\n" for row in inside))
+    _write_table(root / "annotations.csv", rows, list(rows[0]))
+
+
+def _write_table(file: Path, rows: list[dict[str, object]], columns: list[str]) -> None:
     table = io.StringIO()
-    writer = csv.DictWriter(table, list(rows[0]), lineterminator="\n")
+    writer = csv.DictWriter(table, columns, lineterminator="\n", extrasaction="ignore")
     writer.writeheader()
     writer.writerows(rows)
-    write_text(root / "annotations.csv", table.getvalue())
+    write_text(file, table.getvalue())
 
 
 def _write_study(root: Path, rows: list[dict[str, object]]) -> None:
