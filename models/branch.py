@@ -33,10 +33,17 @@ class ImageBranch(nn.Module):
 
     def frame_features(self, tokens: Tensor, batch: int) -> Tensor:
         """Tokens of the trunk [B·T, L, width] → frame features [B, T, D], not normalised."""
+        return self.project(self.tower_features(tokens, batch))
+
+    def tower_features(self, tokens: Tensor, batch: int) -> Tensor:
+        """Tokens of the trunk [B·T, L, width] → what the last block says of each frame, [B, T, width']."""
         tokens = self.blocks(tokens)
         frames = tokens[:, 0] if self.class_token else tokens[:, 1:].mean(dim=1)
-        features = self.ln_post(frames) @ self.projection
-        return features.unflatten(0, (batch, -1))
+        return frames.unflatten(0, (batch, -1))
+
+    def project(self, frames: Tensor) -> Tensor:
+        """`tower_features` → `frame_features`, into the space that images and texts share."""
+        return self.ln_post(frames) @ self.projection
 
     def copy(self) -> ImageBranch:
         """A branch of its own with the same weights: how a stage adds one."""

@@ -21,11 +21,12 @@ class VideoCLIP(nn.Module):
 
     | part     | entries |
     |----------|---|
-    | positive | `features` [B, D], `logits` and `cosines` [B, K], `attention` [B, T], `text` [K, D] |
+    | positive | `features` [B, D], `tower` [B, width], `logits`, `cosines` [B, K], `attention` [B, T], `text` [K, D] |
     | negative | the same with `_no`, and `text` |
     | quality  | `quality_logits` [B, G], `quality_score` [B] in [0, 1], `quality_attention` [B, T] |
 
-    Features are L2-normalised float32; logits are `logit_scale.exp()` times the cosines.
+    Features are L2-normalised float32; logits are `logit_scale.exp()` times the cosines; `tower` is what the branch's
+    last block says, averaged over time, before the projection to text.
     """
 
     def __init__(
@@ -76,15 +77,17 @@ class VideoCLIP(nn.Module):
         answers: dict[str, Tensor] = {}
         positive = negative = None
         if "positive" in parts or "quality" in parts:
-            positive = self.positive.frame_features(tokens, batch)
-        if "negative" in parts or "quality" in parts:
-            negative = self.negative.frame_features(tokens, batch)
+            tower = self.positive.tower_features(tokens, batch)
+            positive = self.positive.project(tower)
         if "positive" in parts:
             features, weights = self.positive.pooling(positive)
-            answers |= self._compare(features, weights, self.positive_text, "")
+            answers |= self._compare(features, weights, self.positive_text, "") | {"tower": over_time(tower)}
+        if "negative" in parts or "quality" in parts:
+            tower = self.negative.tower_features(tokens, batch)
+            negative = self.negative.project(tower)
         if "negative" in parts:
             features, weights = self.negative.pooling(negative)
-            answers |= self._compare(features, weights, self.negative_text, "_no")
+            answers |= self._compare(features, weights, self.negative_text, "_no") | {"tower_no": over_time(tower)}
             answers |= self._positive_classes()
         if "quality" in parts:
             views = self._view_probabilities(positive) if self.quality.views else None
@@ -111,6 +114,11 @@ class VideoCLIP(nn.Module):
     def _positive_classes(self) -> dict[str, Tensor]:
         """What the negative texts are held against."""
         return {} if self.positive_text is None else {"text": self.positive_text()}
+
+
+def over_time(frames: Tensor) -> Tensor:
+    """Mean over T of [B, T, width], float32."""
+    return frames.float().mean(dim=1)
 
 
 def _quality_answers(logits: Tensor, weights: Tensor) -> dict[str, Tensor]:

@@ -20,8 +20,8 @@ from trainers.stages import build_stage
 from utils.errors import UserError
 
 ENTRIES = {
-    "positive": {"features", "logits", "cosines", "attention", "text"},
-    "negative": {"features_no", "logits_no", "cosines_no", "attention_no", "text_no", "text"},
+    "positive": {"features", "logits", "cosines", "attention", "text", "tower"},
+    "negative": {"features_no", "logits_no", "cosines_no", "attention_no", "text_no", "text", "tower_no"},
     "quality": {"quality_logits", "quality_score", "quality_attention"},
 }
 
@@ -87,6 +87,7 @@ def test_each_part_alone_gives_its_own_entries_and_their_shapes(part):
     answers = model.eval()(tiny_clips(batch=3, frames=5), (part,))
     assert set(answers) == ENTRIES[part]
     shapes = {"features": [3, 128], "logits": [3, 4], "cosines": [3, 4], "attention": [3, 5], "text": [4, 128]}
+    shapes |= {"tower": [3, 256]}
     shapes |= {f"{name}_no": shape for name, shape in shapes.items()}
     shapes |= {"quality_logits": [3, 3], "quality_score": [3], "quality_attention": [3, 5]}
     assert {name: list(value.shape) for name, value in answers.items()} == {name: shapes[name] for name in answers}

@@ -25,6 +25,7 @@ from evaluation.predictions import read_predictions
 from predict import main
 from tests.tiny_data import STAGES, VALIDATION, VIEWS, configure, tiny_options, train, write_standard_folder
 from trainers.answers import WIDTH, table
+from trainers.evaluate import distance_features
 from trainers.predict import find_videos, load_predictor, most_attended, predict
 from trainers.session import dataset
 from utils.checkpoint import load_checkpoint, save_checkpoint
@@ -148,7 +149,7 @@ def test_a_threshold_on_a_score_of_the_view_stage_accepts_and_rejects(runs, else
 
 def test_a_score_by_distance_uses_the_statistics_in_the_checkpoint(runs, elsewhere):
     random = np.random.default_rng(0)
-    fitted = FeatureStatistics.fit(random.normal(size=(20, 128)), np.arange(20) % 4, neighbour=3)
+    fitted = FeatureStatistics.fit(random.normal(size=(20, 2 * 256)), np.arange(20) % 4, neighbour=3)
     ckpt = changed(
         runs / "negation" / "last.pth",
         elsewhere / "a.pth",
@@ -162,7 +163,8 @@ def test_a_score_by_distance_uses_the_statistics_in_the_checkpoint(runs, elsewhe
     sample = dataset(predictor.config, Annotations.of_paths([video]), train=False)[0]
     with torch.no_grad():
         clip = DeviceTransform(train=False)(sample["video"])
-        features = predictor.model(clip, ("positive",))["features"].numpy()
+        answers = predictor.model(clip, ("positive", "negative"))
+    features = distance_features({name: value.numpy() for name, value in answers.items()})
     assert answer["score_name"] == "knn" and answer["decision"] == "accepted"
     assert answer["score"] == pytest.approx(fitted.scores(features)["knn"][0], rel=1e-6)
 

@@ -125,13 +125,22 @@ class Evaluator:
         """Where the features of the readable, labelled training videos lie."""
         answers = self._answers(model, training, "fit features")
         good = ~answers["failed"].astype(bool) & (training.annotations.labels >= 0)
-        fitted = FeatureStatistics.fit(answers["features"][good], training.annotations.labels[good])
+        fitted = FeatureStatistics.fit(distance_features(answers)[good], training.annotations.labels[good])
         return {name: torch.from_numpy(np.asarray(array)) for name, array in fitted.state().items()}
 
 
 def feature_statistics(statistics: dict[str, Tensor] | None) -> FeatureStatistics | None:
     """What a checkpoint holds under `statistics`, to score with; None where it holds nothing."""
     return FeatureStatistics(**{name: value.numpy() for name, value in statistics.items()}) if statistics else None
+
+
+def distance_features(answers: dict[str, np.ndarray]) -> np.ndarray:
+    """What the scores by distance look at, [N, width or 2·width]: each branch's tower features, of unit length.
+
+    Before the projection to text, which keeps what tells views apart and drops much of what tells that it is none.
+    """
+    branches = [answers[name] for name in ("tower", "tower_no") if name in answers]
+    return np.concatenate([branch / np.linalg.norm(branch, axis=1, keepdims=True) for branch in branches], axis=1)
 
 
 def calibrate(table: Predictions, config: CfgNode) -> dict[str, Any]:
@@ -265,7 +274,7 @@ def ood_scores(answers: dict[str, np.ndarray], fitted: FeatureStatistics | None 
         answers["logits"][good],
         answers["logits_no"][good] if "logits_no" in answers else None,
         cosines=answers["cosines"][good],
-        features=answers["features"][good] if fitted is not None else None,
+        features=distance_features(answers)[good] if fitted is not None else None,
         fitted=fitted,
     )
     scores = {}
