@@ -1,0 +1,34 @@
+"""A folder of hospital files, and a run that prepares it."""
+
+from __future__ import annotations
+
+import pytest
+
+from datasets.prepare import Options, prepare
+from tests.media import numbered_frames, write_video
+from tests.prepare.hospital import manifest
+
+
+@pytest.fixture
+def source(tmp_path):
+    (tmp_path / "source").mkdir()
+    return tmp_path / "source"
+
+
+@pytest.fixture
+def run(source, tmp_path):
+    """Prepares the source; returns the folder and its manifest."""
+
+    def run(stills=False, keep_names=True, size=256, workers=1, of=None, to="done"):
+        prepare(of or source, tmp_path / to, Options(size, stills, keep_names), workers)
+        return tmp_path / to, manifest(tmp_path / to)
+
+    return run
+
+
+@pytest.fixture
+def seven(source):
+    """Seven small videos."""
+    for number in range(7):
+        write_video(source / f"{number}.mp4", numbered_frames(4 + number, seed=number), codec="libx264")
+    return source
