@@ -33,17 +33,13 @@ class ImageBranch(nn.Module):
 
     def frame_features(self, tokens: Tensor, batch: int) -> Tensor:
         """Tokens of the trunk [B·T, L, width] → frame features [B, T, D], not normalised."""
-        return self.project(self.tower_features(tokens, batch))
+        return self.look(tokens, batch)[0]
 
-    def tower_features(self, tokens: Tensor, batch: int) -> Tensor:
-        """Tokens of the trunk [B·T, L, width] → what the last block says of each frame, [B, T, width']."""
-        tokens = self.blocks(tokens)
-        frames = tokens[:, 0] if self.class_token else tokens[:, 1:].mean(dim=1)
-        return frames.unflatten(0, (batch, -1))
-
-    def project(self, frames: Tensor) -> Tensor:
-        """`tower_features` → `frame_features`, into the space that images and texts share."""
-        return self.ln_post(frames) @ self.projection
+    def look(self, tokens: Tensor, batch: int) -> tuple[Tensor, Tensor]:
+        """Tokens of the trunk → `frame_features`, and the tokens after the branch's first block [B·T, L', width']."""
+        after = list(self.blocks.each(tokens))
+        frames = after[-1][:, 0] if self.class_token else after[-1][:, 1:].mean(dim=1)
+        return (self.ln_post(frames) @ self.projection).unflatten(0, (batch, -1)), after[0]
 
     def copy(self) -> ImageBranch:
         """A branch of its own with the same weights: how a stage adds one."""

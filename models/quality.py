@@ -35,8 +35,7 @@ class QualityBranch(nn.Module):
         self.head = HEADS[head](3 * dim + views, grades)
 
     frame_features = ImageBranch.frame_features
-    tower_features = ImageBranch.tower_features
-    project = ImageBranch.project
+    look = ImageBranch.look
 
     def restarted(self, positive: ImageBranch) -> QualityBranch:
         """A branch of the same build that starts from `positive`."""

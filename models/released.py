@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from clip.blocks import own_copy
 from models.branch import ImageBranch, TextBranch
 from models.quality import expected_score
-from models.video_clip import VideoCLIP, over_time
+from models.video_clip import VideoCLIP
 
 
 class ReleasedNegativeBranch(ImageBranch):
@@ -91,22 +91,22 @@ class ReleasedVideoCLIP(VideoCLIP):
         patches = self.stem.patches(video.flatten(0, 1))
         answers: dict[str, Tensor] = {}
         tokens = self.stem.tokens(patches, self.stem.class_embedding, self.stem.positional_embedding)
-        tower = self.positive.tower_features(self.trunk(tokens), batch)
-        positive = self.positive.project(tower)
+        tokens = self.trunk(tokens)
+        positive, first = self.positive.look(tokens, batch)
         pooled, weights = self.positive.pooling(positive)
         if "positive" in parts:
-            answers |= self._compare(pooled, weights, self.positive_text, "") | {"tower": over_time(tower)}
+            answers |= self._compare(pooled, weights, self.positive_text, "")
+            answers |= {"trunk": self._places(tokens, batch, 2), "branch": self._places(first, batch, 1)}
         if "negative" not in parts and "quality" not in parts:
             return answers
         tokens = self.stem.tokens(patches, self.negative.class_embedding, self.negative.positional_embedding)
-        tower = self.negative.tower_features(self.trunk(tokens), batch)
-        negative = self.negative.project(tower)
+        negative, first = self.negative.look(self.trunk(tokens), batch)
         weights_no = self.negative.pooling.weights(negative)
         # The mean half pools negative features, the weighted half positive ones: as published.
         pooled_no = self.negative.pooling.pool(negative, positive, weights_no)
         if "negative" in parts:
             answers |= self._compare(pooled_no, weights_no, self.negative_text, "_no") | self._positive_classes()
-            answers |= {"tower_no": over_time(tower)}
+            answers |= {"branch_no": self._places(first, batch, 1)}
         if "quality" in parts:
             logits = self.quality(pooled, pooled_no, weights_no - weights)
             answers |= {"quality_logits": logits.float(), "quality_score": expected_score(logits)}

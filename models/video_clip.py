@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection
 
 import torch
@@ -21,12 +22,14 @@ class VideoCLIP(nn.Module):
 
     | part     | entries |
     |----------|---|
-    | positive | `features` [B, D], `tower` [B, width], `logits`, `cosines` [B, K], `attention` [B, T], `text` [K, D] |
-    | negative | the same with `_no`, and `text` |
+    | positive | `features` [B, D], `logits`, `cosines` [B, K], `attention` [B, T], `text` [K, D], `trunk`
+    |          | [B, 4·width], `branch` [B, width'] |
+    | negative | the same with `_no` but for `trunk`, and `text` |
     | quality  | `quality_logits` [B, G], `quality_score` [B] in [0, 1], `quality_attention` [B, T] |
 
-    Features are L2-normalised float32; logits are `logit_scale.exp()` times the cosines; `tower` is what the branch's
-    last block says, averaged over time, before the projection to text.
+    Features are L2-normalised float32; logits are `logit_scale.exp()` times the cosines. `trunk` and `branch` are for
+    the scores by distance: the patches where the branches leave the trunk, averaged over each quarter of the picture
+    and over time, and those after the branch's first block, averaged over the picture and over time.
     """
 
     def __init__(
@@ -77,22 +80,27 @@ class VideoCLIP(nn.Module):
         answers: dict[str, Tensor] = {}
         positive = negative = None
         if "positive" in parts or "quality" in parts:
-            tower = self.positive.tower_features(tokens, batch)
-            positive = self.positive.project(tower)
+            positive, first = self.positive.look(tokens, batch)
         if "positive" in parts:
-            features, weights = self.positive.pooling(positive)
-            answers |= self._compare(features, weights, self.positive_text, "") | {"tower": over_time(tower)}
+            answers |= self._compare(*self.positive.pooling(positive), self.positive_text, "")
+            answers |= {"trunk": self._places(tokens, batch, 2), "branch": self._places(first, batch, 1)}
         if "negative" in parts or "quality" in parts:
-            tower = self.negative.tower_features(tokens, batch)
-            negative = self.negative.project(tower)
+            negative, first = self.negative.look(tokens, batch)
         if "negative" in parts:
-            features, weights = self.negative.pooling(negative)
-            answers |= self._compare(features, weights, self.negative_text, "_no") | {"tower_no": over_time(tower)}
-            answers |= self._positive_classes()
+            answers |= self._compare(*self.negative.pooling(negative), self.negative_text, "_no")
+            answers |= self._positive_classes() | {"branch_no": self._places(first, batch, 1)}
         if "quality" in parts:
             views = self._view_probabilities(positive) if self.quality.views else None
             answers |= _quality_answers(*self.quality(tokens, positive, negative, views))
         return answers
+
+    def _places(self, tokens: Tensor, batch: int, parts: int) -> Tensor:
+        """Means of [B·T, L, width]'s patches over each of `parts` × `parts` of the picture and T: [B, parts²·width]."""
+        prompts = 0 if self.stem.prompts is None else len(self.stem.prompts)
+        patches = tokens[:, 1 : tokens.shape[1] - prompts].detach().float().transpose(1, 2)
+        side = math.isqrt(patches.shape[-1])
+        places = F.adaptive_avg_pool2d(patches.unflatten(2, (side, side)), parts)
+        return places.flatten(1).unflatten(0, (batch, -1)).mean(dim=1)
 
     def _view_probabilities(self, positive: Tensor) -> Tensor:
         """Of the views [B, K], from the positive branch's frame features [B, T, D]."""
@@ -114,11 +122,6 @@ class VideoCLIP(nn.Module):
     def _positive_classes(self) -> dict[str, Tensor]:
         """What the negative texts are held against."""
         return {} if self.positive_text is None else {"text": self.positive_text()}
-
-
-def over_time(frames: Tensor) -> Tensor:
-    """Mean over T of [B, T, width], float32."""
-    return frames.float().mean(dim=1)
 
 
 def _quality_answers(logits: Tensor, weights: Tensor) -> dict[str, Tensor]:

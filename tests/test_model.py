@@ -20,8 +20,8 @@ from trainers.stages import build_stage
 from utils.errors import UserError
 
 ENTRIES = {
-    "positive": {"features", "logits", "cosines", "attention", "text", "tower"},
-    "negative": {"features_no", "logits_no", "cosines_no", "attention_no", "text_no", "text", "tower_no"},
+    "positive": {"features", "logits", "cosines", "attention", "text", "trunk", "branch"},
+    "negative": {"features_no", "logits_no", "cosines_no", "attention_no", "text_no", "text", "branch_no"},
     "quality": {"quality_logits", "quality_score", "quality_attention"},
 }
 
@@ -81,13 +81,28 @@ def test_a_grown_model_answers_as_its_ancestors_did():
         assert torch.equal(answers[name], value), name
 
 
+def test_scores_by_distance_see_patches_and_no_prompts_where_the_branches_leave_the_trunk():
+    prompts = {"PROMPT_MODEL": True, "N_CTX_VISION": 2, "PROMPT_DEPTH_VISION": 1}
+    _, model = tiny_model("negation", **{f"TRAINER__ViFi_CLIP__{key}": value for key, value in prompts.items()})
+    clips = tiny_clips(batch=2, frames=3)
+    with torch.no_grad():
+        answers = model.eval()(clips, ("positive", "negative"))
+        tokens = model.trunk(model.stem(clips.flatten(0, 1)))
+        after = next(model.negative.blocks.each(tokens))
+    assert tokens.shape[1] > 1 + 2 * 2 and after.shape[1] > 1 + 1  # prompts follow
+    top_left, top_right, bottom_left, bottom_right = tokens.unflatten(0, (2, 3)).mean(dim=1)[:, 1:5].unbind(dim=1)
+    quarters = torch.stack([top_left, top_right, bottom_left, bottom_right], dim=-1).flatten(1)
+    torch.testing.assert_close(answers["trunk"], quarters)
+    torch.testing.assert_close(answers["branch_no"], after.unflatten(0, (2, 3)).mean(dim=1)[:, 1])
+
+
 @pytest.mark.parametrize("part", ENTRIES)
 def test_each_part_alone_gives_its_own_entries_and_their_shapes(part):
     _, model = tiny_model("quality")
     answers = model.eval()(tiny_clips(batch=3, frames=5), (part,))
     assert set(answers) == ENTRIES[part]
     shapes = {"features": [3, 128], "logits": [3, 4], "cosines": [3, 4], "attention": [3, 5], "text": [4, 128]}
-    shapes |= {"tower": [3, 256]}
+    shapes |= {"trunk": [3, 4 * 128], "branch": [3, 256]}
     shapes |= {f"{name}_no": shape for name, shape in shapes.items()}
     shapes |= {"quality_logits": [3, 3], "quality_score": [3], "quality_attention": [3, 5]}
     assert {name: list(value.shape) for name, value in answers.items()} == {name: shapes[name] for name in answers}

@@ -135,12 +135,13 @@ def feature_statistics(statistics: dict[str, Tensor] | None) -> FeatureStatistic
 
 
 def distance_features(answers: dict[str, np.ndarray]) -> np.ndarray:
-    """What the scores by distance look at, [N, width or 2·width]: each branch's tower features, of unit length.
+    """What the scores by distance look at, [N, D]: `trunk`, `branch` and `branch_no`, each of unit length.
 
-    Before the projection to text, which keeps what tells views apart and drops much of what tells that it is none.
+    From where the branches leave the trunk, since later blocks keep what tells views apart and drop much of what tells
+    that it is none of them (docs/results.md).
     """
-    branches = [answers[name] for name in ("tower", "tower_no") if name in answers]
-    return np.concatenate([branch / np.linalg.norm(branch, axis=1, keepdims=True) for branch in branches], axis=1)
+    parts = [answers[name] for name in ("trunk", "branch", "branch_no") if name in answers]
+    return np.concatenate([part / np.linalg.norm(part, axis=1, keepdims=True) for part in parts], axis=1)
 
 
 def calibrate(table: Predictions, config: CfgNode) -> dict[str, Any]:
