@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -36,12 +36,11 @@ class Blocks(nn.Module):
 
     def forward(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
         """`mask` [L, L] is added to the attention logits."""
-        for after in self.each(tokens, mask):
-            tokens = after
-        return tokens
+        return self.ends(tokens, mask)[1]
 
-    def each(self, tokens: Tensor, mask: Tensor | None = None) -> Iterator[Tensor]:
-        """The tokens after every block, in turn."""
+    def ends(self, tokens: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """The tokens after the first and after the last block; those that come in where there is no block."""
+        first = None
         for i, block in enumerate(self.blocks):
             if str(i) in self.prompts:
                 tokens = self._replace(tokens, self.prompts[str(i)])
@@ -50,7 +49,8 @@ class Blocks(nn.Module):
             else:
                 after = block(tokens, attn_mask=mask)
             tokens = self._drop(tokens, after, self.drop_path[i]) if self.training else after
-            yield tokens
+            first = tokens if first is None else first
+        return tokens if first is None else first, tokens
 
     def _replace(self, tokens: Tensor, prompt: Tensor) -> Tensor:
         start, stop, _ = self.slot.indices(tokens.shape[1])

@@ -37,9 +37,9 @@ class ImageBranch(nn.Module):
 
     def look(self, tokens: Tensor, batch: int) -> tuple[Tensor, Tensor]:
         """Tokens of the trunk → `frame_features`, and the tokens after the branch's first block [B·T, L', width']."""
-        after = list(self.blocks.each(tokens))
-        frames = after[-1][:, 0] if self.class_token else after[-1][:, 1:].mean(dim=1)
-        return (self.ln_post(frames) @ self.projection).unflatten(0, (batch, -1)), after[0]
+        first, last = self.blocks.ends(tokens)
+        frames = last[:, 0] if self.class_token else last[:, 1:].mean(dim=1)
+        return (self.ln_post(frames) @ self.projection).unflatten(0, (batch, -1)), first
 
     def copy(self) -> ImageBranch:
         """A branch of its own with the same weights: how a stage adds one."""

@@ -91,12 +91,12 @@ class ReleasedVideoCLIP(VideoCLIP):
         patches = self.stem.patches(video.flatten(0, 1))
         answers: dict[str, Tensor] = {}
         tokens = self.stem.tokens(patches, self.stem.class_embedding, self.stem.positional_embedding)
-        tokens = self.trunk(tokens)
-        positive, first = self.positive.look(tokens, batch)
+        ends = self.trunk.ends(tokens)
+        positive, first = self.positive.look(ends[1], batch)
         pooled, weights = self.positive.pooling(positive)
         if "positive" in parts:
             answers |= self._compare(pooled, weights, self.positive_text, "")
-            answers |= {"trunk": self._places(tokens, batch, 2), "branch": self._places(first, batch, 1)}
+            answers |= {"seen": self._seen((*ends, first), batch)}
         if "negative" not in parts and "quality" not in parts:
             return answers
         tokens = self.stem.tokens(patches, self.negative.class_embedding, self.negative.positional_embedding)
@@ -106,7 +106,7 @@ class ReleasedVideoCLIP(VideoCLIP):
         pooled_no = self.negative.pooling.pool(negative, positive, weights_no)
         if "negative" in parts:
             answers |= self._compare(pooled_no, weights_no, self.negative_text, "_no") | self._positive_classes()
-            answers |= {"branch_no": self._places(first, batch, 1)}
+            answers |= {"seen_no": self._seen((first,), batch)}
         if "quality" in parts:
             logits = self.quality(pooled, pooled_no, weights_no - weights)
             answers |= {"quality_logits": logits.float(), "quality_score": expected_score(logits)}

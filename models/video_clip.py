@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +14,8 @@ from clip.image import ImageStem
 from models.branch import ImageBranch, TextBranch, opposite
 from models.quality import QualityBranch, expected_score
 
+SEEN = 512  # numbers at which each block's patches are kept for the scores by distance, unless it is wider
+
 
 class VideoCLIP(nn.Module):
     """Video-CLIP of the paper. Parts that a stage has not added yet are None.
@@ -22,14 +24,13 @@ class VideoCLIP(nn.Module):
 
     | part     | entries |
     |----------|---|
-    | positive | `features` [B, D], `logits`, `cosines` [B, K], `attention` [B, T], `text` [K, D], `trunk`
-    |          | [B, 4·width], `branch` [B, width'] |
-    | negative | the same with `_no` but for `trunk`, and `text` |
+    | positive | `features` [B, D], `logits`, `cosines` [B, K], `attention` [B, T], `text` [K, D], `seen` [B, S] |
+    | negative | the same with `_no`, and `text` |
     | quality  | `quality_logits` [B, G], `quality_score` [B] in [0, 1], `quality_attention` [B, T] |
 
-    Features are L2-normalised float32; logits are `logit_scale.exp()` times the cosines. `trunk` and `branch` are for
-    the scores by distance: the patches where the branches leave the trunk, averaged over each quarter of the picture
-    and over time, and those after the branch's first block, averaged over the picture and over time.
+    Features are L2-normalised float32; logits are `logit_scale.exp()` times the cosines. `seen` is for the scores by
+    distance: what the patches say after the trunk's first and last block and after the branch's first one
+    (`seen_no`: after the negative branch's).
     """
 
     def __init__(
@@ -76,31 +77,36 @@ class VideoCLIP(nn.Module):
 
     def forward(self, video: Tensor, parts: Collection[str]) -> dict[str, Tensor]:
         batch = len(video)
-        tokens = self.trunk(self.stem(video.flatten(0, 1)))
+        ends = self.trunk.ends(self.stem(video.flatten(0, 1)))
+        tokens = ends[1]
         answers: dict[str, Tensor] = {}
         positive = negative = None
         if "positive" in parts or "quality" in parts:
             positive, first = self.positive.look(tokens, batch)
         if "positive" in parts:
             answers |= self._compare(*self.positive.pooling(positive), self.positive_text, "")
-            answers |= {"trunk": self._places(tokens, batch, 2), "branch": self._places(first, batch, 1)}
+            answers |= {"seen": self._seen((*ends, first), batch)}
         if "negative" in parts or "quality" in parts:
             negative, first = self.negative.look(tokens, batch)
         if "negative" in parts:
             answers |= self._compare(*self.negative.pooling(negative), self.negative_text, "_no")
-            answers |= self._positive_classes() | {"branch_no": self._places(first, batch, 1)}
+            answers |= self._positive_classes() | {"seen_no": self._seen((first,), batch)}
         if "quality" in parts:
             views = self._view_probabilities(positive) if self.quality.views else None
             answers |= _quality_answers(*self.quality(tokens, positive, negative, views))
         return answers
 
-    def _places(self, tokens: Tensor, batch: int, parts: int) -> Tensor:
-        """Means of [B·T, L, width]'s patches over each of `parts` × `parts` of the picture and T: [B, parts²·width]."""
+    def _seen(self, blocks: Sequence[Tensor], batch: int) -> Tensor:
+        """Patches of each block's tokens [B·T, L, width], averaged over time and over as many places of the picture as
+        SEEN numbers allow, of unit length and side by side: [B, S]."""
         prompts = 0 if self.stem.prompts is None else len(self.stem.prompts)
-        patches = tokens[:, 1 : tokens.shape[1] - prompts].detach().float().transpose(1, 2)
-        side = math.isqrt(patches.shape[-1])
-        places = F.adaptive_avg_pool2d(patches.unflatten(2, (side, side)), parts)
-        return places.flatten(1).unflatten(0, (batch, -1)).mean(dim=1)
+        seen = []
+        for tokens in {id(tokens): tokens for tokens in blocks}.values():  # a trunk of one block has one end
+            patches = tokens[:, 1 : tokens.shape[1] - prompts].detach().float().transpose(1, 2)
+            side, places = math.isqrt(patches.shape[-1]), max(1, math.isqrt(SEEN // patches.shape[1]))
+            grid = F.adaptive_avg_pool2d(patches.unflatten(2, (side, side)), places)
+            seen.append(F.normalize(grid.flatten(1).unflatten(0, (batch, -1)).mean(dim=1), dim=-1))
+        return torch.cat(seen, dim=-1)
 
     def _view_probabilities(self, positive: Tensor) -> Tensor:
         """Of the views [B, K], from the positive branch's frame features [B, T, D]."""

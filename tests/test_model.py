@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from clip.blocks import Blocks
@@ -20,8 +21,8 @@ from trainers.stages import build_stage
 from utils.errors import UserError
 
 ENTRIES = {
-    "positive": {"features", "logits", "cosines", "attention", "text", "trunk", "branch"},
-    "negative": {"features_no", "logits_no", "cosines_no", "attention_no", "text_no", "text", "branch_no"},
+    "positive": {"features", "logits", "cosines", "attention", "text", "seen"},
+    "negative": {"features_no", "logits_no", "cosines_no", "attention_no", "text_no", "text", "seen_no"},
     "quality": {"quality_logits", "quality_score", "quality_attention"},
 }
 
@@ -87,13 +88,14 @@ def test_scores_by_distance_see_patches_and_no_prompts_where_the_branches_leave_
     clips = tiny_clips(batch=2, frames=3)
     with torch.no_grad():
         answers = model.eval()(clips, ("positive", "negative"))
-        tokens = model.trunk(model.stem(clips.flatten(0, 1)))
-        after = next(model.negative.blocks.each(tokens))
+        early, tokens = model.trunk.ends(model.stem(clips.flatten(0, 1)))
+        after, _ = model.negative.blocks.ends(tokens)
+    assert torch.equal(tokens, model.trunk(model.stem(clips.flatten(0, 1)))) and early.shape[-1] == 64
     assert tokens.shape[1] > 1 + 2 * 2 and after.shape[1] > 1 + 1  # prompts follow
     top_left, top_right, bottom_left, bottom_right = tokens.unflatten(0, (2, 3)).mean(dim=1)[:, 1:5].unbind(dim=1)
     quarters = torch.stack([top_left, top_right, bottom_left, bottom_right], dim=-1).flatten(1)
-    torch.testing.assert_close(answers["trunk"], quarters)
-    torch.testing.assert_close(answers["branch_no"], after.unflatten(0, (2, 3)).mean(dim=1)[:, 1])
+    torch.testing.assert_close(answers["seen"][:, 4 * 64 : 4 * 64 + 4 * 128], F.normalize(quarters, dim=-1))
+    torch.testing.assert_close(answers["seen_no"], F.normalize(after.unflatten(0, (2, 3)).mean(dim=1)[:, 1], dim=-1))
 
 
 @pytest.mark.parametrize("part", ENTRIES)
@@ -102,9 +104,9 @@ def test_each_part_alone_gives_its_own_entries_and_their_shapes(part):
     answers = model.eval()(tiny_clips(batch=3, frames=5), (part,))
     assert set(answers) == ENTRIES[part]
     shapes = {"features": [3, 128], "logits": [3, 4], "cosines": [3, 4], "attention": [3, 5], "text": [4, 128]}
-    shapes |= {"trunk": [3, 4 * 128], "branch": [3, 256]}
+    shapes |= {"seen": [3, 4 * 64 + 4 * 128 + 256]}
     shapes |= {f"{name}_no": shape for name, shape in shapes.items()}
-    shapes |= {"quality_logits": [3, 3], "quality_score": [3], "quality_attention": [3, 5]}
+    shapes |= {"seen_no": [3, 256], "quality_logits": [3, 3], "quality_score": [3], "quality_attention": [3, 5]}
     assert {name: list(value.shape) for name, value in answers.items()} == {name: shapes[name] for name in answers}
     for name in answers:
         if "attention" in name:

@@ -135,13 +135,12 @@ def feature_statistics(statistics: dict[str, Tensor] | None) -> FeatureStatistic
 
 
 def distance_features(answers: dict[str, np.ndarray]) -> np.ndarray:
-    """What the scores by distance look at, [N, D]: `trunk`, `branch` and `branch_no`, each of unit length.
+    """What the scores by distance look at, [N, S]: what the blocks around the place see where the branches leave.
 
-    From where the branches leave the trunk, since later blocks keep what tells views apart and drop much of what tells
-    that it is none of them (docs/results.md).
+    Not the branches' features: later blocks keep what tells views apart and drop much of what tells that a video shows
+    none of them (docs/results.md).
     """
-    parts = [answers[name] for name in ("trunk", "branch", "branch_no") if name in answers]
-    return np.concatenate([part / np.linalg.norm(part, axis=1, keepdims=True) for part in parts], axis=1)
+    return np.concatenate([answers[name] for name in ("seen", "seen_no") if name in answers], axis=1)
 
 
 def calibrate(table: Predictions, config: CfgNode) -> dict[str, Any]:
