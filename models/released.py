@@ -96,7 +96,7 @@ class ReleasedVideoCLIP(VideoCLIP):
         pooled, weights = self.positive.pooling(positive)
         if "positive" in parts:
             answers |= self._compare(pooled, weights, self.positive_text, "")
-            answers |= {"seen": self._seen((*ends, first), batch)}
+            answers |= self._seen_on_the_way(ends, first, batch)
         if "negative" not in parts and "quality" not in parts:
             return answers
         tokens = self.stem.tokens(patches, self.negative.class_embedding, self.negative.positional_embedding)
@@ -106,7 +106,7 @@ class ReleasedVideoCLIP(VideoCLIP):
         pooled_no = self.negative.pooling.pool(negative, positive, weights_no)
         if "negative" in parts:
             answers |= self._compare(pooled_no, weights_no, self.negative_text, "_no") | self._positive_classes()
-            answers |= {"seen_no": self._seen((first,), batch)}
+            answers |= {"seen_branch_no": self._seen(first, batch)}
         if "quality" in parts:
             logits = self.quality(pooled, pooled_no, weights_no - weights)
             answers |= {"quality_logits": logits.float(), "quality_score": expected_score(logits)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 
 import torch
 import torch.nn.functional as F
@@ -24,13 +24,13 @@ class VideoCLIP(nn.Module):
 
     | part     | entries |
     |----------|---|
-    | positive | `features` [B, D], `logits`, `cosines` [B, K], `attention` [B, T], `text` [K, D], `seen` [B, S] |
+    | positive | `features` [B, D], `logits`, `cosines` [B, K], `attention` [B, T], `text` [K, D], `seen_…` [B, S] |
     | negative | the same with `_no`, and `text` |
     | quality  | `quality_logits` [B, G], `quality_score` [B] in [0, 1], `quality_attention` [B, T] |
 
-    Features are L2-normalised float32; logits are `logit_scale.exp()` times the cosines. `seen` is for the scores by
-    distance: what the patches say after the trunk's first and last block and after the branch's first one
-    (`seen_no`: after the negative branch's).
+    Features are L2-normalised float32; logits are `logit_scale.exp()` times the cosines. `seen_…` are for the scores by
+    distance: what the patches say after the trunk's first (`seen_first`) and last block (`seen_last`) and after the
+    branch's first one (`seen_branch`, `seen_branch_no`).
     """
 
     def __init__(
@@ -85,28 +85,32 @@ class VideoCLIP(nn.Module):
             positive, first = self.positive.look(tokens, batch)
         if "positive" in parts:
             answers |= self._compare(*self.positive.pooling(positive), self.positive_text, "")
-            answers |= {"seen": self._seen((*ends, first), batch)}
+            answers |= self._seen_on_the_way(ends, first, batch)
         if "negative" in parts or "quality" in parts:
             negative, first = self.negative.look(tokens, batch)
         if "negative" in parts:
             answers |= self._compare(*self.negative.pooling(negative), self.negative_text, "_no")
-            answers |= self._positive_classes() | {"seen_no": self._seen((first,), batch)}
+            answers |= self._positive_classes() | {"seen_branch_no": self._seen(first, batch)}
         if "quality" in parts:
             views = self._view_probabilities(positive) if self.quality.views else None
             answers |= _quality_answers(*self.quality(tokens, positive, negative, views))
         return answers
 
-    def _seen(self, blocks: Sequence[Tensor], batch: int) -> Tensor:
-        """Patches of each block's tokens [B·T, L, width], averaged over time and over as many places of the picture as
-        SEEN numbers allow, of unit length and side by side: [B, S]."""
+    def _seen_on_the_way(self, ends: tuple[Tensor, Tensor], first: Tensor, batch: int) -> dict[str, Tensor]:
+        """`seen_…` of the trunk's ends, which are one in a trunk of one block, and of the positive branch."""
+        seen = {"seen_first": ends[0], "seen_branch": first}
+        if ends[1] is not ends[0]:
+            seen["seen_last"] = ends[1]
+        return {name: self._seen(tokens, batch) for name, tokens in seen.items()}
+
+    def _seen(self, tokens: Tensor, batch: int) -> Tensor:
+        """Patches of a block's tokens [B·T, L, width], averaged over time and over as many places of the picture as
+        SEEN numbers allow, side by side: [B, S]."""
         prompts = 0 if self.stem.prompts is None else len(self.stem.prompts)
-        seen = []
-        for tokens in {id(tokens): tokens for tokens in blocks}.values():  # a trunk of one block has one end
-            patches = tokens[:, 1 : tokens.shape[1] - prompts].detach().float().transpose(1, 2)
-            side, places = math.isqrt(patches.shape[-1]), max(1, math.isqrt(SEEN // patches.shape[1]))
-            grid = F.adaptive_avg_pool2d(patches.unflatten(2, (side, side)), places)
-            seen.append(F.normalize(grid.flatten(1).unflatten(0, (batch, -1)).mean(dim=1), dim=-1))
-        return torch.cat(seen, dim=-1)
+        patches = tokens[:, 1 : tokens.shape[1] - prompts].detach().float().transpose(1, 2)
+        side, places = math.isqrt(patches.shape[-1]), max(1, math.isqrt(SEEN // patches.shape[1]))
+        grid = F.adaptive_avg_pool2d(patches.unflatten(2, (side, side)), places)
+        return grid.flatten(1).unflatten(0, (batch, -1)).mean(dim=1)
 
     def _view_probabilities(self, positive: Tensor) -> Tensor:
         """Of the views [B, K], from the positive branch's frame features [B, T, D]."""

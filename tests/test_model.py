@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from clip.blocks import Blocks
@@ -20,9 +19,10 @@ from trainers.resume import load_weights
 from trainers.stages import build_stage
 from utils.errors import UserError
 
+SEEN = {"seen_first", "seen_last", "seen_branch"}
 ENTRIES = {
-    "positive": {"features", "logits", "cosines", "attention", "text", "seen"},
-    "negative": {"features_no", "logits_no", "cosines_no", "attention_no", "text_no", "text", "seen_no"},
+    "positive": {"features", "logits", "cosines", "attention", "text", *SEEN},
+    "negative": {"features_no", "logits_no", "cosines_no", "attention_no", "text_no", "text", "seen_branch_no"},
     "quality": {"quality_logits", "quality_score", "quality_attention"},
 }
 
@@ -94,8 +94,8 @@ def test_scores_by_distance_see_patches_and_no_prompts_where_the_branches_leave_
     assert tokens.shape[1] > 1 + 2 * 2 and after.shape[1] > 1 + 1  # prompts follow
     top_left, top_right, bottom_left, bottom_right = tokens.unflatten(0, (2, 3)).mean(dim=1)[:, 1:5].unbind(dim=1)
     quarters = torch.stack([top_left, top_right, bottom_left, bottom_right], dim=-1).flatten(1)
-    torch.testing.assert_close(answers["seen"][:, 4 * 64 : 4 * 64 + 4 * 128], F.normalize(quarters, dim=-1))
-    torch.testing.assert_close(answers["seen_no"], F.normalize(after.unflatten(0, (2, 3)).mean(dim=1)[:, 1], dim=-1))
+    torch.testing.assert_close(answers["seen_last"], quarters)
+    torch.testing.assert_close(answers["seen_branch_no"], after.unflatten(0, (2, 3)).mean(dim=1)[:, 1])
 
 
 @pytest.mark.parametrize("part", ENTRIES)
@@ -104,9 +104,9 @@ def test_each_part_alone_gives_its_own_entries_and_their_shapes(part):
     answers = model.eval()(tiny_clips(batch=3, frames=5), (part,))
     assert set(answers) == ENTRIES[part]
     shapes = {"features": [3, 128], "logits": [3, 4], "cosines": [3, 4], "attention": [3, 5], "text": [4, 128]}
-    shapes |= {"seen": [3, 4 * 64 + 4 * 128 + 256]}
+    shapes |= {"seen_first": [3, 4 * 64], "seen_last": [3, 4 * 128], "seen_branch": [3, 256]}
     shapes |= {f"{name}_no": shape for name, shape in shapes.items()}
-    shapes |= {"seen_no": [3, 256], "quality_logits": [3, 3], "quality_score": [3], "quality_attention": [3, 5]}
+    shapes |= {"quality_logits": [3, 3], "quality_score": [3], "quality_attention": [3, 5]}
     assert {name: list(value.shape) for name, value in answers.items()} == {name: shapes[name] for name in answers}
     for name in answers:
         if "attention" in name:

@@ -113,10 +113,12 @@ def test_answers_are_those_of_an_evaluation(runs, tmp_path, monkeypatch, views):
         assert column(answers, f"{prefix}view") == [VIEWS[i] for i in order[:, place]]
         chosen = np.sort(probabilities, axis=1)[:, -1 - place]
         np.testing.assert_allclose(column(answers, f"{prefix}probability"), chosen, rtol=1e-5)
-    np.testing.assert_allclose(column(answers, "score"), expected.scores["negation"], rtol=1e-6)
+    np.testing.assert_allclose(column(answers, "score"), expected.scores[calibration["score"]], rtol=1e-6)
     accepted = [score >= calibration["tau"] for score in column(answers, "score")]
     assert column(answers, "decision") == ["accepted" if yes else "rejected" for yes in accepted]
-    assert set(column(answers, "tau")) == {calibration["tau"]} and set(column(answers, "score_name")) == {"negation"}
+    assert set(column(answers, "tau")) == {calibration["tau"]} and set(column(answers, "score_name")) == {
+        "relative_mahalanobis"
+    }
     assert len({*column(answers, "score")}) > 1  # else the order of the rows would go unproven
     assert column(answers, "quality") == [GRADES[i] for i in expected.grade_prediction]
     np.testing.assert_allclose(
@@ -149,7 +151,7 @@ def test_a_threshold_on_a_score_of_the_view_stage_accepts_and_rejects(runs, else
 
 def test_a_score_by_distance_uses_the_statistics_in_the_checkpoint(runs, elsewhere):
     random = np.random.default_rng(0)
-    fitted = FeatureStatistics.fit(random.normal(size=(20, 2 * 256)), np.arange(20) % 4, neighbour=3)
+    fitted = FeatureStatistics.fit(random.normal(size=(20, 4 * 64 + 4 * 128 + 2 * 256)), np.arange(20) % 4, neighbour=3)
     ckpt = changed(
         runs / "negation" / "last.pth",
         elsewhere / "a.pth",
@@ -207,7 +209,7 @@ def test_an_unreadable_file_has_an_error_and_the_others_an_answer(runs, elsewher
     assert column(answers, "file") == [videos[0], "empty.mp4", *videos[1:]]
     broken = answers.pop(1)
     assert broken == dict.fromkeys(broken) | {"file": "empty.mp4", "error": "is empty", "tau": broken["tau"]} | (
-        {"score_name": "negation"}
+        {"score_name": "relative_mahalanobis"}
     )
     assert all(answer["error"] is None and answer["view"] for answer in answers)
     said = capsys.readouterr().out

@@ -135,12 +135,14 @@ def feature_statistics(statistics: dict[str, Tensor] | None) -> FeatureStatistic
 
 
 def distance_features(answers: dict[str, np.ndarray]) -> np.ndarray:
-    """What the scores by distance look at, [N, S]: what the blocks around the place see where the branches leave.
+    """What the scores by distance look at, [N, S]: what the blocks see where the branches leave, each of unit length.
 
     Not the branches' features: later blocks keep what tells views apart and drop much of what tells that a video shows
     none of them (docs/results.md).
     """
-    return np.concatenate([answers[name] for name in ("seen", "seen_no") if name in answers], axis=1)
+    names = ("seen_first", "seen_last", "seen_branch", "seen_branch_no")
+    seen = [answers[name] for name in names if name in answers]
+    return np.concatenate([part / np.linalg.norm(part, axis=1, keepdims=True) for part in seen], axis=1)
 
 
 def calibrate(table: Predictions, config: CfgNode) -> dict[str, Any]:

@@ -143,8 +143,12 @@ def evaluation_set(config: CfgNode, kind: str, annotations: Annotations) -> Eval
 
 
 def fits_features(config: CfgNode) -> bool:
-    """Whether the scores by distance are wanted: they take a pass over the training videos at each evaluation."""
-    return config.STAGE != "quality" and (config.TEST.FIT_FEATURES or config.TEST.SCORE in FITTED_SCORES)
+    """Whether the scores by distance are wanted, which take a pass over the training videos at each evaluation.
+
+    Where TEST.SCORE names one, in stage negation only: stage view would pay for a rejection that comes after it.
+    """
+    decides = config.STAGE == "negation" and config.TEST.SCORE in FITTED_SCORES
+    return config.STAGE != "quality" and (config.TEST.FIT_FEATURES or decides)
 
 
 def dataset(config: CfgNode, annotations: Annotations, train: bool) -> VideoDataset:

@@ -122,8 +122,8 @@ def default_config() -> CfgNode:
     c.TEST.NUM_CLIP = 1  # temporal clips of a video
     c.TEST.NUM_CROP = 1  # crops of a clip: 1 (centre) or 3 along the long side
     c.TEST.MULTI_VIEW_INFERENCE = False  # 4 clips × 3 crops, unless NUM_CLIP or NUM_CROP say otherwise
-    c.TEST.SCORE = "negation"  # out-of-distribution score that accepts or rejects
-    c.TEST.FIT_FEATURES = False  # also the scores by distance from training features: a pass over the training list
+    c.TEST.SCORE = "relative_mahalanobis"  # out-of-distribution score that accepts or rejects
+    c.TEST.FIT_FEATURES = False  # scores by distance in any case, by a pass over the training list at each evaluation
     c.TEST.ACCEPT_RATE = 0.95  # share of validation videos that the threshold accepts
     return c
 
