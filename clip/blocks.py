@@ -36,10 +36,10 @@ class Blocks(nn.Module):
 
     def forward(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
         """`mask` [L, L] is added to the attention logits."""
-        return self.ends(tokens, mask)[1]
+        return self.first_and_last(tokens, mask)[1]
 
-    def ends(self, tokens: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """The tokens after the first and after the last block; those that come in where there is no block."""
+    def first_and_last(self, tokens: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Tokens [N, L, width] → those after the first and after the last block; as they came if there is no block."""
         first = None
         for i, block in enumerate(self.blocks):
             if str(i) in self.prompts:

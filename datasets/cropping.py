@@ -5,6 +5,7 @@ Both forms give the same bytes (tests/test_cropping.py).
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,14 +19,14 @@ EVAL_MARGIN = 256 / 224  # short side over crop side of the published evaluation
 Box = tuple[int, int, int, int]  # top, left, height, width
 
 
-class Crop:
+class Crop(ABC):
     """Boxes of a frame, and clips cut to them."""
 
     size: int
 
+    @abstractmethod
     def boxes(self, height: int, width: int, generator: np.random.Generator | None) -> list[Box]:
         """K boxes in a frame of that size; random ones come from the generator."""
-        raise NotImplementedError
 
     def __call__(self, video: Tensor, generator: np.random.Generator | None = None) -> Tensor:
         """uint8 [T, 3, H, W] → uint8 [K, T, 3, size, size]."""

@@ -33,11 +33,12 @@ class ImageBranch(nn.Module):
 
     def frame_features(self, tokens: Tensor, batch: int) -> Tensor:
         """Tokens of the trunk [B·T, L, width] → frame features [B, T, D], not normalised."""
-        return self.look(tokens, batch)[0]
+        return self.encode(tokens, batch)[0]
 
-    def look(self, tokens: Tensor, batch: int) -> tuple[Tensor, Tensor]:
-        """Tokens of the trunk → `frame_features`, and the tokens after the branch's first block [B·T, L', width']."""
-        first, last = self.blocks.ends(tokens)
+    def encode(self, tokens: Tensor, batch: int) -> tuple[Tensor, Tensor]:
+        """Tokens of the trunk [B·T, L, width] → frame features [B, T, D], not normalised, and the tokens after the
+        branch's first block [B·T, L', width']."""
+        first, last = self.blocks.first_and_last(tokens)
         frames = last[:, 0] if self.class_token else last[:, 1:].mean(dim=1)
         return (self.ln_post(frames) @ self.projection).unflatten(0, (batch, -1)), first
 

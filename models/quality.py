@@ -35,7 +35,7 @@ class QualityBranch(nn.Module):
         self.head = HEADS[head](3 * dim + views, grades)
 
     frame_features = ImageBranch.frame_features
-    look = ImageBranch.look
+    encode = ImageBranch.encode
 
     def restarted(self, positive: ImageBranch) -> QualityBranch:
         """A branch of the same build that starts from `positive`."""

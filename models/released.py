@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from clip.blocks import own_copy
 from models.branch import ImageBranch, TextBranch
 from models.quality import expected_score
-from models.video_clip import VideoCLIP
+from models.video_clip import VideoCLIP, trunk_ends
 
 
 class ReleasedNegativeBranch(ImageBranch):
@@ -91,22 +91,22 @@ class ReleasedVideoCLIP(VideoCLIP):
         patches = self.stem.patches(video.flatten(0, 1))
         answers: dict[str, Tensor] = {}
         tokens = self.stem.tokens(patches, self.stem.class_embedding, self.stem.positional_embedding)
-        ends = self.trunk.ends(tokens)
-        positive, first = self.positive.look(ends[1], batch)
+        early, tokens = self.trunk.first_and_last(tokens)
+        positive, first = self.positive.encode(tokens, batch)
         pooled, weights = self.positive.pooling(positive)
         if "positive" in parts:
             answers |= self._compare(pooled, weights, self.positive_text, "")
-            answers |= self._seen_on_the_way(ends, first, batch)
+            answers |= self._intermediate(batch, **trunk_ends(early, tokens), branch_first=first)
         if "negative" not in parts and "quality" not in parts:
             return answers
         tokens = self.stem.tokens(patches, self.negative.class_embedding, self.negative.positional_embedding)
-        negative, first = self.negative.look(self.trunk(tokens), batch)
+        negative, first = self.negative.encode(self.trunk(tokens), batch)
         weights_no = self.negative.pooling.weights(negative)
         # The mean half pools negative features, the weighted half positive ones: as published.
         pooled_no = self.negative.pooling.pool(negative, positive, weights_no)
         if "negative" in parts:
             answers |= self._compare(pooled_no, weights_no, self.negative_text, "_no") | self._positive_classes()
-            answers |= {"seen_branch_no": self._seen(first, batch)}
+            answers |= self._intermediate(batch, branch_first_no=first)
         if "quality" in parts:
             logits = self.quality(pooled, pooled_no, weights_no - weights)
             answers |= {"quality_logits": logits.float(), "quality_score": expected_score(logits)}

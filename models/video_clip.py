@@ -14,7 +14,7 @@ from clip.image import ImageStem
 from models.branch import ImageBranch, TextBranch, opposite
 from models.quality import QualityBranch, expected_score
 
-SEEN = 512  # numbers at which each block's patches are kept for the scores by distance, unless it is wider
+INTERMEDIATE_SIZE = 512  # numbers at most that a block's patches become, unless the block itself is wider
 
 
 class VideoCLIP(nn.Module):
@@ -24,13 +24,14 @@ class VideoCLIP(nn.Module):
 
     | part     | entries |
     |----------|---|
-    | positive | `features` [B, D], `logits`, `cosines` [B, K], `attention` [B, T], `text` [K, D], `seen_…` [B, S] |
+    | positive | `features` [B, D], `logits`, `cosines` [B, K], `attention` [B, T], `text` [K, D]; see below |
     | negative | the same with `_no`, and `text` |
     | quality  | `quality_logits` [B, G], `quality_score` [B] in [0, 1], `quality_attention` [B, T] |
 
-    Features are L2-normalised float32; logits are `logit_scale.exp()` times the cosines. `seen_…` are for the scores by
-    distance: what the patches say after the trunk's first (`seen_first`) and last block (`seen_last`) and after the
-    branch's first one (`seen_branch`, `seen_branch_no`).
+    Features are L2-normalised float32; logits are `logit_scale.exp()` times the cosines. In evaluation mode the
+    positive and the negative part also give intermediate features float32 [B, S] for the scores by distance: of the
+    patches after the trunk's first and last block (`trunk_first`, and `trunk_last` where that is another one), and
+    after the branch's first block (`branch_first`, `branch_first_no`).
     """
 
     def __init__(
@@ -77,38 +78,35 @@ class VideoCLIP(nn.Module):
 
     def forward(self, video: Tensor, parts: Collection[str]) -> dict[str, Tensor]:
         batch = len(video)
-        ends = self.trunk.ends(self.stem(video.flatten(0, 1)))
-        tokens = ends[1]
+        early, tokens = self.trunk.first_and_last(self.stem(video.flatten(0, 1)))
         answers: dict[str, Tensor] = {}
         positive = negative = None
         if "positive" in parts or "quality" in parts:
-            positive, first = self.positive.look(tokens, batch)
+            positive, first = self.positive.encode(tokens, batch)
         if "positive" in parts:
             answers |= self._compare(*self.positive.pooling(positive), self.positive_text, "")
-            answers |= self._seen_on_the_way(ends, first, batch)
+            answers |= self._intermediate(batch, **trunk_ends(early, tokens), branch_first=first)
         if "negative" in parts or "quality" in parts:
-            negative, first = self.negative.look(tokens, batch)
+            negative, first = self.negative.encode(tokens, batch)
         if "negative" in parts:
             answers |= self._compare(*self.negative.pooling(negative), self.negative_text, "_no")
-            answers |= self._positive_classes() | {"seen_branch_no": self._seen(first, batch)}
+            answers |= self._positive_classes() | self._intermediate(batch, branch_first_no=first)
         if "quality" in parts:
             views = self._view_probabilities(positive) if self.quality.views else None
             answers |= _quality_answers(*self.quality(tokens, positive, negative, views))
         return answers
 
-    def _seen_on_the_way(self, ends: tuple[Tensor, Tensor], first: Tensor, batch: int) -> dict[str, Tensor]:
-        """`seen_…` of the trunk's ends, which are one in a trunk of one block, and of the positive branch."""
-        seen = {"seen_first": ends[0], "seen_branch": first}
-        if ends[1] is not ends[0]:
-            seen["seen_last"] = ends[1]
-        return {name: self._seen(tokens, batch) for name, tokens in seen.items()}
+    def _intermediate(self, batch: int, **tokens: Tensor) -> dict[str, Tensor]:
+        """Intermediate features [B, S] by name, of the tokens [B·T, L, width] after a block; none while training.
 
-    def _seen(self, tokens: Tensor, batch: int) -> Tensor:
-        """Patches of a block's tokens [B·T, L, width], averaged over time and over as many places of the picture as
-        SEEN numbers allow, side by side: [B, S]."""
+        The patches are averaged over time and over as many places of the picture as INTERMEDIATE_SIZE allows.
+        """
+        return {} if self.training else {name: self._patch_means(after, batch) for name, after in tokens.items()}
+
+    def _patch_means(self, tokens: Tensor, batch: int) -> Tensor:
         prompts = 0 if self.stem.prompts is None else len(self.stem.prompts)
-        patches = tokens[:, 1 : tokens.shape[1] - prompts].detach().float().transpose(1, 2)
-        side, places = math.isqrt(patches.shape[-1]), max(1, math.isqrt(SEEN // patches.shape[1]))
+        patches = tokens[:, 1 : tokens.shape[1] - prompts].float().transpose(1, 2)
+        side, places = math.isqrt(patches.shape[-1]), max(1, math.isqrt(INTERMEDIATE_SIZE // patches.shape[1]))
         grid = F.adaptive_avg_pool2d(patches.unflatten(2, (side, side)), places)
         return grid.flatten(1).unflatten(0, (batch, -1)).mean(dim=1)
 
@@ -132,6 +130,11 @@ class VideoCLIP(nn.Module):
     def _positive_classes(self) -> dict[str, Tensor]:
         """What the negative texts are held against."""
         return {} if self.positive_text is None else {"text": self.positive_text()}
+
+
+def trunk_ends(first: Tensor, last: Tensor) -> dict[str, Tensor]:
+    """The trunk's tokens after its first and last block by name; one where they are the same block."""
+    return {"trunk_first": first} if first is last else {"trunk_first": first, "trunk_last": last}
 
 
 def _quality_answers(logits: Tensor, weights: Tensor) -> dict[str, Tensor]:

@@ -138,10 +138,8 @@ def test_scores_by_distance_come_from_training_features_and_stay_in_the_checkpoi
     for score in FITTED_SCORES:
         assert 0 <= figures[f"near/{score}/auroc"] <= 1 and 0 <= figures[f"far/{score}/auroc"] <= 1
     content = load_checkpoint(run / "last.pth")
-    assert content["statistics"]["bank"].shape == (
-        TRAINING,
-        4 * 64 + 4 * 128 + 2 * 256,
-    )  # k-nearest neighbours keep every one
+    # k-nearest neighbours keep every one
+    assert content["statistics"]["bank"].shape == (TRAINING, 4 * 64 + 4 * 128 + 2 * 256)
 
     lists = [("DATA.TRAIN_FILE", ""), ("TEST.ONLY_TEST", True), ("MODEL.RESUME", str(run / "last.pth"))]
     again = train(configure(str(run / "config.yaml"), [("OUTPUT", str(tmp_path / "again")), *lists]))

@@ -19,10 +19,10 @@ from trainers.resume import load_weights
 from trainers.stages import build_stage
 from utils.errors import UserError
 
-SEEN = {"seen_first", "seen_last", "seen_branch"}
+INTERMEDIATE = {"trunk_first", "trunk_last", "branch_first"}
 ENTRIES = {
-    "positive": {"features", "logits", "cosines", "attention", "text", *SEEN},
-    "negative": {"features_no", "logits_no", "cosines_no", "attention_no", "text_no", "text", "seen_branch_no"},
+    "positive": {"features", "logits", "cosines", "attention", "text", *INTERMEDIATE},
+    "negative": {"features_no", "logits_no", "cosines_no", "attention_no", "text_no", "text", "branch_first_no"},
     "quality": {"quality_logits", "quality_score", "quality_attention"},
 }
 
@@ -88,14 +88,27 @@ def test_scores_by_distance_see_patches_and_no_prompts_where_the_branches_leave_
     clips = tiny_clips(batch=2, frames=3)
     with torch.no_grad():
         answers = model.eval()(clips, ("positive", "negative"))
-        early, tokens = model.trunk.ends(model.stem(clips.flatten(0, 1)))
-        after, _ = model.negative.blocks.ends(tokens)
+        early, tokens = model.trunk.first_and_last(model.stem(clips.flatten(0, 1)))
+        after, _ = model.negative.blocks.first_and_last(tokens)
     assert torch.equal(tokens, model.trunk(model.stem(clips.flatten(0, 1)))) and early.shape[-1] == 64
     assert tokens.shape[1] > 1 + 2 * 2 and after.shape[1] > 1 + 1  # prompts follow
     top_left, top_right, bottom_left, bottom_right = tokens.unflatten(0, (2, 3)).mean(dim=1)[:, 1:5].unbind(dim=1)
     quarters = torch.stack([top_left, top_right, bottom_left, bottom_right], dim=-1).flatten(1)
-    torch.testing.assert_close(answers["seen_last"], quarters)
-    torch.testing.assert_close(answers["seen_branch_no"], after.unflatten(0, (2, 3)).mean(dim=1)[:, 1])
+    torch.testing.assert_close(answers["trunk_last"], quarters)
+    torch.testing.assert_close(answers["branch_first_no"], after.unflatten(0, (2, 3)).mean(dim=1)[:, 1])
+
+
+@pytest.mark.parametrize("shared, width", [(0, 32), (1, 64)])
+def test_a_trunk_whose_first_block_is_its_last_is_seen_once(shared, width):
+    _, model = tiny_model("negation", MODEL__SHARED_BLOCKS=shared)
+    answers = model.eval()(tiny_clips(), ("positive",))
+    assert "trunk_last" not in answers and answers["trunk_first"].shape[1] % width == 0
+
+
+def test_training_computes_no_intermediate_features():
+    _, model = tiny_model("negation")
+    answers = model.train()(tiny_clips(), ("positive", "negative"))
+    assert set(answers) == (ENTRIES["positive"] | ENTRIES["negative"]) - INTERMEDIATE - {"branch_first_no"}
 
 
 @pytest.mark.parametrize("part", ENTRIES)
@@ -104,7 +117,7 @@ def test_each_part_alone_gives_its_own_entries_and_their_shapes(part):
     answers = model.eval()(tiny_clips(batch=3, frames=5), (part,))
     assert set(answers) == ENTRIES[part]
     shapes = {"features": [3, 128], "logits": [3, 4], "cosines": [3, 4], "attention": [3, 5], "text": [4, 128]}
-    shapes |= {"seen_first": [3, 4 * 64], "seen_last": [3, 4 * 128], "seen_branch": [3, 256]}
+    shapes |= {"trunk_first": [3, 4 * 64], "trunk_last": [3, 4 * 128], "branch_first": [3, 256]}
     shapes |= {f"{name}_no": shape for name, shape in shapes.items()}
     shapes |= {"quality_logits": [3, 3], "quality_score": [3], "quality_attention": [3, 5]}
     assert {name: list(value.shape) for name, value in answers.items()} == {name: shapes[name] for name in answers}

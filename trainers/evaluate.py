@@ -134,15 +134,17 @@ def feature_statistics(statistics: dict[str, Tensor] | None) -> FeatureStatistic
     return FeatureStatistics(**{name: value.numpy() for name, value in statistics.items()}) if statistics else None
 
 
+INTERMEDIATE = ("trunk_first", "trunk_last", "branch_first", "branch_first_no")
+
+
 def distance_features(answers: dict[str, np.ndarray]) -> np.ndarray:
-    """What the scores by distance look at, [N, S]: what the blocks see where the branches leave, each of unit length.
+    """What the scores by distance look at, float32 [N, S]: intermediate features, each of unit length, side by side.
 
     Not the branches' features: later blocks keep what tells views apart and drop much of what tells that a video shows
     none of them (docs/results.md).
     """
-    names = ("seen_first", "seen_last", "seen_branch", "seen_branch_no")
-    seen = [answers[name] for name in names if name in answers]
-    return np.concatenate([part / np.linalg.norm(part, axis=1, keepdims=True) for part in seen], axis=1)
+    parts = [answers[name] for name in INTERMEDIATE if name in answers]
+    return np.concatenate([part / np.linalg.norm(part, axis=1, keepdims=True) for part in parts], axis=1)
 
 
 def calibrate(table: Predictions, config: CfgNode) -> dict[str, Any]:

@@ -5,6 +5,7 @@ The loop (`trainers/loop.py`) and the evaluation (`trainers/evaluate.py`) know n
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 
 import torch
@@ -17,7 +18,7 @@ from models.video_clip import VideoCLIP
 Answers = dict[str, Tensor]
 
 
-class Stage:
+class Stage(ABC):
     """What a stage is. `parts` are computed when training, `best` names the metric that picks best.pth.
 
     `moves_statistics` says whether batch norms learn their statistics: later stages keep those of the first, which
@@ -37,17 +38,17 @@ class Stage:
         """Whether batches hold synthetic outliers, whose targets are zero, beside the videos."""
         return False
 
+    @abstractmethod
     def modules(self, model: VideoCLIP) -> Iterable[nn.Module | nn.Parameter | None]:
         """The modules and parameters that this stage trains."""
-        raise TypeError("a stage says what it trains")
 
     def targets(self, labels: Tensor, scores: Tensor) -> Tensor:
         """Labels int64 [B] and scores float32 [B] of a batch → target probabilities float32 [B, K]."""
         return F.one_hot(labels, self.config.DATA.NUM_CLASSES).float()
 
+    @abstractmethod
     def loss(self, answers: Answers, targets: Tensor) -> dict[str, Tensor]:
         """The terms of the loss, scalars; their sum is minimised."""
-        raise TypeError("a stage says what it minimises")
 
     def prepare(self, model: VideoCLIP) -> None:
         """Lets gradients flow into what this stage trains, and into nothing else."""

@@ -10,7 +10,7 @@ from utils.errors import UserError
 
 
 def read(source: Path, destination: Path) -> Iterator[Entry]:
-    """`echo-record-list.csv`, which names `files/pXX/pXXXXXXXX/sZZZZZZZZ/*.dcm`; splits by patient."""
+    """`echo-record-list.csv`, which names `files/p10/p10012345/s90123456/*.dcm`; splits by patient."""
     for place, row in rows(source / "echo-record-list.csv", "subject_id", "study_id", "dicom_filepath"):
         _, files, path = row["dicom_filepath"].rpartition("files/")
         if not files or ".." in path:
