@@ -229,6 +229,30 @@ def test_epoch_checkpoints_are_kept_by_save_freq(tiny_folder, tmp_path):
     assert load_checkpoint(run / "ckpt_epoch_1.pth")["epoch"] == 1
 
 
+def test_evaluations_come_by_eval_freq_and_after_the_last_epoch(tiny_folder, tmp_path, tiny_runs):
+    each = tiny_folder, tmp_path, "negation"
+    resume = {"MODEL__RESUME": str(tiny_runs["view"] / "last.pth"), "TRAIN__BATCH_SIZE": TRAINING}
+    run = train(tiny(*each, **resume, TRAIN__EPOCHS=5, EVAL_FREQ=2, SAVE_FREQ=1))
+    assert [line["epoch"] for line in history(run) if "val" in line] == [1, 3, 4]
+    epochs = {n: load_checkpoint(run / f"ckpt_epoch_{n}.pth") for n in range(5)}
+    # Without an evaluation of its own weights a checkpoint has no threshold: one of earlier weights would be wrong.
+    evaluated = {n for n, content in epochs.items() if content["calibration"]}
+    assert evaluated == {n for n, content in epochs.items() if content["statistics"]} == {1, 3, 4}
+    assert load_checkpoint(run / "best.pth")["epoch"] in evaluated
+    quality = {"MODEL__RESUME": str(run / "last.pth"), "TRAIN__BATCH_SIZE": TRAINING}
+    run = train(tiny(tiny_folder, tmp_path / "next", "quality", **quality, TRAIN__EPOCHS=2, EVAL_FREQ=2, SAVE_FREQ=1))
+    # Stage quality leaves the rejection as it was.
+    assert load_checkpoint(run / "ckpt_epoch_0.pth")["calibration"] == epochs[4]["calibration"]
+
+
+def test_how_often_a_run_evaluates_does_not_change_what_it_learns(tiny_folder, tmp_path):
+    options = {"TRAIN__BATCH_SIZE": TRAINING, "TRAIN__EPOCHS": 2}
+    often = load_checkpoint(train(tiny(tiny_folder, tmp_path / "often", **options)) / "last.pth")
+    seldom = load_checkpoint(train(tiny(tiny_folder, tmp_path / "seldom", **options, EVAL_FREQ=2)) / "last.pth")
+    assert_same(seldom["model"], often["model"])
+    assert seldom["metrics"] == often["metrics"]
+
+
 def test_best_is_the_epoch_with_the_best_figure(tiny_runs):
     for stage, name in (("view", "top1"), ("negation", "negative/top1"), ("quality", "quality/quadratic_kappa")):
         figures = [line["val"][name] for line in history(tiny_runs[stage]) if "val" in line]

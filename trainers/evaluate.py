@@ -82,6 +82,11 @@ class Evaluator:
         self.transform = DeviceTransform(train=False)
         self._named: set[str] = set()  # unreadable videos that the log has named
 
+    @property
+    def calibrates(self) -> bool:
+        """Whether an evaluation finds the calibration anew; stage quality keeps that of the stages before it."""
+        return self.calibrate and self.config.STAGE != "quality"
+
     def __call__(self, model: VideoCLIP, epoch: int, intervals: bool = False) -> Evaluation:
         """All figures; `intervals` adds 95 % bootstrap intervals by patient, which take seconds."""
         if self.fit_on is not None:
@@ -91,7 +96,7 @@ class Evaluator:
         for part in self.sets:
             answers = self._answers(model, part, "evaluate")
             tables.append(to_predictions(answers, part.annotations, part.kind, fitted))
-            if self.calibrate and part.kind == "in" and self.config.STAGE != "quality":
+            if self.calibrates and part.kind == "in":
                 self.calibration = calibrate(tables[-1], self.config)
         predictions = concatenate(tables)
         summary = summarise(

@@ -67,12 +67,14 @@ class Trainer:
         self.history = MetricsLog(self.folder)
 
     def fit(self) -> Evaluation:
-        """Trains to the last epoch, evaluating and saving after each; returns the last evaluation."""
-        clock = Clock(self.config.TRAIN.EPOCHS * self.batches, self.epoch * self.batches + self.batch)
+        """Trains to the last epoch, evaluating by EVAL_FREQ and saving after each; returns the last evaluation."""
+        epochs = self.config.TRAIN.EPOCHS
+        clock = Clock(epochs * self.batches, self.epoch * self.batches + self.batch)
         evaluation = None
-        while self.epoch < self.config.TRAIN.EPOCHS:
+        while self.epoch < epochs:
             self._train_epoch(clock)
-            evaluation = self._evaluate()
+            due = self.epoch + 1 == epochs or (self.epoch + 1) % self.config.EVAL_FREQ == 0
+            evaluation = self._evaluate() if due else None
             self.epoch, self.batch = self.epoch + 1, 0
             self._keep(evaluation)
         return evaluation or self._evaluate()
@@ -170,9 +172,9 @@ class Trainer:
         self.history.write(self.step, epoch=self.epoch, val=evaluation.metrics)
         return evaluation
 
-    def _keep(self, evaluation: Evaluation) -> None:
+    def _keep(self, evaluation: Evaluation | None) -> None:
         """Writes last.pth, best.pth when it is the best so far, and ckpt_epoch_N.pth by SAVE_FREQ."""
-        figure = evaluation.metrics.get(self.stage.best, math.nan)
+        figure = evaluation.metrics.get(self.stage.best, math.nan) if evaluation else math.nan
         better = figure > self.best
         self.best = max(self.best, figure) if better else self.best
         ended = self.epoch - 1
@@ -181,9 +183,12 @@ class Trainer:
             names.append(f"ckpt_epoch_{ended}.pth")
         for name in names:
             self._save(name, evaluation)
-        log.info("epoch %d  %s %.4f%s", ended + 1, self.stage.best, figure, "  (best so far)" if better else "")
+        if evaluation:
+            log.info("epoch %d  %s %.4f%s", ended + 1, self.stage.best, figure, "  (best so far)" if better else "")
 
     def _save(self, name: str, evaluation: Evaluation | None) -> None:
+        # A threshold and features of earlier weights would reject by a rule that is none of these weights'.
+        known = evaluation is not None or not self.evaluator.calibrates
         if is_main():
             weights = self.precision.weights(self.model)
             training = {
@@ -205,8 +210,8 @@ class Trainer:
                     "stage": self.stage.name,
                     "config": self.config.dump(),
                     "epoch": self.epoch - 1,
-                    "calibration": evaluation.calibration if evaluation else self.evaluator.calibration,
-                    "statistics": self.evaluator.statistics,
+                    "calibration": self.evaluator.calibration if known else {},
+                    "statistics": self.evaluator.statistics if known else {},
                     "metrics": evaluation.metrics if evaluation else {},
                     "training": training,
                     **self.about,

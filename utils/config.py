@@ -34,6 +34,7 @@ def default_config() -> CfgNode:
     c.OUTPUT = "output"  # folder of the run: config, log, metrics, checkpoints, report
     c.SEED = 1024  # all randomness is a function of it
     c.SAVE_FREQ = 1  # keep ckpt_epoch_N.pth every so many epochs (0: only last.pth and best.pth)
+    c.EVAL_FREQ = 1  # evaluate every so many epochs, and after the last
     c.PRINT_FREQ = 50  # log a line every so many batches
     c.DEVICE = "auto"  # auto | cpu | cuda
 
@@ -313,7 +314,8 @@ def _check(config: CfgNode) -> None:
             if config.MODEL[key] != only:
                 raise UserError(f"MODEL.{key} {config.MODEL[key]} needs MODEL.VARIANT paper; released has {only} alone")
     _at_least(config, 1, "DATA.NUM_FRAMES", "DATA.INPUT_SIZE", "DATA.NUM_CLASSES", "DATA.NUM_QUALITIES")
-    _at_least(config, 1, "TRAIN.EPOCHS", "TRAIN.BATCH_SIZE", "TRAIN.ACCUMULATION_STEPS", "TEST.NUM_CLIP", "PRINT_FREQ")
+    _at_least(config, 1, "TRAIN.EPOCHS", "TRAIN.BATCH_SIZE", "TRAIN.ACCUMULATION_STEPS", "TEST.NUM_CLIP")
+    _at_least(config, 1, "EVAL_FREQ", "PRINT_FREQ")
     _at_least(config, 0, "TRAIN.WARMUP_EPOCHS", "TRAIN.WEIGHT_DECAY", "TRAIN.LR", "TRAIN.CLIP_GRAD", "SAVE_FREQ")
     _at_least(
         config, 0, "AUG.MIXUP", "AUG.CUTMIX", "DATA.NUM_WORKERS", "MODEL.SHARED_BLOCKS", "TRAIN.SAVE_STEPS", "SEED"
