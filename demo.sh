@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # From nothing to answers: sets up .venv, makes the echo phantom, trains the three stages on it, evaluates, predicts.
-# Eleven minutes on two CPU cores after installation; no GPU, no network but for the installation.
+# Eight minutes on two CPU cores after installation; no GPU, no network but for the installation.
 set -euo pipefail
 cd "$(dirname "$0")"
 source utils/set_up.sh

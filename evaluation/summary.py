@@ -129,9 +129,10 @@ def _statistics(
                     yield f"{kind}/{name}/", scored, ood_statistic(values[scored], ~outside[scored])
     if tau is not None and score in p.scores:
         rows = np.flatnonzero((p.labelled | outside) & np.isfinite(p.scores[score]))
-        label = np.where(outside, -1, p.label)[rows]
-        yield "", rows, joint_statistic(p.prediction[rows], label, p.scores[score][rows], tau)
-        yield "joint_", rows, risk_statistic(p.scores[score][rows], p.prediction[rows] == label)
+        if len(rows):
+            label = np.where(outside, -1, p.label)[rows]
+            yield "", rows, joint_statistic(p.prediction[rows], label, p.scores[score][rows], tau)
+            yield "joint_", rows, risk_statistic(p.scores[score][rows], p.prediction[rows] == label)
     rows = np.flatnonzero(p.graded)
     if len(rows):
         yield "quality/", rows, quality_statistic(*_quality(p.where(rows)))

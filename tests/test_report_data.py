@@ -157,6 +157,12 @@ def test_scores_as_targets_take_the_place_of_grades_and_give_them(predictions):
     assert by_score["quality/bias"] == pytest.approx((p.score_prediction - scored.score_target).mean())
 
 
+def test_graded_videos_without_a_view_have_no_joint_figures(predictions):
+    graded = replace(predictions.where(predictions.set == "in"), label=None)
+    metrics = summarise(graded, stage="quality", score="negation", tau=0.8, draws=0)["metrics"]
+    assert metrics and all(name.startswith("quality/") for name in metrics)
+
+
 def test_one_patient_gives_figures_without_intervals(predictions):
     one = replace(predictions, patient=["the only one"] * len(predictions))
     result = summarise(one, stage="negation", tau=0.8)
