@@ -61,10 +61,10 @@ def test_label_smoothing_spreads_its_share_over_all_classes():
     assert loss["view"].item() == pytest.approx(0.8 * math.log(2) + 0.1 * math.log(4) + 0.1 * math.log(4))
 
 
-def test_the_negation_loss_wants_the_true_class_denied_least():
+def test_the_class_loss_wants_the_true_class_denied_least():
     text = torch.eye(3)
     answers = {"logits_no": -LOGITS, "text": text, "text_no": -text}
-    loss = stage("negation", OPPOSITE_WEIGHT=2.0, OUTLIER_WEIGHT=0.0).loss(answers, FIRST)
+    loss = stage("negation", NEGATION_LOSS="class", OPPOSITE_WEIGHT=2.0, OUTLIER_WEIGHT=0.0).loss(answers, FIRST)
     assert loss["negation"].item() == pytest.approx(math.log(2))
     assert loss["opposite"].item() == pytest.approx(2 * (2 - math.sqrt(4 + 1e-4)), abs=1e-6)
 
@@ -138,7 +138,8 @@ def test_virtual_outliers_have_the_logits_of_the_feature_halfway():
     )
 
 
-def test_outliers_enter_the_negation_loss_only_by_their_own_term():
+@pytest.mark.parametrize("kind", ["clipn", "class"])
+def test_outliers_enter_the_negation_loss_only_by_their_own_term(kind):
     torch.manual_seed(0)
     answers = {
         "logits": torch.randn(4, 3),
@@ -148,9 +149,9 @@ def test_outliers_enter_the_negation_loss_only_by_their_own_term():
     }
     answers |= {"features": torch.eye(4), "features_no": torch.eye(4)}
     targets = torch.cat([torch.eye(3)[[0, 1]], torch.zeros(2, 3)])  # two videos, two outliers
-    with_outliers = stage("negation", OUTLIER_WEIGHT=1.0).loss(answers, targets)
+    with_outliers = stage("negation", NEGATION_LOSS=kind, OUTLIER_WEIGHT=1.0).loss(answers, targets)
     inside = {name: value[:2] if value.shape[0] == 4 else value for name, value in answers.items()}
-    alone = stage("negation", OUTLIER_WEIGHT=0.0).loss(inside, targets[:2])
+    alone = stage("negation", NEGATION_LOSS=kind, OUTLIER_WEIGHT=0.0).loss(inside, targets[:2])
     torch.testing.assert_close(with_outliers["negation"], alone["negation"])
     assert "outliers" in with_outliers and "outliers" not in alone
 

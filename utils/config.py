@@ -100,8 +100,8 @@ def default_config() -> CfgNode:
     c.TRAIN.AUTO_RESUME = False  # continue OUTPUT/last.pth if it is there
     c.TRAIN.SAVE_STEPS = 0  # also write last.pth every so many optimiser steps (0: at the end of each epoch)
     c.TRAIN.OPPOSITE_WEIGHT = 1.0  # weight of the text-semantic-opposite loss (negation)
-    c.TRAIN.NEGATION_LOSS = "class"  # class: CE on −logits of the negative branch | clipn: yes or no for each class
-    c.TRAIN.OUTLIER_WEIGHT = 0.0  # weight of the loss on synthetic outliers (negation; 0: none are made)
+    c.TRAIN.NEGATION_LOSS = "clipn"  # clipn: yes or no for each class | class: CE on −logits of the negative branch
+    c.TRAIN.OUTLIER_WEIGHT = 0.5  # weight of the loss on synthetic outliers (negation; 0: none are made)
     c.TRAIN.ORDINAL_LOSS = "emd"  # emd: squared earth mover's distance between grades | score: of expected scores
     c.TRAIN.ORDINAL_WEIGHT = 1.0  # weight of that loss beside the cross-entropy (quality; 0: off)
 
