@@ -239,6 +239,10 @@ def test_evaluations_come_by_eval_freq_and_after_the_last_epoch(tiny_folder, tmp
     evaluated = {n for n, content in epochs.items() if content["calibration"]}
     assert evaluated == {n for n, content in epochs.items() if content["statistics"]} == {1, 3, 4}
     assert load_checkpoint(run / "best.pth")["epoch"] in evaluated
+    for n, says in ((0, True), (1, False)):
+        again = {"MODEL__RESUME": str(run / f"ckpt_epoch_{n}.pth"), "TEST__ONLY_TEST": True}
+        test = train(tiny(tiny_folder, tmp_path / f"test_{n}", "negation", **again))
+        assert ("no calibration yet: τ and temperature are found on" in (test / "log.txt").read_text()) == says
     quality = {"MODEL__RESUME": str(run / "last.pth"), "TRAIN__BATCH_SIZE": TRAINING}
     run = train(tiny(tiny_folder, tmp_path / "next", "quality", **quality, TRAIN__EPOCHS=2, EVAL_FREQ=2, SAVE_FREQ=1))
     # Stage quality leaves the rejection as it was.

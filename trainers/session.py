@@ -72,6 +72,8 @@ def run(config: CfgNode, device: torch.device) -> None:
         statistics=content.get("statistics"),
         fit_on=evaluation_set(config, "train", train) if fits else None,
     )
+    if evaluator.calibrates and not training:
+        log.warning("no calibration yet: τ and temperature are found on %s itself", config.DATA.VAL_FILE)
     if is_main():
         write_text(folder / "config.yaml", config.dump())
     if training:
