@@ -124,7 +124,10 @@ def _learning_curves(path: Path, score: str) -> list[tuple[str, Markup]]:
         for name in chosen:
             points = [(line.get(time, np.nan), line[part][name]) for line in lines if name in (line.get(part) or {})]
             x, y = np.array(points, float).T
-            found.append(Line(name if part == "train" else f"{name}, validation", x, y, colour=first + len(found)))
+            # Evaluations may be few, and one alone makes no line.
+            dots = np.full(len(x), 0.01) if part == "val" and len(x) <= 30 else None
+            title = name if part == "train" else f"{name}, validation"
+            found.append(Line(title, x, _settled(y) if name == "loss" else y, colour=first + len(found), dots=dots))
         return found
 
     charts = (
@@ -132,7 +135,20 @@ def _learning_curves(path: Path, score: str) -> list[tuple[str, Markup]]:
         ("Validation", curves("val", tuple(name.format(score=score) for name in CURVES)), (0, 1)),
         ("Learning rate", curves("train", ("lr",)), None),
     )
-    return [(title, figures.line_chart(c, time, title.lower(), y_range=bounds)) for title, c, bounds in charts if c]
+    charts = [(title, chosen, bounds) for title, chosen, bounds in charts if chosen]
+    times = [line.x for _, chosen, _ in charts for line in chosen]
+    span = (0.0, float(np.max(np.concatenate(times)))) if times else None
+    return [
+        (title, figures.line_chart(chosen, time, title.lower(), x_range=span, y_range=bounds))
+        for title, chosen, bounds in charts
+    ]
+
+
+def _settled(losses: np.ndarray) -> np.ndarray:
+    """Losses `[n]` without the first ones where they lie so far above all others that they would flatten the curve."""
+    start = len(losses) // 10
+    high = 2 * np.max(losses[start:], initial=-np.inf)
+    return np.where((np.arange(len(losses)) < start) & (losses > high), np.nan, losses)
 
 
 def _views(p: Predictions, summary: dict) -> dict[str, Markup]:
