@@ -96,8 +96,9 @@ def line_chart(
         faint = "" if line.dots is None else " faint"
         parts.append(f'<path class="line c{line.colour}{faint}" d="{axes.path(line.x, line.y)}"/>')
         for x, y, area in zip(line.x, line.y, () if line.dots is None else line.dots, strict=False):
-            at = f'cx="{axes.x(x):.1f}" cy="{axes.y(y):.1f}" r="{2 + 10 * math.sqrt(area):.1f}"'
-            parts.append(f'<circle class="dot c{line.colour}" {at}/>')
+            if np.isfinite(x) and np.isfinite(y):
+                at = f'cx="{axes.x(x):.1f}" cy="{axes.y(y):.1f}" r="{2 + 10 * math.sqrt(area):.1f}"'
+                parts.append(f'<circle class="dot c{line.colour}" {at}/>')
     return axes.drawn(*parts, title=f"{y_label} over {x_label}") + _legend({line.name: line.colour for line in lines})
 
 

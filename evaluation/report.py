@@ -136,8 +136,8 @@ def _learning_curves(path: Path, score: str) -> list[tuple[str, Markup]]:
         ("Learning rate", curves("train", ("lr",)), None),
     )
     charts = [(title, chosen, bounds) for title, chosen, bounds in charts if chosen]
-    times = [line.x for _, chosen, _ in charts for line in chosen]
-    span = (0.0, float(np.max(np.concatenate(times)))) if times else None
+    times = np.concatenate([np.zeros(1), *(line.x for _, chosen, _ in charts for line in chosen)])
+    span = (0.0, float(times.max(where=np.isfinite(times), initial=0.0)))
     return [
         (title, figures.line_chart(chosen, time, title.lower(), x_range=span, y_range=bounds))
         for title, chosen, bounds in charts

@@ -204,11 +204,12 @@ def test_any_part_of_a_run_makes_a_page(keep, tmp_path):
 def test_learning_curves_show_a_single_evaluation_and_no_first_spike(tmp_path):
     losses = [130.0, *np.linspace(2, 1, 29)]
     lines = [{"epoch": 0, "step": 10 * (i + 1), "train": {"loss": loss, "lr": 1e-3}} for i, loss in enumerate(losses)]
-    lines.append({"epoch": 0, "step": 300, "val": {"top1": 0.5}})
+    lines += [{"epoch": 0, "step": 300, "val": {"top1": figure}} for figure in (0.5, np.nan)]
     (tmp_path / "metrics.jsonl").write_text("\n".join(map(json.dumps, lines)))
     charts = dict(_learning_curves(tmp_path / "metrics.jsonl", "negation"))
     assert ">50<" not in charts["Loss"] and ">1.5<" in charts["Loss"]
     assert charts["Validation"].count("<circle") == 1
+    assert "nan" not in "".join(charts.values())
     # All over the same steps, from 0 on.
     assert all(">0</text>" in chart and ">300</text>" in chart for chart in charts.values())
 
