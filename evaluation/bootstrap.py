@@ -24,6 +24,11 @@ def ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
     return np.divide(numerator, denominator, out=np.full(numerator.shape, np.nan), where=denominator != 0)
 
 
+def levels(scores: np.ndarray) -> np.ndarray:
+    """The place of each score `[N]` among the different ones, int `[N]`: 0 for the highest, the same for equal ones."""
+    return np.unique(-np.asarray(scores, np.float64), return_inverse=True)[1].reshape(-1)
+
+
 def group_sums(weights: np.ndarray, group: np.ndarray) -> np.ndarray:
     """Sums of weights `[B, N]` over groups, `[B, G]`; `group` int `[N]` names each of 0 … G − 1 at least once."""
     order = np.argsort(group, kind="stable")

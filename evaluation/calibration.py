@@ -8,7 +8,7 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 from scipy.special import digamma, log_softmax, softmax
 
-from evaluation.bootstrap import Statistic, figures, group_sums, ratio
+from evaluation.bootstrap import Statistic, figures, group_sums, levels, ratio
 from evaluation.classification import checked
 
 
@@ -97,10 +97,7 @@ def calibration_statistic(confidence: np.ndarray, correct: np.ndarray, bins: int
 
 def risk_statistic(order_by: np.ndarray, correct: np.ndarray) -> Statistic:
     """The figure aurc of `calibration_metrics` alone, for any score `[N]` that orders videos, highest first."""
-    level, wrong = (
-        np.unique(-np.asarray(order_by, float), return_inverse=True)[1].reshape(-1),
-        ~np.asarray(correct, bool),
-    )
+    level, wrong = levels(order_by), ~np.asarray(correct, bool)
 
     def statistic(weights: np.ndarray) -> dict[str, np.ndarray]:
         count, errors = group_sums(weights, level), group_sums(weights * wrong, level)  # [B, levels]
@@ -117,10 +114,7 @@ def risk_statistic(order_by: np.ndarray, correct: np.ndarray) -> Statistic:
 
 def risk_coverage(order_by: np.ndarray, correct: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Coverage and risk (error rate among the covered), each `[levels]`, at every threshold of the score `[N]`."""
-    level, wrong = (
-        np.unique(-np.asarray(order_by, float), return_inverse=True)[1].reshape(-1),
-        ~np.asarray(correct, bool),
-    )
+    level, wrong = levels(order_by), ~np.asarray(correct, bool)
     covered = np.bincount(level).cumsum()
     return covered / max(len(level), 1), np.bincount(level, wrong).cumsum() / np.maximum(covered, 1)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import expit, log_softmax, logsumexp, softmax
 
-from evaluation.bootstrap import Statistic, figures, group_sums, ratio
+from evaluation.bootstrap import Statistic, figures, group_sums, levels, ratio
 from evaluation.feature_statistics import FeatureStatistics
 
 FPR95 = (
@@ -83,7 +83,7 @@ def ood_statistic(scores: np.ndarray, inside: np.ndarray) -> Statistic:
     scores, inside = np.asarray(scores, np.float64), np.asarray(inside, bool)
     if np.isnan(scores).any():
         raise ValueError("scores that are nan: leave failed videos out and count them")
-    level = np.unique(-scores, return_inverse=True)[1].reshape(-1)  # equal scores share a level, the highest is 0
+    level = levels(scores)
 
     def statistic(weights: np.ndarray) -> dict[str, np.ndarray]:
         if not len(scores):

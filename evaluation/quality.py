@@ -125,9 +125,8 @@ def _correlation(weights: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarra
 
     def centred(values: np.ndarray) -> np.ndarray:
         from_mean = values - ratio((weights * values).sum(axis=1), weights.sum(axis=1))[:, None]
-        return np.where(
-            np.abs(from_mean) > 1e-12 * np.abs(values).max(initial=0), from_mean, 0
-        )  # rounding is no spread
+        rounding = 1e-12 * np.abs(values).max(initial=0)  # which is no spread
+        return np.where(np.abs(from_mean) > rounding, from_mean, 0)
 
     def mean_product(x: np.ndarray, y: np.ndarray) -> np.ndarray:
         return (weights * x * y).sum(axis=1)

@@ -101,11 +101,6 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version(), "system": f"{platform.system()} {platform.machine()}"} | found
 
 
-def labelled(p: Predictions) -> np.ndarray:
-    """`Predictions.labelled`, as a function."""
-    return p.labelled
-
-
 def _statistics(
     p: Predictions, score: str, tau: float | None, temperature: float
 ) -> Iterator[tuple[str, np.ndarray, Statistic]]:

@@ -21,7 +21,7 @@ from evaluation import ood
 from evaluation.calibration import fit_temperature, threshold
 from evaluation.feature_statistics import FeatureStatistics
 from evaluation.predictions import Predictions
-from evaluation.summary import labelled, summarise
+from evaluation.summary import summarise
 from models.video_clip import VideoCLIP
 from trainers.precision import Precision
 from utils.distributed import gather, is_main
@@ -154,7 +154,7 @@ def distance_features(answers: dict[str, np.ndarray]) -> np.ndarray:
 
 def calibrate(table: Predictions, config: CfgNode) -> dict[str, Any]:
     """Score, τ for TEST.ACCEPT_RATE of these videos, and temperature; without τ where the model lacks the score."""
-    good = labelled(table)
+    good = table.labelled
     if not good.any():
         return {}
     found: dict[str, Any] = {

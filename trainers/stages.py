@@ -76,12 +76,8 @@ class Stage(ABC):
 
 def is_prompt(name: str) -> bool:
     """Whether a parameter's name is that of learnable prompt tokens."""
-    return (
-        name.endswith("prompts.context")
-        or name == "stem.prompts"
-        or ".blocks.prompts." in f".{name}"
-        or (name.startswith("trunk.prompts."))
-    )
+    learnable = name == "stem.prompts" or name.endswith("prompts.context")
+    return learnable or ".blocks.prompts." in f".{name}" or name.startswith("trunk.prompts.")
 
 
 class ViewStage(Stage):
