@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -36,11 +36,13 @@ class Blocks(nn.Module):
 
     def forward(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
         """`mask` [L, L] is added to the attention logits."""
-        return self.first_and_last(tokens, mask)[1]
+        return self.run(tokens, mask)[0]
 
-    def first_and_last(self, tokens: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Tokens [N, L, width] → those after the first and after the last block; as they came if there is no block."""
-        first = None
+    def run(
+        self, tokens: Tensor, mask: Tensor | None = None, keep: Collection[int] = ()
+    ) -> tuple[Tensor, dict[int, Tensor]]:
+        """As `forward`, and with it the tokens after each of the blocks whose indices `keep` names."""
+        kept = {}
         for i, block in enumerate(self.blocks):
             if str(i) in self.prompts:
                 tokens = self._replace(tokens, self.prompts[str(i)])
@@ -49,8 +51,9 @@ class Blocks(nn.Module):
             else:
                 after = block(tokens, attn_mask=mask)
             tokens = self._drop(tokens, after, self.drop_path[i]) if self.training else after
-            first = tokens if first is None else first
-        return tokens if first is None else first, tokens
+            if i in keep:
+                kept[i] = tokens
+        return tokens, kept
 
     def _replace(self, tokens: Tensor, prompt: Tensor) -> Tensor:
         start, stop, _ = self.slot.indices(tokens.shape[1])

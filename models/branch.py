@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -35,12 +37,11 @@ class ImageBranch(nn.Module):
         """Tokens of the trunk [B·T, L, width] → frame features [B, T, D], not normalised."""
         return self.encode(tokens, batch)[0]
 
-    def encode(self, tokens: Tensor, batch: int) -> tuple[Tensor, Tensor]:
-        """Tokens of the trunk [B·T, L, width] → frame features [B, T, D], not normalised, and the tokens after the
-        branch's first block [B·T, L', width']."""
-        first, last = self.blocks.first_and_last(tokens)
+    def encode(self, tokens: Tensor, batch: int, keep: Collection[int] = ()) -> tuple[Tensor, dict[int, Tensor]]:
+        """As `frame_features`, and the tokens [B·T, L', width'] after the branch's blocks of the indices `keep`."""
+        last, kept = self.blocks.run(tokens, keep=keep)
         frames = last[:, 0] if self.class_token else last[:, 1:].mean(dim=1)
-        return (self.ln_post(frames) @ self.projection).unflatten(0, (batch, -1)), first
+        return (self.ln_post(frames) @ self.projection).unflatten(0, (batch, -1)), kept
 
     def copy(self) -> ImageBranch:
         """A branch of its own with the same weights: how a stage adds one."""

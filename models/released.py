@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from clip.blocks import own_copy
 from models.branch import ImageBranch, TextBranch
 from models.quality import expected_score
-from models.video_clip import VideoCLIP, trunk_ends
+from models.video_clip import VideoCLIP
 
 
 class ReleasedNegativeBranch(ImageBranch):
@@ -90,23 +90,24 @@ class ReleasedVideoCLIP(VideoCLIP):
         batch = len(video)
         patches = self.stem.patches(video.flatten(0, 1))
         answers: dict[str, Tensor] = {}
+        in_trunk, in_branch = self.watched
         tokens = self.stem.tokens(patches, self.stem.class_embedding, self.stem.positional_embedding)
-        early, tokens = self.trunk.first_and_last(tokens)
-        positive, first = self.positive.encode(tokens, batch)
+        tokens, early = self.trunk.run(tokens, keep=in_trunk)
+        positive, late = self.positive.encode(tokens, batch, in_branch)
         pooled, weights = self.positive.pooling(positive)
         if "positive" in parts:
             answers |= self._compare(pooled, weights, self.positive_text, "")
-            answers |= self._intermediate(batch, **trunk_ends(early, tokens), branch_first=first)
+            answers |= self._intermediate(early, late, batch)
         if "negative" not in parts and "quality" not in parts:
             return answers
         tokens = self.stem.tokens(patches, self.negative.class_embedding, self.negative.positional_embedding)
-        negative, first = self.negative.encode(self.trunk(tokens), batch)
+        negative, late = self.negative.encode(self.trunk(tokens), batch, in_branch)
         weights_no = self.negative.pooling.weights(negative)
         # The mean half pools negative features, the weighted half positive ones: as published.
         pooled_no = self.negative.pooling.pool(negative, positive, weights_no)
         if "negative" in parts:
             answers |= self._compare(pooled_no, weights_no, self.negative_text, "_no") | self._positive_classes()
-            answers |= self._intermediate(batch, branch_first_no=first)
+            answers |= self._intermediate({}, late, batch, "_no")
         if "quality" in parts:
             logits = self.quality(pooled, pooled_no, weights_no - weights)
             answers |= {"quality_logits": logits.float(), "quality_score": expected_score(logits)}

@@ -30,8 +30,8 @@ class VideoCLIP(nn.Module):
 
     Features are L2-normalised float32; logits are `logit_scale.exp()` times the cosines. In evaluation mode the
     positive and the negative part also give intermediate features float32 [B, S] for the scores by distance: of the
-    patches after the trunk's first and last block (`trunk_first`, and `trunk_last` where that is another one), and
-    after the branch's first block (`branch_first`, `branch_first_no`).
+    patches after the tower's n-th block `block_n`, for the blocks that `watched` names, and after those of them that
+    belong to the negative branch `block_n_no`.
     """
 
     def __init__(
@@ -78,32 +78,47 @@ class VideoCLIP(nn.Module):
 
     def forward(self, video: Tensor, parts: Collection[str]) -> dict[str, Tensor]:
         batch = len(video)
-        early, tokens = self.trunk.first_and_last(self.stem(video.flatten(0, 1)))
+        in_trunk, in_branch = self.watched
+        tokens, early = self.trunk.run(self.stem(video.flatten(0, 1)), keep=in_trunk)
         answers: dict[str, Tensor] = {}
         positive = negative = None
         if "positive" in parts or "quality" in parts:
-            positive, first = self.positive.encode(tokens, batch)
+            positive, late = self.positive.encode(tokens, batch, in_branch)
         if "positive" in parts:
             answers |= self._compare(*self.positive.pooling(positive), self.positive_text, "")
-            answers |= self._intermediate(batch, **trunk_ends(early, tokens), branch_first=first)
+            answers |= self._intermediate(early, late, batch)
         if "negative" in parts or "quality" in parts:
-            negative, first = self.negative.encode(tokens, batch)
+            negative, late = self.negative.encode(tokens, batch, in_branch)
         if "negative" in parts:
             answers |= self._compare(*self.negative.pooling(negative), self.negative_text, "_no")
-            answers |= self._positive_classes() | self._intermediate(batch, branch_first_no=first)
+            answers |= self._positive_classes() | self._intermediate({}, late, batch, "_no")
         if "quality" in parts:
             views = self._view_probabilities(positive) if self.quality.views else None
             answers |= _quality_answers(*self.quality(tokens, positive, negative, views))
         return answers
 
-    def _intermediate(self, batch: int, **tokens: Tensor) -> dict[str, Tensor]:
-        """Intermediate features [B, S] by name, of the tokens [B·T, L, width] after a block; none while training.
+    @property
+    def watched(self) -> tuple[list[int], list[int]]:
+        """The blocks whose patches the scores by distance look at, as indices in the trunk and in a branch.
 
-        The patches are averaged over time and over as many places of the picture as INTERMEDIATE_SIZE allows.
+        The tower's first block, the one at two thirds of its depth, and the next, wherever the branches leave the
+        trunk; none in training mode. Later blocks drop much of what tells that a video shows none of the views.
         """
-        return {} if self.training else {name: self._patch_means(after, batch) for name, after in tokens.items()}
+        shared = len(self.trunk.blocks)
+        depth = shared + len(self.positive.blocks.blocks)
+        late = max(1, 2 * depth // 3)
+        watched = [] if self.training else [i for i in sorted({0, late - 1, late}) if i < depth]
+        return [i for i in watched if i < shared], [i - shared for i in watched if i >= shared]
+
+    def _intermediate(
+        self, in_trunk: dict[int, Tensor], in_branch: dict[int, Tensor], batch: int, suffix: str = ""
+    ) -> dict[str, Tensor]:
+        """Intermediate features [B, S] of the tokens [B·T, L, width] after blocks of the trunk and of a branch."""
+        after = in_trunk | {len(self.trunk.blocks) + i: tokens for i, tokens in in_branch.items()}
+        return {f"block_{i + 1}{suffix}": self._patch_means(tokens, batch) for i, tokens in after.items()}
 
     def _patch_means(self, tokens: Tensor, batch: int) -> Tensor:
+        """Patches averaged over time and over as many places of the picture as INTERMEDIATE_SIZE allows, [B, S]."""
         prompts = 0 if self.stem.prompts is None else len(self.stem.prompts)
         patches = tokens[:, 1 : tokens.shape[1] - prompts].float().transpose(1, 2)
         side, places = math.isqrt(patches.shape[-1]), max(1, math.isqrt(INTERMEDIATE_SIZE // patches.shape[1]))
@@ -130,11 +145,6 @@ class VideoCLIP(nn.Module):
     def _positive_classes(self) -> dict[str, Tensor]:
         """What the negative texts are held against."""
         return {} if self.positive_text is None else {"text": self.positive_text()}
-
-
-def trunk_ends(first: Tensor, last: Tensor) -> dict[str, Tensor]:
-    """The trunk's tokens after its first and last block by name; one where they are the same block."""
-    return {"trunk_first": first} if first is last else {"trunk_first": first, "trunk_last": last}
 
 
 def _quality_answers(logits: Tensor, weights: Tensor) -> dict[str, Tensor]:

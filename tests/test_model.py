@@ -19,10 +19,10 @@ from trainers.resume import load_weights
 from trainers.stages import build_stage
 from utils.errors import UserError
 
-INTERMEDIATE = {"trunk_first", "trunk_last", "branch_first"}
+INTERMEDIATE = {"block_1", "block_2", "block_3"}
 ENTRIES = {
     "positive": {"features", "logits", "cosines", "attention", "text", *INTERMEDIATE},
-    "negative": {"features_no", "logits_no", "cosines_no", "attention_no", "text_no", "text", "branch_first_no"},
+    "negative": {"features_no", "logits_no", "cosines_no", "attention_no", "text_no", "text", "block_3_no"},
     "quality": {"quality_logits", "quality_score", "quality_attention"},
 }
 
@@ -82,33 +82,45 @@ def test_a_grown_model_answers_as_its_ancestors_did():
         assert torch.equal(answers[name], value), name
 
 
-def test_scores_by_distance_see_patches_and_no_prompts_where_the_branches_leave_the_trunk():
+def test_scores_by_distance_see_patches_and_no_prompts():
     prompts = {"PROMPT_MODEL": True, "N_CTX_VISION": 2, "PROMPT_DEPTH_VISION": 1}
     _, model = tiny_model("negation", **{f"TRAINER__ViFi_CLIP__{key}": value for key, value in prompts.items()})
     clips = tiny_clips(batch=2, frames=3)
     with torch.no_grad():
         answers = model.eval()(clips, ("positive", "negative"))
-        early, tokens = model.trunk.first_and_last(model.stem(clips.flatten(0, 1)))
-        after, _ = model.negative.blocks.first_and_last(tokens)
-    assert torch.equal(tokens, model.trunk(model.stem(clips.flatten(0, 1)))) and early.shape[-1] == 64
+        tokens = model.trunk(model.stem(clips.flatten(0, 1)))
+        after = model.negative.blocks.blocks[0](tokens)
     assert tokens.shape[1] > 1 + 2 * 2 and after.shape[1] > 1 + 1  # prompts follow
     top_left, top_right, bottom_left, bottom_right = tokens.unflatten(0, (2, 3)).mean(dim=1)[:, 1:5].unbind(dim=1)
     quarters = torch.stack([top_left, top_right, bottom_left, bottom_right], dim=-1).flatten(1)
-    torch.testing.assert_close(answers["trunk_last"], quarters)
-    torch.testing.assert_close(answers["branch_first_no"], after.unflatten(0, (2, 3)).mean(dim=1)[:, 1])
+    torch.testing.assert_close(answers["block_2"], quarters)
+    torch.testing.assert_close(answers["block_3_no"], after.unflatten(0, (2, 3)).mean(dim=1)[:, 1])
 
 
-@pytest.mark.parametrize("shared, width", [(0, 32), (1, 64)])
-def test_a_trunk_whose_first_block_is_its_last_is_seen_once(shared, width):
-    _, model = tiny_model("negation", MODEL__SHARED_BLOCKS=shared)
-    answers = model.eval()(tiny_clips(), ("positive",))
-    assert "trunk_last" not in answers and answers["trunk_first"].shape[1] % width == 0
+@pytest.mark.parametrize("shared", [0, 1, 3])
+def test_scores_by_distance_see_the_same_blocks_wherever_the_tower_is_split(shared):
+    usual = tiny_model("negation")[1].eval()(tiny_clips(), ("positive",))
+    model = tiny_model("negation", MODEL__SHARED_BLOCKS=shared)[1].eval()
+    answers = model(tiny_clips(), ("positive", "negative"))
+    for name in INTERMEDIATE:
+        assert torch.equal(answers[name], usual[name]), name
+    of_negative = {name for name in answers if name.startswith("block_") and name.endswith("_no")}
+    assert of_negative == {f"block_{n}_no" for n in (1, 2, 3) if n > shared}
+
+
+@pytest.mark.parametrize("depth, blocks", [(1, [1]), (2, [1, 2]), (4, [1, 2, 3]), (12, [1, 8, 9]), (24, [1, 16, 17])])
+def test_scores_by_distance_see_the_first_block_and_those_at_two_thirds_of_the_depth(depth, blocks):
+    model = tiny_model("view")[1].eval()
+    model.trunk, rest = Blocks([nn.Identity()] * depth).split(depth // 2)
+    model.positive.blocks = rest
+    in_trunk, in_branch = model.watched
+    assert [i + 1 for i in in_trunk] + [depth // 2 + i + 1 for i in in_branch] == blocks
 
 
 def test_training_computes_no_intermediate_features():
     _, model = tiny_model("negation")
     answers = model.train()(tiny_clips(), ("positive", "negative"))
-    assert set(answers) == (ENTRIES["positive"] | ENTRIES["negative"]) - INTERMEDIATE - {"branch_first_no"}
+    assert set(answers) == (ENTRIES["positive"] | ENTRIES["negative"]) - INTERMEDIATE - {"block_3_no"}
 
 
 @pytest.mark.parametrize("part", ENTRIES)
@@ -117,7 +129,7 @@ def test_each_part_alone_gives_its_own_entries_and_their_shapes(part):
     answers = model.eval()(tiny_clips(batch=3, frames=5), (part,))
     assert set(answers) == ENTRIES[part]
     shapes = {"features": [3, 128], "logits": [3, 4], "cosines": [3, 4], "attention": [3, 5], "text": [4, 128]}
-    shapes |= {"trunk_first": [3, 4 * 64], "trunk_last": [3, 4 * 128], "branch_first": [3, 256]}
+    shapes |= {"block_1": [3, 4 * 64], "block_2": [3, 4 * 128], "block_3": [3, 256]}
     shapes |= {f"{name}_no": shape for name, shape in shapes.items()}
     shapes |= {"quality_logits": [3, 3], "quality_score": [3], "quality_attention": [3, 5]}
     assert {name: list(value.shape) for name, value in answers.items()} == {name: shapes[name] for name in answers}

@@ -139,16 +139,12 @@ def feature_statistics(statistics: dict[str, Tensor] | None) -> FeatureStatistic
     return FeatureStatistics(**{name: value.numpy() for name, value in statistics.items()}) if statistics else None
 
 
-INTERMEDIATE = ("trunk_first", "trunk_last", "branch_first", "branch_first_no")
-
-
 def distance_features(answers: dict[str, np.ndarray]) -> np.ndarray:
     """What the scores by distance look at, float32 [N, S]: intermediate features, each of unit length, side by side.
 
-    Not the branches' features: later blocks keep what tells views apart and drop much of what tells that a video shows
-    none of them (docs/results.md).
+    Not the branches' features: `VideoCLIP.watched` says why, docs/results.md has the figures.
     """
-    parts = [answers[name] for name in INTERMEDIATE if name in answers]
+    parts = [value for name, value in answers.items() if name.startswith("block_")]
     return np.concatenate([part / np.linalg.norm(part, axis=1, keepdims=True) for part in parts], axis=1)
 
 
