@@ -101,13 +101,12 @@ class ReleasedVideoCLIP(VideoCLIP):
         if "negative" not in parts and "quality" not in parts:
             return answers
         tokens = self.stem.tokens(patches, self.negative.class_embedding, self.negative.positional_embedding)
-        negative, late = self.negative.encode(self.trunk(tokens), batch, in_branch)
+        negative = self.negative.frame_features(self.trunk(tokens), batch)
         weights_no = self.negative.pooling.weights(negative)
         # The mean half pools negative features, the weighted half positive ones: as published.
         pooled_no = self.negative.pooling.pool(negative, positive, weights_no)
         if "negative" in parts:
             answers |= self._compare(pooled_no, weights_no, self.negative_text, "_no") | self._positive_classes()
-            answers |= self._intermediate({}, late, batch, "_no")
         if "quality" in parts:
             logits = self.quality(pooled, pooled_no, weights_no - weights)
             answers |= {"quality_logits": logits.float(), "quality_score": expected_score(logits)}

@@ -29,9 +29,8 @@ class VideoCLIP(nn.Module):
     | quality  | `quality_logits` [B, G], `quality_score` [B] in [0, 1], `quality_attention` [B, T] |
 
     Features are L2-normalised float32; logits are `logit_scale.exp()` times the cosines. In evaluation mode the
-    positive and the negative part also give intermediate features float32 [B, S] for the scores by distance: of the
-    patches after the tower's n-th block `block_n`, for the blocks that `watched` names, and after those of them that
-    belong to the negative branch `block_n_no`.
+    positive part also gives intermediate features float32 [B, S] for the scores by distance: `block_n`, of the patches
+    after the n-th block on its way, for the blocks that `watched` names.
     """
 
     def __init__(
@@ -88,10 +87,10 @@ class VideoCLIP(nn.Module):
             answers |= self._compare(*self.positive.pooling(positive), self.positive_text, "")
             answers |= self._intermediate(early, late, batch)
         if "negative" in parts or "quality" in parts:
-            negative, late = self.negative.encode(tokens, batch, in_branch)
+            negative = self.negative.frame_features(tokens, batch)
         if "negative" in parts:
             answers |= self._compare(*self.negative.pooling(negative), self.negative_text, "_no")
-            answers |= self._positive_classes() | self._intermediate({}, late, batch, "_no")
+            answers |= self._positive_classes()
         if "quality" in parts:
             views = self._view_probabilities(positive) if self.quality.views else None
             answers |= _quality_answers(*self.quality(tokens, positive, negative, views))
@@ -99,7 +98,7 @@ class VideoCLIP(nn.Module):
 
     @property
     def watched(self) -> tuple[list[int], list[int]]:
-        """The blocks whose patches the scores by distance look at, as indices in the trunk and in a branch.
+        """The blocks whose patches the scores by distance look at, as indices in the trunk and in the positive branch.
 
         The tower's first block, the one at two thirds of its depth, and the next, wherever the branches leave the
         trunk; none in training mode. Later blocks drop much of what tells that a video shows none of the views.
@@ -110,12 +109,10 @@ class VideoCLIP(nn.Module):
         watched = [] if self.training else [i for i in sorted({0, late - 1, late}) if i < depth]
         return [i for i in watched if i < shared], [i - shared for i in watched if i >= shared]
 
-    def _intermediate(
-        self, in_trunk: dict[int, Tensor], in_branch: dict[int, Tensor], batch: int, suffix: str = ""
-    ) -> dict[str, Tensor]:
-        """Intermediate features [B, S] of the tokens [B·T, L, width] after blocks of the trunk and of a branch."""
+    def _intermediate(self, in_trunk: dict[int, Tensor], in_branch: dict[int, Tensor], batch: int) -> dict[str, Tensor]:
+        """Intermediate features [B, S] of the tokens [B·T, L, width] after blocks of the trunk and of the branch."""
         after = in_trunk | {len(self.trunk.blocks) + i: tokens for i, tokens in in_branch.items()}
-        return {f"block_{i + 1}{suffix}": self._patch_means(tokens, batch) for i, tokens in after.items()}
+        return {f"block_{i + 1}": self._patch_means(tokens, batch) for i, tokens in after.items()}
 
     def _patch_means(self, tokens: Tensor, batch: int) -> Tensor:
         """Patches averaged over time and over as many places of the picture as INTERMEDIATE_SIZE allows, [B, S]."""

@@ -6,6 +6,7 @@ import csv
 
 import numpy as np
 import pytest
+import torch
 
 from tests.tiny_data import STAGES, TRAINING, VALIDATION, assert_same, configure, history, metrics, tiny, train
 from utils.checkpoint import load_checkpoint
@@ -73,12 +74,19 @@ def test_only_test_repeats_figures_at_every_precision(tiny_folder, tmp_path, lev
     assert (again / "predictions.csv").read_bytes() == (run / "predictions.csv").read_bytes()
 
 
-@pytest.mark.parametrize("stage", ["view", "negation"])
-def test_the_last_stage_s_checkpoint_answers_the_earlier_questions_as_before(tiny_runs, tmp_path, stage):
+@pytest.mark.parametrize(
+    "stage, learned_since", [("view", {f"s_{name}" for name in FITTED_SCORES}), ("negation", set())]
+)
+def test_the_last_stage_s_checkpoint_answers_the_earlier_questions_as_before(tiny_runs, tmp_path, stage, learned_since):
     run, last = tiny_runs[stage], tiny_runs["quality"] / "last.pth"
     again = [("OUTPUT", str(tmp_path)), ("TEST.ONLY_TEST", True), ("MODEL.RESUME", str(last))]
     train(configure(str(run / "config.yaml"), again))
-    assert (tmp_path / "predictions.csv").read_bytes() == (run / "predictions.csv").read_bytes()
+    now, before = (
+        list(csv.DictReader((folder / "predictions.csv").read_text(encoding="utf-8").splitlines()))
+        for folder in (tmp_path, run)
+    )
+    assert [{name: row[name] for name in row if name not in learned_since} for row in now] == before
+    assert now[0].keys() - before[0].keys() == learned_since
     assert metrics(tmp_path)["metrics"]["top1"] == metrics(run)["metrics"]["top1"]
 
 
@@ -139,12 +147,28 @@ def test_scores_by_distance_come_from_training_features_and_stay_in_the_checkpoi
         assert 0 <= figures[f"near/{score}/auroc"] <= 1 and 0 <= figures[f"far/{score}/auroc"] <= 1
     content = load_checkpoint(run / "last.pth")
     # k-nearest neighbours keep every one
-    assert content["statistics"]["bank"].shape == (TRAINING, 4 * 64 + 4 * 128 + 2 * 256)
+    assert content["statistics"]["bank"].shape == (TRAINING, 4 * 64 + 4 * 128 + 256)
 
     lists = [("DATA.TRAIN_FILE", ""), ("TEST.ONLY_TEST", True), ("MODEL.RESUME", str(run / "last.pth"))]
     again = train(configure(str(run / "config.yaml"), [("OUTPUT", str(tmp_path / "again")), *lists]))
     assert (again / "predictions.csv").read_bytes() == (run / "predictions.csv").read_bytes()
     assert metrics(again) == metrics(run)
+
+
+def test_where_training_features_lie_is_found_anew_only_while_they_move(tiny_folder, tiny_runs, tmp_path):
+    def go_on(stage, before, name, **changes):
+        options = {"TEST__FIT_FEATURES": True, "MODEL__RESUME": str(before / "last.pth"), **changes}
+        run = train(tiny(tiny_folder, tmp_path / name, stage, **options))
+        return run, load_checkpoint(run / "last.pth")["statistics"]
+
+    view, first = go_on("view", tiny_runs["view"], "third epoch", TRAIN__EPOCHS=3)
+    _, moved = go_on("view", view, "fourth epoch", TRAIN__EPOCHS=4)
+    assert not torch.equal(moved["means"], first["means"])
+    # Stage negation trains nothing that the scores by distance look at.
+    _, kept = go_on("negation", view, "negation")
+    assert_same(kept, first)
+    _, found = go_on("negation", tiny_runs["view"], "another negation", TRAIN__LR=1e-2)
+    assert_same(found, load_checkpoint(tiny_runs["negation"] / "last.pth")["statistics"])
 
 
 def test_a_score_by_distance_decides_where_the_configuration_names_it(tiny_folder, tiny_runs, tmp_path):

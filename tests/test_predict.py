@@ -149,7 +149,7 @@ def test_a_threshold_on_a_score_of_the_view_stage_accepts_and_rejects(runs, else
 
 def test_a_score_by_distance_uses_the_statistics_in_the_checkpoint(runs, elsewhere):
     random = np.random.default_rng(0)
-    fitted = FeatureStatistics.fit(random.normal(size=(20, 4 * 64 + 4 * 128 + 2 * 256)), np.arange(20) % 4, neighbour=3)
+    fitted = FeatureStatistics.fit(random.normal(size=(20, 4 * 64 + 4 * 128 + 256)), np.arange(20) % 4, neighbour=3)
     ckpt = changed(
         runs / "negation" / "last.pth",
         elsewhere / "a.pth",

@@ -69,16 +69,17 @@ class Evaluator:
         calibrate: bool,
         statistics: dict[str, Tensor] | None = None,
         fit_on: EvaluationSet | None = None,
+        features_move: bool = False,
     ) -> None:
         """`names` are those of the views and of the grades.
 
         The scores by distance take a checkpoint's `statistics` (of features; see `FeatureStatistics`), or are fitted
-        anew on the training videos `fit_on` at each evaluation.
+        on the training videos `fit_on`: once, or at each evaluation where training moves the features.
         """
         self.config, self.sets, self.precision = config, sets, precision
         self.views, self.grades = names
         self.calibration, self.calibrate = calibration, calibrate
-        self.statistics, self.fit_on = statistics or {}, fit_on
+        self.statistics, self.fit_on, self.features_move = statistics or {}, fit_on, features_move
         self.transform = DeviceTransform(train=False)
         self._named: set[str] = set()  # unreadable videos that the log has named
 
@@ -89,7 +90,7 @@ class Evaluator:
 
     def __call__(self, model: VideoCLIP, epoch: int, intervals: bool = False) -> Evaluation:
         """All figures; `intervals` adds 95 % bootstrap intervals by patient, which take seconds."""
-        if self.fit_on is not None:
+        if self.fit_on is not None and (self.features_move or not self.statistics):
             self.statistics = self._fit(model, self.fit_on)
         fitted = feature_statistics(self.statistics)
         tables = []

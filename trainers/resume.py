@@ -47,8 +47,6 @@ def read_checkpoint(config: CfgNode, views: Sequence[str], grades: Sequence[str]
     log.info("%s: %s", file, "same stage" if same_stage else f"weights of stage {content.get('stage', 'unknown')}")
     if not same_stage:
         content.pop("training", None)
-    if (content.get("stage") == "view") != (config.STAGE == "view"):
-        content.pop("statistics", None)  # of one branch's features, or of two
     return content | {"file": file} | named(content["model"], config, file)
 
 

@@ -45,7 +45,9 @@ def run(config: CfgNode, device: torch.device) -> None:
     training = not config.TEST.ONLY_TEST
     sets = evaluation_sets(config)
     content = read_checkpoint(config, views, grades)
-    fits = fits_features(config) and (training or not content.get("statistics"))
+    moving = training and config.STAGE == "view"  # later stages leave what the scores by distance look at as it is
+    statistics = None if moving else content.get("statistics")
+    fits = fits_features(config) and not statistics
     train = read_list(config, config.DATA.TRAIN_FILE, "DATA.TRAIN_FILE") if training or fits else None
     for problem in check_annotations(train, sets[0].annotations, [part.annotations for part in sets[1:]]):
         log.warning("%s", problem)
@@ -69,8 +71,9 @@ def run(config: CfgNode, device: torch.device) -> None:
         (views, grades),
         calibration=content.get("calibration", {}),
         calibrate=training or not content.get("calibration"),
-        statistics=content.get("statistics"),
+        statistics=statistics,
         fit_on=evaluation_set(config, "train", train) if fits else None,
+        features_move=moving,
     )
     if evaluator.calibrates and not training:
         log.warning("no calibration yet: τ and temperature are found on %s itself", config.DATA.VAL_FILE)
@@ -145,9 +148,10 @@ def evaluation_set(config: CfgNode, kind: str, annotations: Annotations) -> Eval
 
 
 def fits_features(config: CfgNode) -> bool:
-    """Whether the scores by distance are wanted, which take a pass over the training videos at each evaluation.
+    """Whether the scores by distance are wanted, which take a pass over the training videos.
 
-    Where TEST.SCORE names one, in stage negation only: stage view would pay for a rejection that comes after it.
+    Where TEST.SCORE names one, in stage negation only: stage view would pay at each evaluation for a rejection that
+    comes after it.
     """
     decides = config.STAGE == "negation" and config.TEST.SCORE in FITTED_SCORES
     return config.STAGE != "quality" and (config.TEST.FIT_FEATURES or decides)
