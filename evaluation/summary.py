@@ -46,7 +46,7 @@ def summarise(
     Args:
         predictions: of one evaluation, all processes together.
         stage: view, negation or quality, as a name for the page.
-        epoch: of the checkpoint.
+        epoch: after which the checkpoint was written, from 0; None if not known.
         score: the score that accepts or rejects; τ and the joint figures are of this one.
         tau: from `evaluation.calibration.threshold` on validation videos; without it there are no joint figures.
         temperature: from `fit_temperature` on validation videos.

@@ -93,6 +93,7 @@ def test_the_last_stage_s_checkpoint_answers_the_earlier_questions_as_before(tin
 def test_zero_shot_needs_no_checkpoint(tiny_folder, tmp_path):
     run = train(tiny(tiny_folder, tmp_path, TEST__ONLY_TEST=True, TRAINER__ViFi_CLIP__ZS_EVAL=True))
     assert metrics(run)["counts"]["in"] == VALIDATION and 0 <= metrics(run)["metrics"]["top1"] <= 1
+    assert metrics(run)["epoch"] is None and " epoch" not in (run / "report.html").read_text().split("<main>")[0]
 
 
 def test_a_video_that_cannot_be_read_is_a_failed_row_and_counts_for_nothing(tiny_folder, tmp_path):

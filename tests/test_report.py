@@ -74,7 +74,7 @@ def test_every_section_and_the_figures_with_their_intervals_are_there(page, run)
     low, high = summary["intervals"]["top1"]
     assert f"<strong>{summary['metrics']['top1']:.3f}</strong><small>{low:.3f} to {high:.3f}</small>" in page
     assert f"τ = {summary['tau']:.6g}" in page
-    assert "epoch 29 · 360 videos of 72 patients" in page
+    assert "after 30 epochs · 360 videos of 72 patients" in page
     assert "at least 95 % of the in-distribution videos" in page  # the definition beside FPR95
     assert "LR: 2.2e-05" in page
 

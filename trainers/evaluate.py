@@ -88,8 +88,11 @@ class Evaluator:
         """Whether an evaluation finds the calibration anew; stage quality keeps that of the stages before it."""
         return self.calibrate and self.config.STAGE != "quality"
 
-    def __call__(self, model: VideoCLIP, epoch: int, intervals: bool = False) -> Evaluation:
-        """All figures; `intervals` adds 95 % bootstrap intervals by patient, which take seconds."""
+    def __call__(self, model: VideoCLIP, epoch: int | None, intervals: bool = False) -> Evaluation:
+        """All figures; `intervals` adds 95 % bootstrap intervals by patient, which take seconds.
+
+        `epoch`, counted from 0, is the one that ended with these weights; None where it is not known.
+        """
         if self.fit_on is not None and (self.features_move or not self.statistics):
             self.statistics = self._fit(model, self.fit_on)
         fitted = feature_statistics(self.statistics)

@@ -95,7 +95,7 @@ def run(config: CfgNode, device: torch.device) -> None:
         )
         evaluation = trainer.fit()
     else:
-        evaluation = evaluator(model, content.get("epoch", 0), intervals=True)
+        evaluation = evaluator(model, content.get("epoch"), intervals=True)
     write_results(folder, evaluation, [part.annotations for part in sets], config.DATA.DECODER)
 
 
