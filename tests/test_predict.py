@@ -169,6 +169,18 @@ def test_a_score_by_distance_uses_the_statistics_in_the_checkpoint(runs, elsewhe
     assert answer["score"] == pytest.approx(fitted.scores(features)["knn"][0], rel=1e-6)
 
 
+def test_statistics_of_other_features_are_refused(runs, elsewhere):
+    fitted = FeatureStatistics.fit(np.random.default_rng(0).normal(size=(9, 7)), np.arange(9) % 3)
+    statistics = {name: torch.from_numpy(value) for name, value in fitted.state().items()}
+    ckpt = changed(runs / "negation" / "last.pth", elsewhere / "a.pth", statistics=statistics)
+    says = (
+        "the checkpoint's scores by distance look at 7 numbers a video, this version's at 1024: "
+        "train stage negation again from its checkpoint of stage view"
+    )
+    with pytest.raises(UserError, match=f"^{says}$"):
+        main([str(runs / "data" / "videos" / "clip 9.avi"), "--resume", ckpt])
+
+
 def test_names_come_from_the_checkpoint(runs, elsewhere):
     folder, own = str(runs / "data" / "videos"), runs / "quality" / "last.pth"
     main([folder, "--resume", str(own), "--output", "own"])

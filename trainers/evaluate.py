@@ -25,6 +25,7 @@ from evaluation.summary import summarise
 from models.video_clip import VideoCLIP
 from trainers.precision import Precision
 from utils.distributed import gather, is_main
+from utils.errors import UserError
 
 log = logging.getLogger(__name__)
 
@@ -277,13 +278,22 @@ def to_predictions(
 
 
 def ood_scores(answers: dict[str, np.ndarray], fitted: FeatureStatistics | None = None) -> dict[str, np.ndarray]:
-    """Every out-of-distribution score of the answers, nan for failed videos."""
+    """Every out-of-distribution score of the answers, nan for failed videos.
+
+    Raises UserError where `fitted` is of other features than the model gives: of a checkpoint of an earlier version.
+    """
     good = ~answers["failed"].astype(bool)
+    features = distance_features(answers)[good] if fitted is not None else None
+    if fitted is not None and features.shape[1] != fitted.means.shape[1]:
+        raise UserError(
+            f"the checkpoint's scores by distance look at {fitted.means.shape[1]} numbers a video, this version's at "
+            f"{features.shape[1]}: train stage negation again from its checkpoint of stage view"
+        )
     found = ood.scores(
         answers["logits"][good],
         answers["logits_no"][good] if "logits_no" in answers else None,
         cosines=answers["cosines"][good],
-        features=distance_features(answers)[good] if fitted is not None else None,
+        features=features,
         fitted=fitted,
     )
     scores = {}
