@@ -36,13 +36,13 @@ class Blocks(nn.Module):
 
     def forward(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
         """`mask` [L, L] is added to the attention logits."""
-        return self.run(tokens, mask)[0]
+        return self.forward_intermediates(tokens, mask)[0]
 
-    def run(
-        self, tokens: Tensor, mask: Tensor | None = None, keep: Collection[int] = ()
+    def forward_intermediates(
+        self, tokens: Tensor, mask: Tensor | None = None, indices: Collection[int] = ()
     ) -> tuple[Tensor, dict[int, Tensor]]:
-        """As `forward`, and with it the tokens after each of the blocks whose indices `keep` names."""
-        kept = {}
+        """As `forward`, and by index the tokens [N, L', width'] after each of the blocks `indices`, from 0."""
+        intermediates = {}
         for i, block in enumerate(self.blocks):
             if str(i) in self.prompts:
                 tokens = self._replace(tokens, self.prompts[str(i)])
@@ -51,9 +51,9 @@ class Blocks(nn.Module):
             else:
                 after = block(tokens, attn_mask=mask)
             tokens = self._drop(tokens, after, self.drop_path[i]) if self.training else after
-            if i in keep:
-                kept[i] = tokens
-        return tokens, kept
+            if i in indices:
+                intermediates[i] = tokens
+        return tokens, intermediates
 
     def _replace(self, tokens: Tensor, prompt: Tensor) -> Tensor:
         start, stop, _ = self.slot.indices(tokens.shape[1])

@@ -37,11 +37,12 @@ class ImageBranch(nn.Module):
         """Tokens of the trunk [B·T, L, width] → frame features [B, T, D], not normalised."""
         return self.encode(tokens, batch)[0]
 
-    def encode(self, tokens: Tensor, batch: int, keep: Collection[int] = ()) -> tuple[Tensor, dict[int, Tensor]]:
-        """As `frame_features`, and the tokens [B·T, L', width'] after the branch's blocks of the indices `keep`."""
-        last, kept = self.blocks.run(tokens, keep=keep)
+    def encode(self, tokens: Tensor, batch: int, indices: Collection[int] = ()) -> tuple[Tensor, dict[int, Tensor]]:
+        """Tokens of the trunk [B·T, L, width] → frame features [B, T, D], not normalised, and by index the tokens
+        [B·T, L', width'] after the branch's blocks `indices`, from 0."""
+        last, intermediates = self.blocks.forward_intermediates(tokens, indices=indices)
         frames = last[:, 0] if self.class_token else last[:, 1:].mean(dim=1)
-        return (self.ln_post(frames) @ self.projection).unflatten(0, (batch, -1)), kept
+        return (self.ln_post(frames) @ self.projection).unflatten(0, (batch, -1)), intermediates
 
     def copy(self) -> ImageBranch:
         """A branch of its own with the same weights: how a stage adds one."""

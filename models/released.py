@@ -90,9 +90,9 @@ class ReleasedVideoCLIP(VideoCLIP):
         batch = len(video)
         patches = self.stem.patches(video.flatten(0, 1))
         answers: dict[str, Tensor] = {}
-        in_trunk, in_branch = self.watched
+        in_trunk, in_branch = self.intermediate_blocks
         tokens = self.stem.tokens(patches, self.stem.class_embedding, self.stem.positional_embedding)
-        tokens, early = self.trunk.run(tokens, keep=in_trunk)
+        tokens, early = self.trunk.forward_intermediates(tokens, indices=in_trunk)
         positive, late = self.positive.encode(tokens, batch, in_branch)
         pooled, weights = self.positive.pooling(positive)
         if "positive" in parts:

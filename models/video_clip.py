@@ -30,7 +30,7 @@ class VideoCLIP(nn.Module):
 
     Features are L2-normalised float32; logits are `logit_scale.exp()` times the cosines. In evaluation mode the
     positive part also gives intermediate features float32 [B, S] for the scores by distance: `block_n`, of the patches
-    after the n-th block on its way, for the blocks that `watched` names.
+    after the n-th block on its path, for `intermediate_blocks`.
     """
 
     def __init__(
@@ -77,8 +77,8 @@ class VideoCLIP(nn.Module):
 
     def forward(self, video: Tensor, parts: Collection[str]) -> dict[str, Tensor]:
         batch = len(video)
-        in_trunk, in_branch = self.watched
-        tokens, early = self.trunk.run(self.stem(video.flatten(0, 1)), keep=in_trunk)
+        in_trunk, in_branch = self.intermediate_blocks
+        tokens, early = self.trunk.forward_intermediates(self.stem(video.flatten(0, 1)), indices=in_trunk)
         answers: dict[str, Tensor] = {}
         positive = negative = None
         if "positive" in parts or "quality" in parts:
@@ -97,8 +97,8 @@ class VideoCLIP(nn.Module):
         return answers
 
     @property
-    def watched(self) -> tuple[list[int], list[int]]:
-        """The blocks whose patches the scores by distance look at, as indices in the trunk and in the positive branch.
+    def intermediate_blocks(self) -> tuple[list[int], list[int]]:
+        """The blocks whose patches the scores by distance look at: indices in the trunk, and in the positive branch.
 
         The tower's first block, the one at two thirds of its depth, and the next, wherever the branches leave the
         trunk; none in training mode. Later blocks drop much of what tells that a video shows none of the views.
@@ -106,8 +106,8 @@ class VideoCLIP(nn.Module):
         shared = len(self.trunk.blocks)
         depth = shared + len(self.positive.blocks.blocks)
         late = max(1, 2 * depth // 3)
-        watched = [] if self.training else [i for i in sorted({0, late - 1, late}) if i < depth]
-        return [i for i in watched if i < shared], [i - shared for i in watched if i >= shared]
+        blocks = [] if self.training else [i for i in sorted({0, late - 1, late}) if i < depth]
+        return [i for i in blocks if i < shared], [i - shared for i in blocks if i >= shared]
 
     def _intermediate(self, in_trunk: dict[int, Tensor], in_branch: dict[int, Tensor], batch: int) -> dict[str, Tensor]:
         """Intermediate features [B, S] of the tokens [B·T, L, width] after blocks of the trunk and of the branch."""

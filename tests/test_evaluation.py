@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from tests.tiny_data import STAGES, TRAINING, VALIDATION, assert_same, configure, history, metrics, tiny, train
-from utils.checkpoint import load_checkpoint
+from utils.checkpoint import load_checkpoint, save_checkpoint
 from utils.config import FITTED_SCORES
+from utils.errors import UserError
 
 EXPECTED_FIGURES = {
     "view": ["top1", "top5", "balanced_accuracy", "macro_precision", "macro_recall", "macro_f1"],
@@ -170,6 +171,17 @@ def test_where_training_features_lie_is_found_anew_only_while_they_move(tiny_fol
     assert_same(kept, first)
     _, found = go_on("negation", tiny_runs["view"], "another negation", TRAIN__LR=1e-2)
     assert_same(found, load_checkpoint(tiny_runs["negation"] / "last.pth")["statistics"])
+
+
+def test_statistics_of_other_features_are_refused_before_anything_is_trained(tiny_folder, tiny_runs, tmp_path):
+    content = load_checkpoint(tiny_runs["negation"] / "last.pth")
+    content["statistics"]["means"] = content["statistics"]["means"][:, :7]
+    save_checkpoint(tmp_path / "earlier.pth", content)
+    with pytest.raises(
+        UserError, match="look at 7 numbers a video, this version's at 1024: train stage negation again"
+    ):
+        train(tiny(tiny_folder, tmp_path / "run", "quality", MODEL__RESUME=str(tmp_path / "earlier.pth")))
+    assert not list((tmp_path / "run").glob("*.pth"))
 
 
 def test_a_score_by_distance_decides_where_the_configuration_names_it(tiny_folder, tiny_runs, tmp_path):

@@ -109,7 +109,7 @@ def test_scores_by_distance_see_the_first_block_and_those_at_two_thirds_of_the_d
     model = tiny_model("view")[1].eval()
     model.trunk, rest = Blocks([nn.Identity()] * depth).split(depth // 2)
     model.positive.blocks = rest
-    in_trunk, in_branch = model.watched
+    in_trunk, in_branch = model.intermediate_blocks
     assert [i + 1 for i in in_trunk] + [depth // 2 + i + 1 for i in in_branch] == blocks
 
 

@@ -70,17 +70,17 @@ class Evaluator:
         calibrate: bool,
         statistics: dict[str, Tensor] | None = None,
         fit_on: EvaluationSet | None = None,
-        features_move: bool = False,
+        refit: bool = False,
     ) -> None:
         """`names` are those of the views and of the grades.
 
         The scores by distance take a checkpoint's `statistics` (of features; see `FeatureStatistics`), or are fitted
-        on the training videos `fit_on`: once, or at each evaluation where training moves the features.
+        on the training videos `fit_on`: once, or with `refit` at each evaluation, since training moves the features.
         """
         self.config, self.sets, self.precision = config, sets, precision
         self.views, self.grades = names
         self.calibration, self.calibrate = calibration, calibrate
-        self.statistics, self.fit_on, self.features_move = statistics or {}, fit_on, features_move
+        self.statistics, self.fit_on, self.refit = statistics or {}, fit_on, refit
         self.transform = DeviceTransform(train=False)
         self._named: set[str] = set()  # unreadable videos that the log has named
 
@@ -94,7 +94,7 @@ class Evaluator:
 
         `epoch`, counted from 0, is the one that ended with these weights; None where it is not known.
         """
-        if self.fit_on is not None and (self.features_move or not self.statistics):
+        if self.fit_on is not None and (self.refit or not self.statistics):
             self.statistics = self._fit(model, self.fit_on)
         fitted = feature_statistics(self.statistics)
         tables = []
@@ -144,10 +144,27 @@ def feature_statistics(statistics: dict[str, Tensor] | None) -> FeatureStatistic
     return FeatureStatistics(**{name: value.numpy() for name, value in statistics.items()}) if statistics else None
 
 
+def check_statistics(statistics: dict[str, Tensor] | None, model: VideoCLIP, size: int) -> None:
+    """Raises UserError where a checkpoint's statistics are of other features than the model gives, on pictures of
+    `size` pixels a side: those of an earlier version."""
+    if not statistics:
+        return
+    blank = torch.ones(1, 1, 3, size, size, device=next(model.parameters()).device)
+    with torch.no_grad():
+        answers = model.eval()(blank, ("positive",))
+    found = distance_features({name: value.cpu().numpy() for name, value in answers.items()}).shape[1]
+    kept = statistics["means"].shape[1]
+    if kept != found:
+        raise UserError(
+            f"the checkpoint's scores by distance look at {kept} numbers a video, this version's at {found}: "
+            "train stage negation again from its checkpoint of stage view"
+        )
+
+
 def distance_features(answers: dict[str, np.ndarray]) -> np.ndarray:
     """What the scores by distance look at, float32 [N, S]: intermediate features, each of unit length, side by side.
 
-    Not the branches' features: `VideoCLIP.watched` says why, docs/results.md has the figures.
+    Not the branches' features: `VideoCLIP.intermediate_blocks` says why, docs/results.md has the figures.
     """
     parts = [value for name, value in answers.items() if name.startswith("block_")]
     return np.concatenate([part / np.linalg.norm(part, axis=1, keepdims=True) for part in parts], axis=1)
@@ -278,22 +295,13 @@ def to_predictions(
 
 
 def ood_scores(answers: dict[str, np.ndarray], fitted: FeatureStatistics | None = None) -> dict[str, np.ndarray]:
-    """Every out-of-distribution score of the answers, nan for failed videos.
-
-    Raises UserError where `fitted` is of other features than the model gives: of a checkpoint of an earlier version.
-    """
+    """Every out-of-distribution score of the answers by name, float64 [N], nan for failed videos."""
     good = ~answers["failed"].astype(bool)
-    features = distance_features(answers)[good] if fitted is not None else None
-    if fitted is not None and features.shape[1] != fitted.means.shape[1]:
-        raise UserError(
-            f"the checkpoint's scores by distance look at {fitted.means.shape[1]} numbers a video, this version's at "
-            f"{features.shape[1]}: train stage negation again from its checkpoint of stage view"
-        )
     found = ood.scores(
         answers["logits"][good],
         answers["logits_no"][good] if "logits_no" in answers else None,
         cosines=answers["cosines"][good],
-        features=features,
+        features=distance_features(answers)[good] if fitted is not None else None,
         fitted=fitted,
     )
     scores = {}

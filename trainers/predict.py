@@ -26,7 +26,7 @@ from evaluation.predictions import Predictions
 from models.build import build_model
 from models.released import is_published
 from models.video_clip import VideoCLIP
-from trainers.evaluate import collect, feature_statistics, to_predictions
+from trainers.evaluate import check_statistics, collect, feature_statistics, to_predictions
 from trainers.precision import Precision
 from trainers.resume import ADDED, load_weights, named, replaces_pretrained
 from trainers.session import dataset
@@ -109,6 +109,7 @@ def load_predictor(file: str | Path, cfg: str | Path | None = None, changes: Cha
                 "set STAGE to the one it was trained for"
             )
     load_weights(model, state, str(file))
+    check_statistics(content.get("statistics"), model, config.DATA.INPUT_SIZE)
     fitted = feature_statistics(content.get("statistics"))
     return Predictor(config, model.eval().requires_grad_(False), views, grades, content.get("calibration", {}), fitted)
 

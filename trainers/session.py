@@ -19,7 +19,7 @@ from evaluation.predictions import write_predictions
 from evaluation.report import write_report
 from evaluation.summary import write_metrics
 from models.build import build_model
-from trainers.evaluate import Evaluation, EvaluationSet, Evaluator
+from trainers.evaluate import Evaluation, EvaluationSet, Evaluator, check_statistics
 from trainers.loop import Trainer
 from trainers.precision import Precision
 from trainers.resume import load_weights, read_checkpoint, replaces_pretrained
@@ -45,8 +45,8 @@ def run(config: CfgNode, device: torch.device) -> None:
     training = not config.TEST.ONLY_TEST
     sets = evaluation_sets(config)
     content = read_checkpoint(config, views, grades)
-    moving = training and config.STAGE == "view"  # later stages leave what the scores by distance look at as it is
-    statistics = None if moving else content.get("statistics")
+    refit = training and config.STAGE == "view"  # later stages leave what the scores by distance look at as it is
+    statistics = None if refit else content.get("statistics")
     fits = fits_features(config) and not statistics
     train = read_list(config, config.DATA.TRAIN_FILE, "DATA.TRAIN_FILE") if training or fits else None
     for problem in check_annotations(train, sets[0].annotations, [part.annotations for part in sets[1:]]):
@@ -58,6 +58,7 @@ def run(config: CfgNode, device: torch.device) -> None:
     if content:
         load_weights(model, content["model"], content["file"])
     model.to(device)
+    check_statistics(statistics, model, config.DATA.INPUT_SIZE)
     stage.prepare(model)
     precision = Precision(config.TRAIN.OPT_LEVEL, model, device)
     if training and not precision.trained:
@@ -73,7 +74,7 @@ def run(config: CfgNode, device: torch.device) -> None:
         calibrate=training or not content.get("calibration"),
         statistics=statistics,
         fit_on=evaluation_set(config, "train", train) if fits else None,
-        features_move=moving,
+        refit=refit,
     )
     if evaluator.calibrates and not training:
         log.warning("no calibration yet: τ and temperature are found on %s itself", config.DATA.VAL_FILE)

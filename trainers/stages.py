@@ -76,8 +76,8 @@ class Stage(ABC):
 
 def is_prompt(name: str) -> bool:
     """Whether a parameter's name is that of learnable prompt tokens."""
-    learnable = name == "stem.prompts" or name.endswith("prompts.context")
-    return learnable or ".blocks.prompts." in f".{name}" or name.startswith("trunk.prompts.")
+    own = name == "stem.prompts" or name.startswith("trunk.prompts.")
+    return own or name.endswith("prompts.context") or ".blocks.prompts." in f".{name}"
 
 
 class ViewStage(Stage):
