@@ -29,7 +29,7 @@ def rates(steps: int, warmup: int, schedule: str = "cosine", peak: float = 1.0) 
 def test_warm_up_is_linear_and_a_half_cosine_to_a_hundredth_follows():
     half = 0.99 * 0.5
     falling = [0.01 + half * (1 + math.cos(math.pi * k / 4)) for k in range(4)]
-    assert rates(8, 4) == pytest.approx([0.25, 0.5, 0.75, 1.0, *falling])
+    assert rates(8, 4) == pytest.approx([0, 0.25, 0.5, 0.75, *falling])
     assert falling[0] == 1.0 and falling[2] == pytest.approx(0.505)
     assert learning_rate(8, 8, 4, 1.0, "cosine") == pytest.approx(0.01)
 
@@ -40,11 +40,11 @@ def test_without_warm_up_training_starts_at_the_peak():
 
 
 def test_a_constant_rate_stays_after_its_warm_up():
-    assert rates(5, 2, "constant") == [0.5, 1, 1, 1, 1]
+    assert rates(5, 2, "constant") == [0, 0.5, 1, 1, 1]
 
 
 def test_a_warm_up_longer_than_the_training_never_reaches_the_peak():
-    assert rates(2, 4) == [0.25, 0.5]
+    assert rates(2, 4) == [0, 0.25]
 
 
 def named(module: nn.Module):

@@ -26,10 +26,10 @@ def build_optimiser(named: Iterable[tuple[str, nn.Parameter]], config: CfgNode, 
 def learning_rate(step: int, steps: int, warmup: int, peak: float, schedule: str) -> float:
     """The rate of optimiser step `step` (from 0) of `steps`.
 
-    Linear from peak/warmup to peak over `warmup` steps; then a half cosine to peak/100, or constant.
+    Linear from 0 to peak over `warmup` steps; then a half cosine to peak/100, or constant.
     """
     if step < warmup:
-        return peak * (step + 1) / warmup
+        return peak * step / warmup
     if schedule == "constant":
         return peak
     progress = (step - warmup) / max(steps - warmup, 1)
