@@ -1,41 +1,24 @@
-"""Lists of videos and what is known of them, in memory as a few flat arrays that all workers share.
-
-A list is one of
-
-- text: `path label` a line; the path may hold spaces, quotes and any UTF-8, the last word is the label.
-  A line that is only a path is a video without a label (an outsider);
-- CSV with a header: `path` and any of `label`, `quality`, `score`, `patient` (other columns are left alone);
-- JSON as in mmaction2: a list of `{"filename" | "frame_dir": …, "label": …}`, or that list under `data_list`;
-  `quality`, `score` and `patient` as in CSV.
-
-Blanks around a path are not part of it. docs/data.md shows examples.
-"""
+"""Videos of a list and what is known of them, in memory as a few flat arrays that all workers share."""
 
 from __future__ import annotations
 
-import csv
-import json
 import math
 import os
 import re
 from array import array
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
+from datasets.rows import read_rows
 from utils.errors import UserError
 
 TARGETS = ("class", "quality", "multilabel", "score")
-FIELDS = ("path", "label", "patient", "quality", "score")  # what a list may say of a video
 SHOWN_FAULTS = 20
 
-_SUFFIX = re.compile(r"\.[A-Za-z][A-Za-z0-9]{1,4}$")  # of a path that ends a line without a label
-_NUMBER = re.compile(r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?$")
 _BETWEEN = re.compile(r"[\s,;]+")  # labels of one video
-_BLANKS = " \t\r\n"
 
 
 class Strings:
@@ -133,18 +116,6 @@ class Annotations:
     scores = property(lambda self: self._columns["scores"].numpy())
     patients = property(lambda self: self._columns["patients"].numpy())
     lines = property(lambda self: self._columns["lines"].numpy())
-
-
-class Row(NamedTuple):
-    """One entry of a list as text: empty strings where nothing was said."""
-
-    line: int
-    path: str
-    label: str = ""
-    patient: str = ""
-    quality: str = ""
-    score: str = ""
-    fault: str = ""
 
 
 def read_annotations(
@@ -269,107 +240,3 @@ def _one_hot(several: list[list[int]], num_classes: int | None) -> np.ndarray:
     for row, labels in zip(hot, several, strict=True):
         row[[label for label in labels if label >= 0]] = 1
     return hot
-
-
-def read_rows(file: Path, target: str = "class") -> Iterator[Row]:
-    """The entries of a list as they stand there, faults among them; `target` as for `read_annotations`.
-
-    Of text lists the number is in the field that `target` names; CSV and JSON fill all fields they have.
-    Raises UserError where the file is not of its kind at all.
-    """
-    readers = {".csv": _csv_rows, ".json": _json_rows}
-    try:
-        yield from readers.get(file.suffix.lower(), _text_rows)(file, target)
-    except UnicodeDecodeError as error:
-        raise UserError(f"{file}:{_undecodable(file)}: not UTF-8 text: {error.reason}") from None
-
-
-def _undecodable(file: Path) -> int:
-    """Number of the first line that is not UTF-8."""
-    content = file.read_bytes()
-    try:
-        content.decode()
-    except UnicodeDecodeError as error:
-        return content.count(b"\n", 0, error.start) + 1
-    return 1
-
-
-def _text_rows(file: Path, target: str) -> Iterator[Row]:
-    field = {"quality": "quality", "score": "score"}.get(target, "label")
-    with file.open(encoding="utf-8-sig") as lines:
-        for number, line in enumerate(lines, start=1):
-            line = line.strip(_BLANKS)
-            if not line:
-                continue
-            path, words = _split(line, several=target == "multilabel")
-            if not words and len(line.split()) > 1 and not _SUFFIX.search(line):
-                yield Row(number, line, fault=f"expected `path label`, found {line!r}")
-            elif field == "label":
-                yield Row(number, path, words)
-            else:
-                yield Row(number, path, **{field: words})
-
-
-def _split(line: str, several: bool) -> tuple[str, str]:
-    """Path and number(s) of a line; the number is empty where the last word is none."""
-    path, word = _last_word(line)
-    if not path or not _NUMBER.match(word.split(",")[0] if several else word):
-        return line, ""
-    words = word
-    while several:
-        head, word = _last_word(path)
-        if not head or not _NUMBER.match(word):
-            break
-        path, words = head, f"{word} {words}"
-    return path, words
-
-
-def _last_word(line: str) -> tuple[str, str]:
-    at = max(line.rfind(" "), line.rfind("\t"))
-    return line[: max(at, 0)].rstrip(_BLANKS), line[at + 1 :]
-
-
-def _csv_rows(file: Path, target: str) -> Iterator[Row]:
-    needed = {"path"} | ({target} & {"quality", "score"})  # without a label column all are outsiders
-    with file.open(encoding="utf-8-sig", newline="") as lines:
-        reader = csv.reader(lines)
-        try:
-            header = [cell.strip().lower() for cell in next(reader, [])]
-            if missing := needed - set(header):
-                raise UserError(f"{file}:1: the header lacks {', '.join(sorted(missing))}; it is {','.join(header)!r}")
-            columns = [header.index(name) if name in header else -1 for name in FIELDS]
-            for cells in reader:
-                if not cells:
-                    continue
-                if len(cells) == len(header):
-                    cells.append("")  # what a column says that is not there
-                    yield Row(reader.line_num, *[cells[at].strip(_BLANKS) for at in columns])
-                else:
-                    fault = f"{len(cells)} columns where the header has {len(header)}"
-                    yield Row(reader.line_num, "", fault=fault)
-        except csv.Error as error:
-            raise UserError(f"{file}:{reader.line_num}: not a CSV table: {error}") from None
-
-
-def _json_rows(file: Path, target: str) -> Iterator[Row]:
-    try:
-        tree: Any = json.loads(file.read_text(encoding="utf-8-sig"))
-    except json.JSONDecodeError as error:
-        raise UserError(f"{file}:{error.lineno}: not valid JSON: {error.msg}") from None
-    entries = tree.get("data_list") if isinstance(tree, dict) else tree
-    if not isinstance(entries, list):
-        raise UserError(f"{file}: expected a list of entries, or one under `data_list`")
-    for number, entry in enumerate(entries, start=1):
-        path = entry.get("filename") or entry.get("frame_dir") if isinstance(entry, dict) else None
-        if isinstance(path, str):
-            others = {name: _words(entry.get(name)) for name in FIELDS[1:]}
-            yield Row(number, path.strip(_BLANKS), **others)
-        else:
-            yield Row(number, "", fault="the entry has no `filename` or `frame_dir`")
-
-
-def _words(value: Any) -> str:
-    """What JSON gives for a field, as the other formats would write it."""
-    if isinstance(value, list):
-        return " ".join(map(str, value))
-    return "" if value is None else str(value)

@@ -113,6 +113,6 @@ class PyAVVideo(Video):
 
 
 def _heart_rate(comment: str) -> float | None:
-    """What `datasets.prepare.write_mjpeg` notes of a DICOM's heart rate."""
+    """What `datasets.intake.encode.write_mjpeg` notes of a DICOM's heart rate."""
     found = re.fullmatch(r"heart_rate=(\d+(?:\.\d+)?)", comment)
     return float(found[1]) or None if found else None

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from datasets.annotations import read_annotations
 from datasets.cropping import EvalCrop, TrainCrop, clips_on
 from datasets.dataset import MAX_REPLACEMENTS, VideoDataset
+from datasets.intake.encode import write_mjpeg
 from datasets.loader import EpochSampler, TrainingData, evaluation_loader
-from datasets.prepare import write_mjpeg
 from datasets.sampling import segment_indices, stride_indices
 from datasets.transforms import DeviceTransform
 from datasets.video import open_video

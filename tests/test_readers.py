@@ -340,7 +340,7 @@ def test_an_unknown_decoder_is_refused(tmp_path):
 
 
 def test_the_heart_rate_of_a_prepared_file_is_found_by_every_decoder(tmp_path):
-    from datasets.prepare import write_mjpeg
+    from datasets.intake.encode import write_mjpeg
 
     write_mjpeg(tmp_path / "a.avi", iter(FRAMES), fps=40, heart_rate=72)
     with PyAVVideo(str(tmp_path / "a.avi")) as video:

@@ -23,8 +23,9 @@ from scipy import ndimage
 
 from datasets.annotations import Annotations
 from datasets.dataset import VideoDataset
+from datasets.intake.records import Options
 from datasets.phantom.files import write_video
-from datasets.prepare import Options, prepare
+from datasets.prepare import prepare
 from datasets.sampling import segment_indices
 from datasets.video import open_video
 from utils.errors import UserError, exit_code

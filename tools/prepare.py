@@ -14,7 +14,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from datasets.prepare import Options, prepare
+from datasets.intake.records import Options
+from datasets.prepare import prepare
 from utils.errors import UserError, exit_code
 
 

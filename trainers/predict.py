@@ -17,8 +17,8 @@ import torch
 from yacs.config import CfgNode
 
 from datasets.annotations import Annotations
+from datasets.intake.find import STILL_SUFFIXES, find_sources
 from datasets.loader import evaluation_loader
-from datasets.prepare import STILL_SUFFIXES, find_sources
 from datasets.transforms import DeviceTransform
 from evaluation.calibration import at_temperature
 from evaluation.feature_statistics import FeatureStatistics

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from datasets.adapters import camus, echonet, ev9v, mimic, tmed2
 from datasets.adapters.tables import SPLITS, Entry
-from datasets.annotations import FIELDS
+from datasets.rows import FIELDS
 from utils.errors import UserError
 from utils.files import atomic_path
 

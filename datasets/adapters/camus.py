@@ -14,7 +14,8 @@ from tqdm import tqdm
 
 from datasets.adapters.nifti import NiftiError, read_nifti
 from datasets.adapters.tables import Entry, choose, split_of
-from datasets.prepare import Options, write_mjpeg
+from datasets.intake.encode import write_mjpeg
+from datasets.intake.records import Options
 from utils.errors import UserError
 from utils.files import atomic_path
 

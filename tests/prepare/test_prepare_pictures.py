@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from datasets.prepare import MANIFEST, guess_modality, write_mjpeg
+from datasets.intake.convert import guess_modality
+from datasets.intake.encode import write_mjpeg
+from datasets.intake.records import MANIFEST
 from datasets.regions import Region
 from datasets.sector import MOSTLY_IMAGE, image_mask
 from datasets.video import open_video

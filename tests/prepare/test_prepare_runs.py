@@ -14,7 +14,8 @@ from pydicom.data import get_testdata_file
 from datasets import prepare as module
 from datasets.annotations import read_annotations
 from datasets.check import check_annotations, inspect
-from datasets.prepare import Options, prepare
+from datasets.intake.records import Options
+from datasets.prepare import prepare
 from tests.media import numbered_frames, write_video
 from tests.prepare.hospital import content, manifest, pixels, screen, write_dicom
 from tools import prepare as command

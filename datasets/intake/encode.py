@@ -1,0 +1,45 @@
+"""Prepared videos are written as intra-only MJPEG, the same bytes each time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+from av.video.reformatter import Interpolation, VideoReformatter
+
+JPEG_QUALITY = 3  # FFmpeg's scale for MJPEG: 2 (best) to 31
+UNKNOWN_FPS = 30  # a video file must state a rate
+# FFmpeg's shortcut for this conversion cuts chroma off instead of rounding it, which tints grey pictures green.
+ROUNDED = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
+
+
+def write_mjpeg(
+    path: str | Path, frames: Iterable[np.ndarray], fps: float | None = None, heart_rate: float | None = None
+) -> tuple[int, int]:
+    """Writes frames uint8 [H, W, 3] RGB as an AVI of JPEG images, the same bytes each time; returns (height, width).
+
+    AVI has no field for the heart rate (beats/min); it stands in the comment, where `datasets.video_pyav` finds it.
+    """
+    with av.open(str(path), "w", format="avi", container_options={"fflags": "bitexact"}) as container:
+        if heart_rate:
+            container.metadata["comment"] = f"heart_rate={heart_rate:.4g}"
+        stream = container.add_stream("mjpeg", rate=Fraction(fps or UNKNOWN_FPS).limit_denominator(1001))
+        stream.pix_fmt = "yuvj420p"
+        context = stream.codec_context
+        context.color_range = 2  # JPEG: 0 to 255
+        context.flags |= 0x2 | 0x800000  # fixed quality; bit-exact
+        context.qmin = context.qmax = JPEG_QUALITY
+        context.global_quality = JPEG_QUALITY * 118
+        convert = VideoReformatter()
+        for number, frame in enumerate(frames):
+            if number == 0:
+                stream.height, stream.width = frame.shape[:2]
+            picture = av.VideoFrame.from_ndarray(frame, format="rgb24")
+            picture = convert.reformat(picture, format=stream.pix_fmt, dst_color_range=2, interpolation=ROUNDED)
+            picture.pts = number
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode())
+    return frame.shape[:2]

@@ -1,0 +1,40 @@
+"""What the user may choose, and what becomes of each source."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the user may choose; see tools/prepare.py."""
+
+    size: int = 256  # pixels of the short side; smaller videos are not enlarged
+    stills: bool = False  # keep videos of one frame
+    keep_names: bool = False
+
+
+@dataclass
+class Record:
+    """What became of one source: a line of the manifest, or of the report of faults."""
+
+    source: str  # relative to SRC
+    name: str = ""  # relative to DST/videos
+    patient: str = ""  # salted hash of the DICOM patient, for splits by patient
+    format: str = ""
+    width: int = 0
+    height: int = 0
+    source_width: int = 0
+    source_height: int = 0
+    frames: int = 0
+    fps: str = ""
+    heart_rate: str = ""
+    modality: str = ""  # a guess: 2d, color, m-mode, pw, cw
+    regions: str = ""
+    masked: float = 0.0  # share of the picture painted black
+    warnings: list[str] = field(default_factory=list)
+    fault: str = ""
+    skipped: str = ""
+
+
+MANIFEST = [f.name for f in fields(Record) if f.name not in ("fault", "skipped")]
