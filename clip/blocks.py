@@ -47,7 +47,7 @@ class Blocks(nn.Module):
             if str(i) in self.prompts:
                 tokens = self._replace(tokens, self.prompts[str(i)])
             if self.recompute and torch.is_grad_enabled():
-                after = checkpoint(block, tokens, None, None, mask, use_reentrant=False)
+                after = checkpoint(block, tokens, attn_mask=mask, use_reentrant=False)
             else:
                 after = block(tokens, attn_mask=mask)
             tokens = self._drop(tokens, after, self.drop_path[i]) if self.training else after

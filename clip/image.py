@@ -6,6 +6,7 @@ import open_clip
 import torch
 from torch import Tensor, nn
 
+from clip.attention import own_block
 from clip.blocks import Blocks
 from clip.pyramid import block_width
 
@@ -51,7 +52,7 @@ def image_blocks(
     recompute: bool = False,
 ) -> Blocks:
     """All blocks of the image tower; layers 1 … `prompt_depth` − 1 get `prompts` learnable tokens of their own."""
-    blocks = visual.transformer.resblocks
+    blocks = [own_block(block) for block in visual.transformer.resblocks]
     last = max(len(blocks) - 1, 1)
     deep = range(1, min(prompt_depth, len(blocks))) if prompts else ()
     return Blocks(

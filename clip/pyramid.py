@@ -40,7 +40,7 @@ class ConvolutionBlock(nn.Module):
         self.shortcut = nn.Conv2d(before, after, 1, 2, bias=False)
         self.centre = nn.BatchNorm2d(after) if centred else nn.Identity()
 
-    def forward(self, tokens: Tensor, *_: None, attn_mask: None = None) -> Tensor:
+    def forward(self, tokens: Tensor, attn_mask: None = None) -> Tensor:
         """`attn_mask` is a transformer block's argument; here there is no attention."""
         first, patches, prompts = tokens.tensor_split((1, 1 + self.side**2), dim=1)
         grid = patches.transpose(1, 2).unflatten(2, (self.side, self.side))

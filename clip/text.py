@@ -8,6 +8,7 @@ import open_clip
 import torch
 from torch import Tensor, nn
 
+from clip.attention import own_block
 from clip.blocks import Blocks
 from utils.errors import UserError
 
@@ -97,7 +98,7 @@ class TextTower(nn.Module):
     ) -> None:
         super().__init__()
         self.positional_embedding = towers.positional_embedding
-        blocks, width = towers.transformer.resblocks, towers.transformer.width
+        blocks, width = [own_block(block) for block in towers.transformer.resblocks], towers.transformer.width
         deep = range(1, min(prompt_depth, len(blocks))) if prompts else ()
         self.blocks = Blocks(
             blocks,
