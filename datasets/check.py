@@ -9,12 +9,9 @@ from __future__ import annotations
 import os
 import tarfile
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
-from itertools import repeat
 
 import numpy as np
-import torch
 from tqdm import tqdm
 
 from datasets import tar
@@ -22,9 +19,9 @@ from datasets.annotations import Annotations
 from datasets.sampling import segment_indices
 from datasets.video import Video, VideoError, open_video
 from utils.errors import UserError
+from utils.workers import MAX_SECONDS, Lost, run_jobs
 
 LOOKED_AT = 4  # frames of a video that go into the mean and the standard deviation
-CHUNK = 8  # videos a worker takes at once
 
 
 def check_annotations(
@@ -131,22 +128,32 @@ class Inspection:
     std: tuple[float, ...] = ()
 
 
-def inspect(listed: Annotations, *, every_frame: bool, sample: int | None, workers: int, decoder: str) -> Inspection:
+def inspect(
+    listed: Annotations,
+    *,
+    every_frame: bool,
+    sample: int | None,
+    workers: int,
+    decoder: str,
+    seconds: float = MAX_SECONDS,
+) -> Inspection:
     """Reads videos in parallel: all that exist, or `sample` that are spread over the list.
 
     `every_frame` decodes whole videos and so finds damage anywhere; else only the frames that the mean needs are read.
+    A video that kills its process or takes more than `seconds` is a fault like others.
     """
     present = np.setdiff1d(np.arange(len(listed)), missing(listed))
     if sample is not None and sample < len(present):
         present = present[np.linspace(0, len(present) - 1, sample).round().astype(int)]
-    result, sums = Inspection(len(present)), np.zeros((3, 3))
-    jobs = ([listed.path(i) for i in present], repeat(every_frame), repeat(decoder))
-    with ProcessPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        answers = tqdm(pool.map(_read, *jobs, chunksize=CHUNK), total=len(present), desc="reading", unit="video")
-        for i, (fault, part) in zip(present, answers, strict=True):
-            sums += part
-            if fault:
-                result.faults.append(f"{_place(listed, i)}: {fault}")
+    result, parts = Inspection(len(present)), np.zeros((len(present), 3, 3))
+    faults: dict[int, str] = {}
+    jobs = [(listed.path(i), every_frame, decoder) for i in present]
+    for k, answer in tqdm(run_jobs(_read, jobs, workers, seconds), total=len(jobs), desc="reading", unit="video"):
+        fault, parts[k] = (f"{jobs[k][0]}: {answer.reason}", 0) if isinstance(answer, Lost) else answer
+        if fault:
+            faults[k] = f"{_place(listed, present[k])}: {fault}"
+    result.faults = [faults[k] for k in sorted(faults)]
+    sums = parts.sum(0)  # in the order of the list, so that the last digits do not depend on who was first
     if sums[0, 0]:
         mean = sums[1] / sums[0]
         result.mean = tuple(mean / 255)

@@ -20,6 +20,7 @@ from pydicom.pixels import apply_color_lut, apply_modality_lut, apply_voi_lut, g
 from pydicom.pixels.utils import get_expected_length
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ImplicitVRLittleEndian
 
+from datasets.reasons import Unreadable
 from datasets.regions import Region, read_regions
 from datasets.video import Video, VideoError
 
@@ -27,6 +28,7 @@ from datasets.video import Video, VideoError
 STREAMS = tuple(f"1.2.840.10008.1.2.4.{k}" for k in range(100, 109))
 MAX_STREAM_BYTES = 1 << 30
 META_BYTES = 1 << 20  # the file's meta information lies in these
+RETIRED = ("HSV", "ARGB", "CMYK")  # photometric interpretations of earlier editions of DICOM
 PIXEL_GROUP = 0x0028
 PIXEL_DATA, FLOAT_PIXEL_DATA = 0x7FE00010, 0x7FE00008
 
@@ -166,7 +168,8 @@ def to_rgb(pixels: np.ndarray, meaning: str, dataset: pydicom.Dataset) -> np.nda
         colors = apply_color_lut(pixels, dataset)
         return _to_bytes(colors, 0, 2.0 ** (8 * colors.itemsize) - 1)
     if meaning != "RGB":
-        raise ValueError(f"the photometric interpretation {meaning} is not known")
+        known = f" {meaning}" if meaning in RETIRED else ""  # what else stands there may be anything
+        raise Unreadable(f"its photometric interpretation{known} is not known")
     return _to_bytes(pixels, 0, 2.0**stored - 1)
 
 

@@ -13,13 +13,11 @@ Everything that identifies a patient stays in DST-private; DST can be shared.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
 from tqdm import tqdm
 
 from datasets.intake.convert import convert
@@ -28,49 +26,77 @@ from datasets.intake.journal import finished, is_there, settle
 from datasets.intake.names import target_names
 from datasets.intake.records import Options, Record
 from datasets.intake.tables import write_list, write_tables
+from utils.workers import MAX_SECONDS, Lost, run_jobs
 
 
-def prepare(source: Path, destination: Path, options: Options, workers: int) -> list[Record]:
+def prepare(
+    source: Path,
+    destination: Path,
+    options: Options,
+    workers: int,
+    *,
+    seconds: float = MAX_SECONDS,
+    retry: bool = False,
+) -> list[Record]:
     """Turns a folder, or a list of files, into a Standard Folder; returns a record of each source, faults among them.
 
     Videos that an earlier run finished are not touched; the result does not depend on how often a run was killed, nor
-    on the number of workers. Raises UserError where there is nothing to do or the folder belongs to another run.
+    on the number of `workers` (0: in this process). A file that kills its process or takes more than `seconds` is a
+    fault, and left alone by later runs unless they `retry`. Raises UserError where there is nothing to do, the folder
+    belongs to another run or cannot be written to.
     """
     root, names = find_sources(source, destination)
     private = destination.parent / f"{destination.name}-private"
     salt = settle(private, root, options)
     (destination / "videos").mkdir(parents=True, exist_ok=True)
-    for stale in (destination / "videos").rglob(".*.avi"):  # what a killed run had begun
-        stale.unlink()
-    done = {record.source: record for record in finished(private / "done.jsonl")}
+    _remove_unfinished(destination)
+    done = {record.source: record for record in finished(private / "done.jsonl") if not (retry and record.lost)}
     targets = target_names(names, options, salt)
     wanted = [name for name in names if name not in done or not is_there(done[name], destination)]
     jobs = [(root, name, destination, targets[name], options, salt) for name in wanted]
-    with (private / "done.jsonl").open("a", encoding="utf-8") as journal:
-        journal.write("\n")  # ends a line that a killed run left half written
-        for record in _run(jobs, workers, total=len(names)):
-            if not record.fault:  # faults are tried again next time
-                journal.write(json.dumps(asdict(record)) + "\n")
-                journal.flush()
-            done[record.source] = record
-    write_tables(sorted(done.values(), key=lambda record: record.name), destination, private, options)
+    try:
+        with (
+            (private / "done.jsonl").open("a", encoding="utf-8") as journal,
+            tqdm(total=len(names), initial=len(names) - len(jobs), desc="prepare", unit="video") as bar,
+        ):
+            journal.write("\n")  # ends a line that a killed run left half written
+            for record in _convert_all(jobs, workers, seconds):
+                if record.lost or not record.fault:  # other faults are tried again next time
+                    journal.write(json.dumps(asdict(record)) + "\n")
+                    journal.flush()
+                done[record.source] = record
+                bar.update()
+    finally:
+        _remove_unfinished(destination)
+        write_tables(sorted(done.values(), key=lambda record: record.name), destination, private, options)
     if source.suffix.lower() in LISTS:
         write_list(source, destination, done, salt)
     return [done[name] for name in names]
 
 
-def _run(jobs: list[tuple[Any, ...]], workers: int, total: int) -> Iterator[Record]:
-    with tqdm(total=total, initial=total - len(jobs), desc="prepare", unit="video") as bar:
-        if workers <= 1 or len(jobs) <= 1:
-            for job in jobs:
-                yield convert(*job)
-                bar.update()
-            return
-        with ProcessPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            futures = [pool.submit(convert, *job) for job in jobs]
-            try:
-                for future in as_completed(futures):
-                    yield future.result()
-                    bar.update()
-            finally:
-                pool.shutdown(cancel_futures=True)  # an interruption does not wait for all that is left
+def _convert_all(jobs: Sequence[tuple[Any, ...]], workers: int, seconds: float) -> Iterator[Record]:
+    """The records of all jobs as they are done."""
+    if workers == 0:
+        yield from (convert(*job) for job in jobs)
+        return
+    dead = []
+    for place, answer in run_jobs(convert, jobs, workers, seconds):
+        if isinstance(answer, Record):
+            yield answer
+        elif answer.late:
+            yield _lost(jobs[place], answer)
+        else:
+            dead.append(jobs[place])
+    for place, answer in run_jobs(convert, dead, 1, seconds):  # alone: another may have taken the memory
+        yield answer if isinstance(answer, Record) else _lost(dead[place], answer)
+
+
+def _lost(job: tuple[Any, ...], why: Lost) -> Record:
+    _, name, _, target, *_ = job
+    return Record(name, target, fault=f"{why.reason}; --retry tries again", lost=True)
+
+
+def _remove_unfinished(destination: Path) -> None:
+    """Removes what a killed process had begun to write."""
+    for stale in (destination / "videos").rglob(".*.avi"):
+        stale.unlink(missing_ok=True)

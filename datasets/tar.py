@@ -14,14 +14,16 @@ from collections.abc import Callable
 from functools import lru_cache, partial
 from typing import BinaryIO
 
+from datasets.reasons import Unreadable
+
 MAX_MEMBER_BYTES = 1 << 30
 
 
 def open_member(path: str) -> BinaryIO | list[tuple[str, Callable[[], BinaryIO]]] | None:
     """What `path` names inside an archive; None where no part of it is an archive.
 
-    A file's content, or for a folder the name and an opener of each file directly in it. Raises FileNotFoundError
-    where the archive has no such member.
+    A file's content, or for a folder the name and an opener of each file directly in it. Raises Unreadable where the
+    archive has no such member.
     """
     found = _archive_of(path)
     if found is None:
@@ -37,7 +39,7 @@ def open_member(path: str) -> BinaryIO | list[tuple[str, Callable[[], BinaryIO]]
             inside.append((name, partial(_read, archive, *places[at])))
         at += 1
     if not inside:
-        raise FileNotFoundError(f"no such member of {archive}")
+        raise Unreadable(f"no such member of {archive}")
     return inside
 
 
@@ -74,10 +76,10 @@ def _index(archive: str, modified: int) -> tuple[list[str], list[tuple[int, int]
 
 def _read(archive: str, offset: int, size: int) -> BinaryIO:
     if size > MAX_MEMBER_BYTES:
-        raise ValueError("a member of more than 1 GB; unpack it")
+        raise Unreadable("a member of more than 1 GB; unpack it")
     with open(archive, "rb") as file:
         file.seek(offset)
         content = file.read(size)
     if len(content) < size:
-        raise EOFError("the archive is cut short")
+        raise Unreadable("the archive is cut short")
     return io.BytesIO(content)

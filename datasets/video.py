@@ -7,6 +7,8 @@ the order in which they are shown, decode only what is asked for and fail with a
 
 from __future__ import annotations
 
+import os
+import stat
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -16,6 +18,7 @@ from typing import BinaryIO
 import numpy as np
 import torch
 
+from datasets.reasons import Unreadable, reason_of
 from datasets.regions import Region
 from utils.errors import UserError
 
@@ -70,15 +73,11 @@ class Video(ABC):
         """
         wanted, where = np.unique(np.asarray(indices, dtype=np.int64), return_inverse=True)
         pixels: torch.Tensor | None = None
+        self._check_memory(len(where), self.height, self.width)
         for k, frame in enumerate(self.iterate(wanted.tolist())):
             if pixels is None:
-                if len(where) * frame.size > MAX_CLIP_BYTES:
-                    raise VideoError(
-                        self.path, f"{len(where)} frames of {frame.shape[1]}×{frame.shape[0]} are too much"
-                    )
+                self._check_memory(len(where), *frame.shape[:2])
                 pixels = torch.empty(len(wanted), *frame.shape, dtype=torch.uint8)
-            if frame.shape != pixels.shape[1:]:
-                raise VideoError(self.path, f"frame {wanted[k]} has another size than frame {wanted[0]}")
             pixels[k] = torch.from_numpy(frame)
         if pixels is None:
             raise IndexError("no frames asked for")
@@ -87,22 +86,29 @@ class Video(ABC):
         return pixels.permute(0, 3, 1, 2)
 
     def iterate(self, wanted: Sequence[int] | None = None) -> Iterator[np.ndarray]:
-        """Yields frames uint8 [H, W, 3] RGB one by one (default: all), for videos too long to hold.
+        """Yields frames uint8 [H, W, 3] RGB of one size one by one (default: all), for videos too long to hold.
 
         `wanted` must increase. Raises as `frames` does; a frame that is missing at the end raises, too.
         """
         wanted = range(self.length) if wanted is None else wanted
         if len(wanted) and not 0 <= wanted[0] <= wanted[-1] < self.length:
             raise IndexError(f"frames {wanted[0]} to {wanted[-1]} of a video of {self.length}")
-        found = 0
+        found, shape = 0, None
         with errors_name(self.path):
             for frame in self.decode(wanted):
+                shape = shape or frame.shape
+                if frame.shape != shape:
+                    raise VideoError(self.path, f"frame {wanted[found]} has another size than frame {wanted[0]}")
                 yield frame
                 found += 1
         if found < len(wanted):
             raise VideoError(
                 self.path, f"frame {wanted[found]} of {self.length} is missing: the file is cut short or damaged"
             )
+
+    def _check_memory(self, count: int, height: int, width: int) -> None:
+        if count * height * width * 3 > MAX_CLIP_BYTES:
+            raise VideoError(self.path, f"{count} frames of {width}×{height} pixels are too much for memory")
 
     def check_size(self) -> None:
         """Refuses sizes that no ultrasound machine makes before memory is spent on them."""
@@ -128,14 +134,13 @@ class Video(ABC):
 
 @contextmanager
 def errors_name(path: str | Path) -> Iterator[None]:
-    """Turns whatever a decoding library raises into a VideoError that names the file."""
+    """Turns whatever a decoding library raises into a VideoError that names the file and quotes nothing of it."""
     try:
         yield
     except (VideoError, UserError):
         raise
     except Exception as error:
-        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise VideoError(path, f"cannot be read: {reason}") from error
+        raise VideoError(path, f"cannot be read: {reason_of(error)}") from error
 
 
 def open_video(path: str | Path, decoder: str = "pyav") -> Video:
@@ -150,6 +155,8 @@ def open_video(path: str | Path, decoder: str = "pyav") -> Video:
 
     path = str(path)
     with errors_name(path):
+        if not may_be_opened(path):
+            raise VideoError(path, "is a pipe, a socket or a device, not a file")
         member = tar.open_member(path)
         if isinstance(member, list) or (member is None and Path(path).is_dir()):
             video = video_images.FolderVideo(path, member)
@@ -169,6 +176,15 @@ def open_video(path: str | Path, decoder: str = "pyav") -> Video:
             video.close()
             raise
     return video
+
+
+def may_be_opened(path: str | Path) -> bool:
+    """Whether a path leads to what can be opened without waiting for anyone: a file, a folder, or nothing at all."""
+    try:
+        mode = os.stat(path).st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    return stat.S_ISREG(mode) or stat.S_ISDIR(mode)
 
 
 def _kind(path: str, member: BinaryIO | None) -> str:
@@ -203,4 +219,4 @@ def _file_reader(decoder: str) -> Callable[[str, BinaryIO | None], Video]:
         return video_optional.TorchCodecVideo
     if decoder == "decord":
         return video_optional.DecordVideo
-    raise ValueError(f"the decoder must be one of {', '.join(DECODERS)}, found {decoder!r}")
+    raise Unreadable(f"the decoder must be one of {', '.join(DECODERS)}, found {decoder!r}")

@@ -10,7 +10,8 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image
 
-from datasets.video import MAX_PIXELS, Video, VideoError
+from datasets.reasons import Unreadable
+from datasets.video import MAX_PIXELS, Video, VideoError, may_be_opened
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff")
 
@@ -43,7 +44,11 @@ class FolderVideo(Video):
 
     def _source(self, number: int) -> Path | BinaryIO:
         file = self.files[number]
-        return file() if callable(file) else file
+        if callable(file):
+            return file()
+        if not may_be_opened(file):
+            raise VideoError(self.path, f"its image {number} is a pipe, a socket or a device, not a file")
+        return file
 
     def decode(self, wanted: Sequence[int]) -> Iterator[np.ndarray]:
         for number in wanted:
@@ -57,8 +62,10 @@ class ArrayVideo(Video):
         self.path = path
         # Mapped, not read: only the frames asked for leave the disk.
         array = np.load(source, allow_pickle=False) if source else np.load(path, mmap_mode="r", allow_pickle=False)
-        if array.dtype != np.uint8 or not 2 <= array.ndim <= 4:
-            raise VideoError(path, f"is an array {array.dtype} {list(array.shape)}; expected uint8 [T, H, W, 3]")
+        if array.dtype != np.uint8:
+            raise VideoError(path, "is an array of another type than uint8; expected uint8 [T, H, W, 3]")
+        if not 2 <= array.ndim <= 4:
+            raise VideoError(path, f"is an array of {array.ndim} dimensions; expected uint8 [T, H, W, 3]")
         if array.ndim == 2 or (array.ndim == 3 and array.shape[-1] == 3):
             array = array[None]
         if array.ndim == 4 and array.shape[-1] != 3:
@@ -87,7 +94,7 @@ def _read_image(source: Path | str | BinaryIO) -> np.ndarray:
     """uint8 [H, W, 3]; the size is checked before memory is spent."""
     with Image.open(source) as image:
         if image.width * image.height > MAX_PIXELS:
-            raise ValueError(f"an image of {image.width}×{image.height} pixels")
+            raise Unreadable(f"an image of {image.width}×{image.height} pixels")
         if image.mode.startswith("I;16"):
             return np.repeat((np.asarray(image) >> 8).astype(np.uint8)[..., None], 3, axis=2)
         return np.array(image.convert("RGB"))

@@ -1,4 +1,5 @@
-"""Checks the data of a configuration: python tools/check_data.py -cfg FILE [--decode] [--workers N] [--opts …].
+"""Checks the data of a configuration: python tools/check_data.py -cfg FILE [--decode] [--workers N] [--timeout SECONDS]
+[--opts KEY VALUE …].
 
 Names each line of its lists that is malformed, out of range, doubled, missing on disk or for both training and
 validation; with --decode each video that cannot be read to its end, too. Shows how many videos each class has, and the
@@ -20,6 +21,7 @@ from datasets.annotations import Annotations, read_annotations
 from datasets.check import check_annotations, histogram, inspect
 from utils.config import load_config, read_names
 from utils.errors import UserError, exit_code
+from utils.workers import MAX_SECONDS
 
 SAMPLE = 64  # videos of a list that are looked into without --decode
 
@@ -30,12 +32,21 @@ def main() -> int:
     parser.add_argument("-cfg", "--cfg", required=True, metavar="FILE", help="yaml file (configs/)")
     parser.add_argument("--decode", action="store_true", help="read every video to its end")
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes (default: one a core)")
+    parser.add_argument(
+        "--timeout",
+        type=float,
+        default=MAX_SECONDS,
+        metavar="SECONDS",
+        help=f"for one video (default: {MAX_SECONDS:g})",
+    )
     parser.add_argument("--opts", nargs="+", default=[], metavar="KEY VALUE", help="any settings, in pairs")
     given = parser.parse_args()
     if len(given.opts) % 2:
         raise UserError(f"--opts takes pairs of KEY VALUE; {given.opts[-1]!r} stands alone")
     if given.workers < 1:
         raise UserError(f"--workers must be at least 1, found {given.workers}")
+    if not given.timeout > 0:
+        raise UserError(f"--timeout must be above 0, found {given.timeout:g}")
     config = load_config(given.cfg, list(zip(given.opts[::2], given.opts[1::2], strict=True)))
 
     lists, faults = read_lists(config)
@@ -46,7 +57,12 @@ def main() -> int:
     for role, listed in lists:
         sample = None if given.decode else SAMPLE
         read = inspect(
-            listed, every_frame=given.decode, sample=sample, workers=given.workers, decoder=config.DATA.DECODER
+            listed,
+            every_frame=given.decode,
+            sample=sample,
+            workers=given.workers,
+            decoder=config.DATA.DECODER,
+            seconds=given.timeout,
         )
         faults += read.faults
         if read.mean:

@@ -1,4 +1,5 @@
-"""Prepares videos for training: python tools/prepare.py SRC DST [--size 256] [--stills] [--keep-names] [--workers N].
+"""Prepares videos for training: python tools/prepare.py SRC DST [--size 256] [--stills] [--keep-names] [--workers N]
+[--timeout SECONDS] [--retry].
 
 SRC is a folder (searched through) or a list of DICOM, MP4, AVI, MOV, … files. DST becomes a Standard Folder of small
 intra-only videos without patient data, with manifest.csv; what leads back to the sources goes to DST-private. Run it
@@ -17,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from datasets.intake.records import Options
 from datasets.prepare import prepare
 from utils.errors import UserError, exit_code
+from utils.workers import MAX_SECONDS
 
 
 def main() -> int:
@@ -27,11 +29,20 @@ def main() -> int:
     parser.add_argument("--size", type=int, default=256, help="short side in pixels (default: 256)")
     parser.add_argument("--stills", action="store_true", help="keep images of one frame, too")
     parser.add_argument("--keep-names", action="store_true", help="keep file names, which may hold patient data")
-    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes (default: one a core)")
+    parser.add_argument(
+        "--workers", type=int, default=os.cpu_count(), help="processes (default: one a core; 0: none but this one)"
+    )
+    parser.add_argument(
+        "--timeout", type=float, default=MAX_SECONDS, metavar="SECONDS", help=f"for one file (default: {MAX_SECONDS:g})"
+    )
+    parser.add_argument("--retry", action="store_true", help="try files again that crashed or took too long before")
     a = parser.parse_args()
     if a.size < 16:
         raise UserError(f"--size must be at least 16, found {a.size}")
-    records = prepare(a.source, a.destination, Options(a.size, a.stills, a.keep_names), a.workers)
+    if a.workers < 0 or not a.timeout > 0:
+        raise UserError("--workers must be at least 0 and --timeout above 0")
+    options = Options(a.size, a.stills, a.keep_names)
+    records = prepare(a.source, a.destination, options, a.workers, seconds=a.timeout, retry=a.retry)
     faults = [record for record in records if record.fault]
     for record in faults:
         print(f"{a.source / record.source if a.source.is_dir() else record.source}: {record.fault}", file=sys.stderr)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -13,44 +16,70 @@ from datasets.dicom import DicomVideo
 from datasets.intake.encode import UNKNOWN_FPS, write_mjpeg
 from datasets.intake.names import keyed_hash
 from datasets.intake.records import Options, Record
+from datasets.reasons import reason_of
 from datasets.regions import Region, fitting_regions
 from datasets.sector import MOSTLY_IMAGE, image_mask
 from datasets.video import Video, VideoError, open_video
+from utils.errors import UserError
 from utils.files import atomic_path
 
 MASK_FRAMES = 32  # looked at to find the ultrasound image
 
 
 def convert(root: Path, name: str, destination: Path, target: str, options: Options, salt: bytes) -> Record:
-    """Reads one source, paints everything but ultrasound black, writes the small video. Faults go into the record."""
+    """Reads one source, paints everything but ultrasound black, writes the small video.
+
+    Whatever is wrong with the source goes into the record. Raises UserError where the video cannot be written.
+    """
     record = Record(name, target)
-    path = root / name
     try:
-        with open_video(path) as video:
+        with open_video(root / name) as video:
             if len(video) == 1 and not options.stills:
                 record.skipped = "a still image (kept with --stills)"
                 return record
             _describe(video, record, salt)
-            sample = video.frames(np.linspace(0, len(video) - 1, min(MASK_FRAMES, len(video))).round().astype(int))
-            regions = fitting_regions(video.regions, *sample.shape[-2:])
-            if video.regions and not regions:
-                record.warnings.append("the region tags do not fit the picture and were not used")
-            sample = sample.permute(0, 2, 3, 1).numpy()
-            mask, confidence = image_mask(sample, regions)
-            if confidence < MOSTLY_IMAGE:
-                record.warnings.append(
-                    "the ultrasound image was not found for sure; nothing was painted black, burned-in text may remain"
-                )
-                mask = np.ones_like(mask)
-            record.masked = round(float(1 - mask.mean()), 4)
-            record.modality = guess_modality(sample, mask, regions)
+            mask = _find_image(video, record)
             file = destination / "videos" / target
-            with atomic_path(file) as temporary:
+            with _written(file) as temporary:
                 size = write_mjpeg(temporary, _small(video, mask, options.size), video.fps, video.heart_rate)
             record.height, record.width = size
     except VideoError as error:
         return Record(name, target, fault=error.reason)
+    except UserError:
+        raise
+    except Exception as error:  # a file that nobody thought of must not end the run
+        return Record(name, target, fault=f"cannot be prepared: {reason_of(error)}")
     return record
+
+
+def _find_image(video: Video, record: Record) -> np.ndarray:
+    """Where the ultrasound image is, bool [H, W]; what was found goes into the record."""
+    sample = video.frames(np.linspace(0, len(video) - 1, min(MASK_FRAMES, len(video))).round().astype(int))
+    regions = fitting_regions(video.regions, *sample.shape[-2:])
+    if video.regions and not regions:
+        record.warnings.append("the region tags do not fit the picture and were not used")
+    sample = sample.permute(0, 2, 3, 1).numpy()
+    mask, confidence = image_mask(sample, regions)
+    if confidence < MOSTLY_IMAGE:
+        record.warnings.append(
+            "the ultrasound image was not found for sure; nothing was painted black, burned-in text may remain"
+        )
+        mask = np.ones_like(mask)
+    record.masked = round(float(1 - mask.mean()), 4)
+    record.modality = guess_modality(sample, mask, regions)
+    return mask
+
+
+@contextmanager
+def _written(file: Path) -> Iterator[Path]:
+    """As `atomic_path`; a full disk is no fault of the source and ends the run."""
+    try:
+        with atomic_path(file) as temporary:
+            yield temporary
+    except OSError as error:
+        if error.errno not in errno.errorcode:
+            raise
+        raise UserError(f"{file}: cannot be written: {os.strerror(error.errno)}") from None
 
 
 def _describe(video: Video, record: Record, salt: bytes) -> None:

@@ -43,4 +43,4 @@ def finished(journal: Path) -> Iterator[Record]:
 
 def is_there(record: Record, destination: Path) -> bool:
     """Whether the video of this record need not be made again."""
-    return bool(record.skipped) or (destination / "videos" / record.name).is_file()
+    return bool(record.skipped or record.fault) or (destination / "videos" / record.name).is_file()

@@ -35,6 +35,7 @@ class Record:
     warnings: list[str] = field(default_factory=list)
     fault: str = ""
     skipped: str = ""
+    lost: bool = False  # its process died or took too long: not tried again by itself
 
 
-MANIFEST = [f.name for f in fields(Record) if f.name not in ("fault", "skipped")]
+MANIFEST = [f.name for f in fields(Record) if f.name not in ("fault", "skipped", "lost")]

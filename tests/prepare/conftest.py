@@ -20,7 +20,7 @@ def source(tmp_path):
 def run(source, tmp_path):
     """Prepares the source; returns the folder and its manifest."""
 
-    def run(stills=False, keep_names=True, size=256, workers=1, of=None, to="done"):
+    def run(stills=False, keep_names=True, size=256, workers=0, of=None, to="done"):
         prepare(of or source, tmp_path / to, Options(size, stills, keep_names), workers)
         return tmp_path / to, manifest(tmp_path / to)
 

@@ -37,17 +37,17 @@ def prepare_until_killed(source: Path, destination: Path, after: int) -> None:
             return convert(root, name, destination, target, options, salt)
 
         module.convert = convert_some
-        prepare(source, destination, Options(keep_names=True), 1)
+        prepare(source, destination, Options(keep_names=True), 0)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
 
 
-@pytest.mark.parametrize(("after", "workers"), [(0, 1), (3, 1), (6, 2)])
+@pytest.mark.parametrize(("after", "workers"), [(0, 0), (3, 0), (6, 2)])
 def test_a_killed_run_goes_on_and_ends_with_the_same_files(seven, run, tmp_path, monkeypatch, after, workers):
     whole, _ = run(to="whole")
     prepare_until_killed(seven, tmp_path / "killed", after)
     assert not (tmp_path / "killed/manifest.csv").exists()
     converted = []
-    if workers == 1:
+    if workers == 0:
         convert = module.convert
         monkeypatch.setattr(module, "convert", lambda *job: converted.append(job[1]) or convert(*job))
     killed, _ = run(to="killed", workers=workers)
@@ -56,7 +56,7 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_files(seven, run, tmp_path,
 
 
 def test_the_number_of_workers_changes_nothing(seven, run):
-    assert content(run(workers=1, to="one")[0]) == content(run(workers=2, to="two")[0])
+    assert content(run(workers=0, to="none")[0]) == content(run(workers=2, to="two")[0])
 
 
 def test_a_finished_run_does_nothing_but_what_was_deleted(seven, run, tmp_path, monkeypatch):
@@ -140,7 +140,7 @@ def test_names_that_are_not_utf8_and_a_destination_inside_the_source(source, tmp
     write_video(source / "a.mp4", numbered_frames(3), codec="libx264")
     os.rename(os.fsencode(source) + b"/a.mp4", os.fsencode(source) + b'/\xdcbersicht, "1".mp4')
     for _ in range(2):
-        (record,) = prepare(source, source / "done", Options(), 1)
+        (record,) = prepare(source, source / "done", Options(), 0)
         assert record.fault == ""
         assert os.fsencode(record.source) == b'\xdcbersicht, "1".mp4'
     assert len(manifest(source / "done")) == 1
@@ -151,7 +151,7 @@ def test_names_that_are_not_utf8_and_a_destination_inside_the_source(source, tmp
 
 def test_a_list_is_prepared_and_comes_out_with_the_new_names(seven, tmp_path):
     (seven / "train.txt").write_text("0.mp4 3\n1.mp4 0\n0.mp4 3\n2.mp4\ngone.mp4 1\n")
-    records = prepare(seven / "train.txt", tmp_path / "done", Options(), 1)
+    records = prepare(seven / "train.txt", tmp_path / "done", Options(), 0)
     assert [record.source for record in records if record.fault] == ["gone.mp4"]
     names = {record.source: record.name for record in records}
     listed = read_annotations(tmp_path / "done/train.txt")
@@ -166,7 +166,7 @@ def test_further_lists_of_the_same_videos_share_the_work(seven, tmp_path, monkey
     convert, converted = module.convert, []
     monkeypatch.setattr(module, "convert", lambda *job: converted.append(job[1]) or convert(*job))
     for name in ("train.txt", "val.txt"):
-        prepare(seven / name, tmp_path / "done", Options(), 1)
+        prepare(seven / name, tmp_path / "done", Options(), 0)
     assert converted == ["0.mp4", "1.mp4", "2.mp4"]
     assert len(manifest(tmp_path / "done")) == 3
     assert check_annotations(*(read_annotations(tmp_path / "done" / name) for name in ("train.txt", "val.txt"))) == [
@@ -182,7 +182,7 @@ def test_tables_keep_every_target_and_hash_the_patients(seven, tmp_path):
     tree = [{"filename": f"{k}.mp4", "label": [0, 2], "patient": "Max"} for k in range(2)]
     (seven / "several.json").write_text(json.dumps(tree))
     for name in ("all.csv", "several.json"):
-        prepare(seven / name, tmp_path / "done", Options(), 1)
+        prepare(seven / name, tmp_path / "done", Options(), 0)
     file = tmp_path / "done/all.csv"
     assert read_annotations(file).labels.tolist() == [3, 0, -1]
     assert read_annotations(file, target="quality").labels.tolist() == [1, -1, 2]
