@@ -15,6 +15,7 @@ from trainers.answers import table, write_answers
 from trainers.predict import find_videos, load_predictor, predict
 from utils.distributed import is_main, processes
 from utils.errors import UserError, exit_code
+from utils.files import check_writable
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -47,6 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parse(arguments)
     videos = find_videos(given.paths)
     predictor = load_predictor(given.resume, given.cfg, given.changes)
+    check_writable(given.output)
     with processes(predictor.config.DEVICE) as device:
         answers = predict(predictor, videos, device)
         if is_main():

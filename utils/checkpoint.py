@@ -18,9 +18,13 @@ FORMAT = 1
 
 
 def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
-    """Writes `content` to a temporary file, flushes it to disk and renames it to `path`."""
-    with atomic_path(path) as temporary:
-        torch.save({"format": FORMAT, **content}, temporary)
+    """Writes `content` to a temporary file, flushes it to disk and renames it to `path`.
+
+    Raises UserError where the disk is full; the former file is kept.
+    """
+    # Through a file of Python's, since torch's own does not say why a write failed.
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        torch.save({"format": FORMAT, **content}, file)
 
 
 def load_checkpoint(path: str | Path) -> dict[str, Any]:

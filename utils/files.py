@@ -1,34 +1,60 @@
-"""Files that are either whole or absent: written under a temporary name, flushed, then renamed."""
+"""Files that are either whole or absent: written under a temporary name, flushed, then renamed.
+
+A killed process leaves its temporary files behind; the next one that writes into the folder removes them.
+"""
 
 from __future__ import annotations
 
+import errno
 import os
-import tempfile
+import re
+import secrets
+import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from utils.errors import UserError
+
+HOST = re.sub(r"[^\w-]", "-", socket.gethostname())[:32]
+TEMPORARY = re.compile(r"\..*\.(?P<host>[\w-]+)~(?P<process>\d+)~[0-9a-f]{8}(\..*)?")
+DAY = 24 * 60 * 60  # seconds; no single file takes as long to write
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
+
+_swept: set[Path] = set()
 
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """Yields a temporary path beside `path` (same suffix) and renames it to `path` when the block ends without error.
 
-    Whatever wrote the temporary file must have closed it; it is flushed to disk here. On an error it is removed
-    and `path` keeps its former content.
+    Whatever wrote the temporary file must have closed it; it is flushed to disk here, and the folder after it. On an
+    error it is removed and `path` keeps its former content. Raises UserError where the system does not let the folder
+    be made or the file be written: a full disk, a file in the way, no permission.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=path.suffix)
-    os.close(handle)
-    temporary = Path(name)
-    try:
+    with _temporary(path) as temporary:
         yield temporary
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)  # mkstemp's 0600 would hide results from colleagues
-        temporary.replace(path)
+        with _told_in_one_line(path):
+            _flush(temporary)
+            temporary.replace(path)
+            _flush(path.parent)
+
+
+@contextmanager
+def _temporary(path: Path) -> Iterator[Path]:
+    """An empty file beside `path` for the time of the block; where the disk is full in the block, `path` is named."""
+    make_folder(path.parent)
+    if path.parent not in _swept:
+        _swept.add(path.parent)
+        sweep(path.parent)
+    temporary = temporary_path(path)
+    with _told_in_one_line(path):
+        os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+    try:
+        with _told_in_one_line(path, errors=NO_ROOM):
+            yield temporary
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -37,3 +63,73 @@ def write_text(path: str | Path, text: str) -> None:
     """Writes UTF-8 text atomically."""
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def make_folder(folder: str | Path) -> Path:
+    """Makes a folder and those above it. Raises UserError where the system does not let it."""
+    folder = Path(folder)
+    with _told_in_one_line(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def check_writable(folder: str | Path) -> None:
+    """Makes the folder, and raises UserError where no file can be written to it: for before a long work."""
+    with _temporary(Path(folder) / "file") as temporary:
+        temporary.write_bytes(bytes(4096))
+
+
+def temporary_path(path: Path) -> Path:
+    """A new name beside `path` that tells which process of which machine made it."""
+    return path.with_name(f".{path.stem[:40]}.{HOST}~{os.getpid()}~{secrets.token_hex(4)}{path.suffix}")
+
+
+def sweep(folder: Path) -> None:
+    """Removes the temporary files that killed processes left in `folder`."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            made_by = TEMPORARY.fullmatch(entry.name)
+            if made_by and _abandoned(Path(entry.path), made_by["host"], int(made_by["process"])):
+                Path(entry.path).unlink(missing_ok=True)
+
+
+def _abandoned(file: Path, host: str, process: int) -> bool:
+    if host == HOST:
+        try:
+            os.kill(process, 0)
+        except (ProcessLookupError, OverflowError):
+            return True
+        except PermissionError:
+            pass
+    try:
+        return time.time() - file.stat().st_mtime > DAY
+    except FileNotFoundError:
+        return False
+
+
+def _flush(path: Path) -> None:
+    """Waits until a file or a folder is on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some network disks flush no folders
+            raise
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def _told_in_one_line(path: Path, errors: set[int] | None = None) -> Iterator[None]:
+    """Turns what the system refuses, `errors` alone or all of it, into a UserError that names `path`."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        cause: BaseException | None = error
+        while cause is not None:  # torch.save raises its own error while it handles the system's
+            if isinstance(cause, OSError) and (errors is None or cause.errno in errors):
+                raise UserError(f"{path}: cannot be written: {cause.strerror}") from None
+            cause = cause.__context__
+        raise
