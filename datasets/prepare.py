@@ -12,9 +12,7 @@ Everything that identifies a patient stays in DST-private; DST can be shared.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +20,7 @@ from tqdm import tqdm
 
 from datasets.intake.convert import convert
 from datasets.intake.find import LISTS, find_sources
-from datasets.intake.journal import finished, is_there, settle
+from datasets.intake.journal import finished, is_there, open_journal, settle
 from datasets.intake.names import target_names
 from datasets.intake.records import Options, Record
 from datasets.intake.tables import write_list, write_tables
@@ -50,20 +48,18 @@ def prepare(
     salt = settle(private, root, options)
     (destination / "videos").mkdir(parents=True, exist_ok=True)
     _remove_unfinished(destination)
-    done = {record.source: record for record in finished(private / "done.jsonl") if not (retry and record.lost)}
+    done = {record.source: record for record in finished(private) if not (retry and record.lost)}
     targets = target_names(names, options, salt)
     wanted = [name for name in names if name not in done or not is_there(done[name], destination)]
     jobs = [(root, name, destination, targets[name], options, salt) for name in wanted]
     try:
         with (
-            (private / "done.jsonl").open("a", encoding="utf-8") as journal,
+            open_journal(private) as add_to_journal,
             tqdm(total=len(names), initial=len(names) - len(jobs), desc="prepare", unit="video") as bar,
         ):
-            journal.write("\n")  # ends a line that a killed run left half written
             for record in _convert_all(jobs, workers, seconds):
                 if record.lost or not record.fault:  # other faults are tried again next time
-                    journal.write(json.dumps(asdict(record)) + "\n")
-                    journal.flush()
+                    add_to_journal(record)
                 done[record.source] = record
                 bar.update()
     finally:

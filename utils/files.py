@@ -26,15 +26,17 @@ _swept: set[Path] = set()
 
 
 @contextmanager
-def atomic_path(path: str | Path) -> Iterator[Path]:
+def atomic_path(path: str | Path, *, private: bool = False) -> Iterator[Path]:
     """Yields a temporary path beside `path` (same suffix) and renames it to `path` when the block ends without error.
+
+    What is `private` is its owner's alone from the first byte on.
 
     Whatever wrote the temporary file must have closed it; it is flushed to disk here, and the folder after it. On an
     error it is removed and `path` keeps its former content. Raises UserError where the system does not let the folder
     be made or the file be written: a full disk, a file in the way, no permission.
     """
     path = Path(path)
-    with _temporary(path) as temporary:
+    with _temporary(path, 0o600 if private else 0o666) as temporary:
         yield temporary
         with _told_in_one_line(path):
             _flush(temporary)
@@ -43,7 +45,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _temporary(path: Path) -> Iterator[Path]:
+def _temporary(path: Path, mode: int = 0o666) -> Iterator[Path]:
     """An empty file beside `path` for the time of the block; where the disk is full in the block, `path` is named."""
     make_folder(path.parent)
     if path.parent not in _swept:
@@ -51,7 +53,7 @@ def _temporary(path: Path) -> Iterator[Path]:
         sweep(path.parent)
     temporary = temporary_path(path)
     with _told_in_one_line(path):
-        os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+        os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode))
     try:
         with _told_in_one_line(path, errors=NO_ROOM):
             yield temporary
@@ -59,9 +61,9 @@ def _temporary(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def write_text(path: str | Path, text: str) -> None:
-    """Writes UTF-8 text atomically."""
-    with atomic_path(path) as temporary:
+def write_text(path: str | Path, text: str, *, private: bool = False) -> None:
+    """Writes UTF-8 text atomically; `private` as for `atomic_path`."""
+    with atomic_path(path, private=private) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
@@ -71,6 +73,17 @@ def make_folder(folder: str | Path) -> Path:
     with _told_in_one_line(folder):
         folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+def make_private(folder: str | Path) -> None:
+    """Makes a folder its owner's alone, and if it is there already, the files in it, too. Raises UserError."""
+    folder = Path(folder)
+    with _told_in_one_line(folder):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.chmod(0o700)
+        for path in folder.iterdir():
+            if path.is_file() and not path.is_symlink():
+                path.chmod(0o600)
 
 
 def check_writable(folder: str | Path) -> None:

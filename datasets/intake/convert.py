@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import errno
-import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +37,7 @@ def convert(root: Path, name: str, destination: Path, target: str, options: Opti
             _describe(video, record, salt)
             mask = _find_image(video, record)
             file = destination / "videos" / target
-            with _written(file) as temporary:
+            with atomic_path(file) as temporary:
                 size = write_mjpeg(temporary, _small(video, mask, options.size), video.fps, video.heart_rate)
             record.height, record.width = size
     except VideoError as error:
@@ -68,18 +65,6 @@ def _find_image(video: Video, record: Record) -> np.ndarray:
     record.masked = round(float(1 - mask.mean()), 4)
     record.modality = guess_modality(sample, mask, regions)
     return mask
-
-
-@contextmanager
-def _written(file: Path) -> Iterator[Path]:
-    """As `atomic_path`; a full disk is no fault of the source and ends the run."""
-    try:
-        with atomic_path(file) as temporary:
-            yield temporary
-    except OSError as error:
-        if error.errno not in errno.errorcode:
-            raise
-        raise UserError(f"{file}: cannot be written: {os.strerror(error.errno)}") from None
 
 
 def _describe(video: Video, record: Record, salt: bytes) -> None:

@@ -1,21 +1,28 @@
-"""What earlier runs did, in the private folder: a killed run goes on where it stopped."""
+"""What earlier runs did, in the private folder: a killed run goes on where it stopped.
+
+The folder leads back to the patients, so that it and all in it are their owner's alone from the moment they are made.
+"""
 
 from __future__ import annotations
 
 import json
+import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
 from datasets.intake.records import Options, Record
 from utils.errors import UserError
-from utils.files import atomic_path, write_text
+from utils.files import atomic_path, make_private, write_text
+
+JOURNAL = "done.jsonl"
 
 
 def settle(private: Path, root: Path, options: Options) -> bytes:
     """The salt of this folder, made on the first run; later runs must have the same source and options."""
-    private.mkdir(parents=True, exist_ok=True)
+    make_private(private)
     settings = json.dumps({"source": str(root.resolve()), **asdict(options)}, indent=1)
     if (private / "settings.json").exists():
         if (private / "settings.json").read_text() != settings:
@@ -23,21 +30,41 @@ def settle(private: Path, root: Path, options: Options) -> bytes:
                 f"{private / 'settings.json'}: an earlier run had another source or other options; "
                 "use those, or another DST"
             )
-        return (private / "salt").read_bytes()
-    with atomic_path(private / "salt") as temporary:
+        return _read_salt(private)
+    with atomic_path(private / "salt", private=True) as temporary:
         temporary.write_bytes(secrets.token_bytes(32))
-    (private / "salt").chmod(0o600)
-    write_text(private / "settings.json", settings)
-    return (private / "salt").read_bytes()
+    write_text(private / "settings.json", settings, private=True)
+    return _read_salt(private)
 
 
-def finished(journal: Path) -> Iterator[Record]:
+def _read_salt(private: Path) -> bytes:
+    try:
+        return (private / "salt").read_bytes()
+    except FileNotFoundError:
+        raise UserError(f"{private / 'salt'} is gone, and with it the names of the videos; use another DST") from None
+
+
+@contextmanager
+def open_journal(private: Path) -> Iterator[Callable[[Record], None]]:
+    """Yields a function that adds a record to the journal."""
+    journal = os.open(private / JOURNAL, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    with os.fdopen(journal, "a", encoding="utf-8") as lines:
+        lines.write("\n")  # ends a line that a killed run left half written
+
+        def add(record: Record) -> None:
+            lines.write(json.dumps(asdict(record)) + "\n")
+            lines.flush()
+
+        yield add
+
+
+def finished(private: Path) -> Iterator[Record]:
     """Records of earlier runs; the last line may be half written."""
-    if journal.exists():
-        for line in journal.read_text(encoding="utf-8").split("\n"):
+    if (private / JOURNAL).exists():
+        for line in (private / JOURNAL).read_text(encoding="utf-8", errors="replace").split("\n"):
             try:
                 yield Record(**json.loads(line))
-            except (json.JSONDecodeError, TypeError):
+            except (ValueError, TypeError, RecursionError):
                 continue
 
 

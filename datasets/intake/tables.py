@@ -27,7 +27,7 @@ def write_tables(records: list[Record], destination: Path, private: Path, option
             row["source"] = record.source if options.keep_names else ""
             writer.writerow([row[column] for column in MANIFEST])
     with (
-        atomic_path(private / "names.csv") as temporary,
+        atomic_path(private / "names.csv", private=True) as temporary,
         temporary.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,
     ):
         writer = csv.writer(file)

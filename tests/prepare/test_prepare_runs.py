@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 import sys
 from pathlib import Path
 
@@ -144,6 +145,58 @@ def test_names_that_are_not_utf8_and_a_destination_inside_the_source(source, tmp
         assert record.fault == ""
         assert os.fsencode(record.source) == b'\xdcbersicht, "1".mp4'
     assert len(manifest(source / "done")) == 1
+
+
+# ── What leads back to the patients ───────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def everyone_may_read():
+    """What a process makes is open to all unless it says otherwise."""
+    umask = os.umask(0)
+    yield
+    os.umask(umask)
+
+
+def modes(folder: Path) -> dict[str, int]:
+    found = {path.name: stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()}
+    return {".": stat.S_IMODE(folder.stat().st_mode)} | found
+
+
+PRIVATE = {".": 0o700, "done.jsonl": 0o600, "names.csv": 0o600, "salt": 0o600, "settings.json": 0o600}
+
+
+def test_the_private_folder_is_made_for_its_owner_alone(seven, run, tmp_path, monkeypatch, everyone_may_read):
+    monkeypatch.setattr(Path, "chmod", lambda *_: None)  # they are made so, not changed to it
+    run()
+    assert modes(tmp_path / "done-private") == PRIVATE
+    assert modes(tmp_path / "done")["manifest.csv"] == 0o666
+
+
+def test_a_private_folder_of_an_earlier_run_is_closed(seven, run, tmp_path):
+    run()
+    for path in (tmp_path / "done-private", *(tmp_path / "done-private").iterdir()):
+        path.chmod(0o777)
+    (tmp_path / "done-private/.names.half.csv").write_text("left behind")
+    run()
+    assert modes(tmp_path / "done-private") == PRIVATE | {".names.half.csv": 0o600}
+
+
+def test_a_salt_that_is_gone_is_not_made_again(seven, run, tmp_path):
+    run()
+    (tmp_path / "done-private/salt").unlink()
+    with pytest.raises(UserError, match="done-private/salt is gone, and with it the names of the videos"):
+        run()
+
+
+def test_a_torn_journal_is_read_as_far_as_it_goes(seven, run, tmp_path):
+    run()
+    before = content(tmp_path / "done")
+    lines = (tmp_path / "done-private/done.jsonl").read_bytes().splitlines()
+    torn = [lines[1], b'{"source": "\xff\xfe', b"[" * 200_000, b"9" * 5001, b"[]", b"{}", b"\0\0", lines[2][:20]]
+    (tmp_path / "done-private/done.jsonl").write_bytes(b"\n".join(torn))
+    run()
+    assert content(tmp_path / "done") == before
 
 
 # ── Lists ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
