@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import re
 from array import array
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
@@ -12,13 +11,12 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import torch
 
+from datasets.labels import Labels
 from datasets.rows import read_rows
 from utils.errors import UserError
 
 TARGETS = ("class", "quality", "multilabel", "score")
 SHOWN_FAULTS = 20
-
-_BETWEEN = re.compile(r"[\s,;]+")  # labels of one video
 
 
 class Strings:
@@ -123,7 +121,9 @@ def read_annotations(
     root: str | Path | None = None,
     *,
     num_classes: int | None = None,
+    label_names: Sequence[str] = (),
     target: str = "class",
+    any_label: bool = False,
     faults: list[str] | None = None,
 ) -> Annotations:
     """Reads a list of videos.
@@ -132,10 +132,13 @@ def read_annotations(
         file: absolute, or relative to the working directory or to `root`.
         root: folder of the data (default: the list's own). Names are relative to it, or to its `videos` (or
             `videos.tar`) where that exists and the first name of the list is not found directly under `root`.
-        num_classes: labels must lie in [0, num_classes); −1 or none marks a video without one.
-        target: what the number after the path is, and which CSV column is read: "class" (column `label`),
+        num_classes: labels must lie in [0, num_classes), by default as many as names; −1 or none marks a video
+            without one.
+        label_names: names of the classes (or grades) in order of id, which a list may give in place of ids.
+        target: what the label after the path is, and which CSV column is read: "class" (column `label`),
             "quality" (column `quality`: a grade), "multilabel" (`label`: several, by spaces or commas) or "score"
             (column `score`, in [0, 1]).
+        any_label: a label that is neither an id nor a name is as none, as in lists of outsiders.
         faults: where given, faulty lines are described here and left out.
 
     Raises UserError that names file and line of every fault at once.
@@ -148,15 +151,14 @@ def read_annotations(
     labels, scores, patients, lines = array("q"), array("f"), array("i"), array("i")
     several: list[list[int]] = []
     found: list[str] = []
-    for row in read_rows(file, target):
+    known = Labels(label_names, num_classes)
+    for row in read_rows(file, target, known):
         try:
             if row.fault:
                 raise ValueError(row.fault)
             _check_path(row.path)
             words = "" if target == "score" else row.quality if target == "quality" else row.label
-            numbers = [_label(word, num_classes) for word in _BETWEEN.split(words) if word]
-            if len(numbers) > 1 and target != "multilabel":
-                raise ValueError(f"several labels ({words}) where one is expected")
+            numbers = _ids(known, words, target == "multilabel", any_label)
             score = _score(row.score)
             names.append(row.path)
         except ValueError as fault:
@@ -179,7 +181,7 @@ def read_annotations(
         raise UserError(f"{file}: names no videos")
     columns = {"labels": labels, "scores": scores, "patients": patients, "lines": lines}
     if target == "multilabel":
-        columns["labels"] = _one_hot(several, num_classes)
+        columns["labels"] = _one_hot(several, known.count)
     names, patient_names = names.freeze(), patient_names.freeze()
     folder = _folder(root, names[0]) if len(names) else str(root)
     return Annotations(file, folder, names, patient_names, **columns)
@@ -211,15 +213,13 @@ def _check_path(path: str) -> None:
         raise ValueError(f"the path {path!r} leaves the data folder; `..` is not allowed")
 
 
-def _label(word: str, num_classes: int | None) -> int:
+def _ids(known: Labels, words: str, several: bool, any_label: bool) -> list[int]:
     try:
-        label = int(word)
+        return known.ids(words, several=several)
     except ValueError:
-        raise ValueError(f"the label {word!r} is not a whole number") from None
-    if label < -1 or (num_classes is not None and label >= num_classes):
-        limit = f"[0, {num_classes})" if num_classes is not None else "0, 1, 2, …"
-        raise ValueError(f"the label {label} is out of range: {limit}, or -1 for none")
-    return label
+        if any_label:
+            return []
+        raise
 
 
 def _score(word: str) -> float:
@@ -234,8 +234,8 @@ def _score(word: str) -> float:
     return score
 
 
-def _one_hot(several: list[list[int]], num_classes: int | None) -> np.ndarray:
-    width = num_classes or 1 + max((max(labels, default=0) for labels in several), default=0)
+def _one_hot(several: list[list[int]], count: int | None) -> np.ndarray:
+    width = count or 1 + max((max(labels, default=0) for labels in several), default=0)
     hot = np.zeros((len(several), width), np.float32)
     for row, labels in zip(hot, several, strict=True):
         row[[label for label in labels if label >= 0]] = 1

@@ -2,8 +2,8 @@
 
 A list is one of
 
-- text: `path label` a line; the path may hold spaces, quotes and any UTF-8, the last word is the label.
-  A line that is only a path is a video without a label (an outsider);
+- text: `path label` a line; the path may hold spaces, quotes and any UTF-8. The label is the longest known name that
+  ends the line, else the last word. A line that is only a path is a video without a label (an outsider);
 - CSV with a header: `path` and any of `label`, `quality`, `score`, `patient` (other columns are left alone);
 - JSON as in mmaction2: a list of `{"filename" | "frame_dir": …, "label": …}`, or that list under `data_list`;
   `quality`, `score` and `patient` as in CSV.
@@ -20,13 +20,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from datasets.labels import SEPARATORS, Labels
 from utils.errors import UserError
 
 FIELDS = ("path", "label", "patient", "quality", "score")  # what a list may say of a video
 
 _SUFFIX = re.compile(r"\.[A-Za-z][A-Za-z0-9]{1,4}$")  # of a path that ends a line without a label
+_PATH_AND_WORDS = re.compile(r"(.*\.[A-Za-z][A-Za-z0-9]{1,4})[ \t]+([^/\\]+)$")  # where the label is not known
 _NUMBER = re.compile(r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?$")
 _BLANKS = " \t\r\n"
+NOTHING_KNOWN = Labels()
 
 
 class Row(NamedTuple):
@@ -41,15 +44,16 @@ class Row(NamedTuple):
     fault: str = ""
 
 
-def read_rows(file: Path, target: str = "class") -> Iterator[Row]:
+def read_rows(file: Path, target: str = "class", known: Labels = NOTHING_KNOWN) -> Iterator[Row]:
     """The entries of a list as they stand there, faults among them; `target` as for `read_annotations`.
 
-    Of text lists the number is in the field that `target` names; CSV and JSON fill all fields they have.
+    Of text lists the label is in the field that `target` names, and names that are `known` may hold blanks; CSV and
+    JSON fill all fields they have.
     Raises UserError where the file is not of its kind at all.
     """
     readers = {".csv": _csv_rows, ".json": _json_rows}
     try:
-        yield from readers.get(file.suffix.lower(), _text_rows)(file, target)
+        yield from readers.get(file.suffix.lower(), _text_rows)(file, target, known)
     except UnicodeDecodeError as error:
         raise UserError(f"{file}:{_undecodable(file)}: not UTF-8 text: {error.reason}") from None
 
@@ -64,14 +68,14 @@ def _undecodable(file: Path) -> int:
     return 1
 
 
-def _text_rows(file: Path, target: str) -> Iterator[Row]:
+def _text_rows(file: Path, target: str, known: Labels) -> Iterator[Row]:
     field = {"quality": "quality", "score": "score"}.get(target, "label")
     with file.open(encoding="utf-8-sig") as lines:
         for number, line in enumerate(lines, start=1):
             line = line.strip(_BLANKS)
             if not line:
                 continue
-            path, words = _split(line, several=target == "multilabel")
+            path, words = _split(line, known, several=target == "multilabel")
             if not words and len(line.split()) > 1 and not _SUFFIX.search(line):
                 yield Row(number, line, fault=f"expected `path label`, found {line!r}")
             elif field == "label":
@@ -80,18 +84,28 @@ def _text_rows(file: Path, target: str) -> Iterator[Row]:
                 yield Row(number, path, **{field: words})
 
 
-def _split(line: str, several: bool) -> tuple[str, str]:
-    """Path and number(s) of a line; the number is empty where the last word is none."""
-    path, word = _last_word(line)
-    if not path or not _NUMBER.match(word.split(",")[0] if several else word):
-        return line, ""
-    words = word
-    while several:
-        head, word = _last_word(path)
-        if not head or not _NUMBER.match(word):
+def _split(line: str, known: Labels, several: bool) -> tuple[str, str]:
+    """Path and label(s) of a line; the label is empty where it ends in none."""
+    path, words = _last_label(line, known, several)
+    if not words and not _SUFFIX.search(line) and (named := _PATH_AND_WORDS.match(line)):
+        return named[1], named[2]
+    while several and words:
+        head, word = _last_label(path.rstrip(SEPARATORS), known, several)
+        if not word:
             break
-        path, words = head, f"{word} {words}"
+        path, words = head, f"{word}; {words}"
     return path, words
+
+
+def _last_label(line: str, known: Labels, several: bool) -> tuple[str, str]:
+    """What precedes the name or number that ends a line, and that; all of the line where it is nothing else."""
+    if name := known.ending(line):
+        head, word = line[: -len(name)].rstrip(_BLANKS), name
+    else:
+        head, word = _last_word(line)
+        if not _NUMBER.match(word.split(",")[0] if several else word):
+            return line, ""
+    return (head, word) if head else (line, "")
 
 
 def _last_word(line: str) -> tuple[str, str]:
@@ -99,7 +113,7 @@ def _last_word(line: str) -> tuple[str, str]:
     return line[: max(at, 0)].rstrip(_BLANKS), line[at + 1 :]
 
 
-def _csv_rows(file: Path, target: str) -> Iterator[Row]:
+def _csv_rows(file: Path, target: str, _known: Labels) -> Iterator[Row]:
     needed = {"path"} | ({target} & {"quality", "score"})  # without a label column all are outsiders
     with file.open(encoding="utf-8-sig", newline="") as lines:
         reader = csv.reader(lines)
@@ -121,7 +135,7 @@ def _csv_rows(file: Path, target: str) -> Iterator[Row]:
             raise UserError(f"{file}:{reader.line_num}: not a CSV table: {error}") from None
 
 
-def _json_rows(file: Path, target: str) -> Iterator[Row]:
+def _json_rows(file: Path, target: str, _known: Labels) -> Iterator[Row]:
     try:
         tree: Any = json.loads(file.read_text(encoding="utf-8-sig"))
     except json.JSONDecodeError as error:
@@ -141,5 +155,5 @@ def _json_rows(file: Path, target: str) -> Iterator[Row]:
 def _words(value: Any) -> str:
     """What JSON gives for a field, as the other formats would write it."""
     if isinstance(value, list):
-        return " ".join(map(str, value))
+        return "; ".join(map(str, value))
     return "" if value is None else str(value)

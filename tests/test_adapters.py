@@ -20,8 +20,8 @@ from datasets.annotations import read_annotations
 from datasets.check import check_annotations
 from datasets.video import open_video
 from tools import adapt
-from utils.config import read_names
 from utils.errors import UserError, exit_code
+from utils.label_list import read_names
 
 ROOT = Path(__file__).parents[1]
 

@@ -147,7 +147,7 @@ def test_every_fault_is_named_with_its_line(write):
 def test_faulty_lines_can_be_collected_and_left_out(write):
     file, faults = write("a.avi 0\nb.avi x9\nc.avi 1\n"), []
     assert entries(read_annotations(file, faults=faults)) == [("a.avi", 0), ("c.avi", 1)]
-    assert faults == [f"{file}:2: expected `path label`, found 'b.avi x9'"]
+    assert faults == [f"{file}:2: the label 'x9' is not a whole number"]
     assert len(read_annotations(write("b.avi x9\n"), faults=faults)) == 0
     assert len(faults) == 2
 

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from yacs.config import CfgNode
 
-from utils.config import config_from_text, default_config, load_config, read_names
+from utils.config import config_from_text, default_config, load_config
 from utils.errors import UserError
+from utils.label_list import read_names
 
 PUBLISHED = {  # key: default
     "DATA.ROOT": "",
@@ -21,8 +22,8 @@ PUBLISHED = {  # key: default
     "DATA.DATASET": "ultracls",
     "DATA.INPUT_SIZE": 224,
     "DATA.NUM_FRAMES": 16,
-    "DATA.NUM_CLASSES": 38,
-    "DATA.NUM_QUALITIES": 3,
+    "DATA.NUM_CLASSES": 0,  # as many as LABEL_LIST names: the 38 that were the default
+    "DATA.NUM_QUALITIES": 0,
     "DATA.LABEL_LIST": "labels/ultracls.csv",
     "MODEL.ARCH": "ViT-B/16",
     "MODEL.DROP_PATH_RATE": 0.0,

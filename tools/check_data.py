@@ -17,9 +17,10 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from yacs.config import CfgNode
 
-from datasets.annotations import Annotations, read_annotations
+from datasets.annotations import Annotations
 from datasets.check import check_annotations, histogram, inspect
-from utils.config import load_config, read_names
+from datasets.lists import class_names, read_list
+from utils.config import load_config
 from utils.errors import UserError, exit_code
 from utils.workers import MAX_SECONDS
 
@@ -80,19 +81,10 @@ def read_lists(config: CfgNode) -> tuple[list[tuple[str, Annotations]], list[str
     lists, faults = [], []
     for role, file in files:
         if file:
-            classes, target = (None, "class") if role == "outsiders" else _targets(config)
-            listed = read_annotations(file, data.ROOT, num_classes=classes, target=target, faults=faults)
-            lists.append((role, listed))
+            lists.append((role, read_list(config, file, outsiders=role == "outsiders", faults=faults)))
     if not lists:
         raise UserError("the configuration names no list of videos (DATA.TRAIN_FILE, VAL_FILE, OOD_FILE)")
     return lists, faults
-
-
-def _targets(config: CfgNode) -> tuple[int, str]:
-    """Number of classes, and what the lists' numbers are, in the stage of the configuration."""
-    if config.STAGE != "quality":
-        return config.DATA.NUM_CLASSES, "class"
-    return config.DATA.NUM_QUALITIES, "score" if config.DATA.QUALITY_TARGET == "score" else "quality"
 
 
 def print_counts(config: CfgNode, lists: list[tuple[str, Annotations]]) -> None:
@@ -100,11 +92,7 @@ def print_counts(config: CfgNode, lists: list[tuple[str, Annotations]]) -> None:
     for role, listed in lists:
         patients = len(set(listed.patients[listed.patients >= 0].tolist()))
         print(f"{role}: {listed.file}, {len(listed)} videos" + (f", {patients} patients" if patients else ""))
-    data = config.DATA
-    if config.STAGE == "quality":
-        names = read_names(data.QUALITY_LIST, data.NUM_QUALITIES, "DATA.NUM_QUALITIES")
-    else:
-        names = read_names(data.LABEL_LIST, data.NUM_CLASSES, "DATA.NUM_CLASSES")
+    names = class_names(config)
     columns = [(role, dict(histogram(listed, names))) for role, listed in lists if role != "outsiders"]
     rows = list(dict.fromkeys(name for _, counts in columns for name in counts))
     width = max(map(len, rows), default=0)

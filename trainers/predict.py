@@ -31,9 +31,10 @@ from trainers.precision import Precision
 from trainers.resume import ADDED, load_weights, named, replaces_pretrained
 from trainers.session import dataset
 from utils.checkpoint import load_checkpoint
-from utils.config import config_from_text, load_config, read_names
+from utils.config import config_from_text, load_config
 from utils.distributed import rank, world
 from utils.errors import UserError
+from utils.label_list import read_names
 
 Answer = dict[str, Any]
 """What was found about one video, by column (docs/prediction.md); None where nothing was. All have the same columns:

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from yacs.config import CfgNode
 
-from datasets.annotations import Annotations, read_annotations
+from datasets import lists
+from datasets.annotations import Annotations
 from datasets.check import check_annotations
 from datasets.dataset import VideoDataset, frames_from
 from datasets.loader import TrainingData, evaluation_loader
@@ -24,10 +25,11 @@ from trainers.loop import Trainer
 from trainers.precision import Precision
 from trainers.resume import load_weights, read_checkpoint, replaces_pretrained
 from trainers.stages import build_stage
-from utils.config import FITTED_SCORES, read_names
+from utils.config import FITTED_SCORES
 from utils.distributed import barrier, is_main, rank, world
 from utils.errors import UserError
 from utils.files import write_text
+from utils.label_list import read_names
 from utils.logs import set_up_logging
 
 log = logging.getLogger(__name__)
@@ -104,11 +106,7 @@ def read_list(config: CfgNode, file: str, key: str, outsiders: bool = False) -> 
     """A list of videos with this stage's targets."""
     if not file:
         raise UserError(f"{key} is empty: name a list of videos (path label per line)")
-    quality = config.STAGE == "quality" and not outsiders
-    score = quality and config.DATA.QUALITY_TARGET == "score"
-    classes = config.DATA.NUM_QUALITIES if quality else config.DATA.NUM_CLASSES
-    target = "score" if score else "quality" if quality else "class"
-    return read_annotations(file, config.DATA.ROOT, num_classes=None if outsiders else classes, target=target)
+    return lists.read_list(config, file, outsiders=outsiders)
 
 
 def check_targets(train: Annotations, score: bool) -> None:

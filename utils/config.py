@@ -6,7 +6,6 @@ strict: an unknown key, a value of the wrong type or a setting that contradicts 
 
 from __future__ import annotations
 
-import csv
 import difflib
 import math
 import warnings
@@ -18,6 +17,7 @@ import yaml
 from yacs.config import CfgNode
 
 from utils.errors import UserError
+from utils.label_list import read_names
 
 STAGES = ("view", "negation", "quality")
 SCORES = ("msp", "max_logit", "energy", "negation", "competing_to_win", "agreeing_to_differ", "mcm")
@@ -46,8 +46,8 @@ def default_config() -> CfgNode:
     c.DATA.DATASET = "ultracls"  # name of the data set, in the log and the report
     c.DATA.INPUT_SIZE = 224  # side of the square that the model sees, pixels
     c.DATA.NUM_FRAMES = 16  # frames of a clip
-    c.DATA.NUM_CLASSES = 38  # views; must agree with LABEL_LIST
-    c.DATA.NUM_QUALITIES = 3  # grades; must agree with QUALITY_LIST
+    c.DATA.NUM_CLASSES = 0  # views; 0: as many as LABEL_LIST names, else it must agree
+    c.DATA.NUM_QUALITIES = 0  # grades; 0: as many as QUALITY_LIST names, else it must agree
     c.DATA.LABEL_LIST = "labels/ultracls.csv"  # id,name of each view
     c.DATA.QUALITY_LIST = "labels/quality.csv"  # id,name of each grade, worst first
     c.DATA.QUALITY_TARGET = "grade"  # grade: a class per video | score: a float in [0, 1] per video
@@ -139,6 +139,7 @@ def load_config(file: str | Path, overrides: Sequence[tuple[str, Any]] = ()) -> 
     for key, value in overrides:
         _set(config, key, value, where="command line")
     _translate_published(config)
+    _count_names(config)
     _check(config)
     config.freeze()
     return config
@@ -150,6 +151,7 @@ def config_from_text(text: str, overrides: Sequence[tuple[str, Any]] = ()) -> Cf
     _merge_tree(config, yaml.safe_load(text), "", "the checkpoint's configuration")
     for key, value in overrides:
         _set(config, key, value, where="command line")
+    _count_names(config)
     _check(config)
     config.freeze()
     return config
@@ -257,14 +259,22 @@ def _translate_published(config: CfgNode) -> None:
         _one_of("TRAINER.ViFi_CLIP.USE", use, tuple(STAGE_OF_USE))
         config.STAGE = STAGE_OF_USE[use]
     if config.STAGE == "quality" and Path(data.LABEL_LIST).name == Path(data.QUALITY_LIST).name:
-        warnings.warn(
-            "DATA: the published quality file calls the grades NUM_CLASSES and LABEL_LIST and the views "
-            f"NUM_QUALITIES; read as NUM_QUALITIES {data.NUM_CLASSES}, QUALITY_LIST {data.LABEL_LIST}, "
-            f"NUM_CLASSES {data.NUM_QUALITIES}, LABEL_LIST labels/ultracls.csv",
-            stacklevel=3,
-        )
         data.NUM_CLASSES, data.NUM_QUALITIES = data.NUM_QUALITIES, data.NUM_CLASSES
         data.QUALITY_LIST, data.LABEL_LIST = data.LABEL_LIST, default_config().DATA.LABEL_LIST
+        _count_names(config)
+        warnings.warn(
+            "DATA: the published quality file calls the grades NUM_CLASSES and LABEL_LIST and the views "
+            f"NUM_QUALITIES; read as NUM_QUALITIES {data.NUM_QUALITIES}, QUALITY_LIST {data.QUALITY_LIST}, "
+            f"NUM_CLASSES {data.NUM_CLASSES}, LABEL_LIST {data.LABEL_LIST}",
+            stacklevel=3,
+        )
+
+
+def _count_names(config: CfgNode) -> None:
+    """Gives NUM_CLASSES and NUM_QUALITIES the numbers of names in their lists where they are not set."""
+    data = config.DATA
+    for count, names in (("NUM_CLASSES", "LABEL_LIST"), ("NUM_QUALITIES", "QUALITY_LIST")):
+        data[count] = data[count] or len(read_names(data[names]))
 
 
 def _one_of(name: str, value: Any, allowed: Sequence[Any]) -> None:
@@ -337,31 +347,3 @@ def _check(config: CfgNode) -> None:
         raise UserError(f"AUG.SCALES must be shares above 0 and up to 1, at least one; found {config.AUG.SCALES}")
     if config.DATA.STRIDE_SECONDS <= 0:
         raise UserError(f"DATA.STRIDE_SECONDS must be above 0; found {config.DATA.STRIDE_SECONDS}")
-
-
-def read_names(file: str | Path, count: int, key: str) -> list[str]:
-    """Names of a label list (`id,name` per line after that header), in order of id.
-
-    Raises UserError where the file is missing, the ids are not 0, 1, 2, … or their number is not `count`
-    (the value of the setting `key`).
-    """
-    file = Path(file)
-    if not file.is_file():
-        raise UserError(f"{file}: no such label list (DATA.LABEL_LIST, DATA.QUALITY_LIST)")
-    try:
-        with file.open(encoding="utf-8-sig", newline="") as lines:
-            rows = list(csv.reader(lines))
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{file}: not UTF-8 text: {error}; save it as UTF-8") from None
-    if not rows or [cell.strip() for cell in rows[0]] != ["id", "name"]:
-        raise UserError(f"{file}:1: a label list begins with the line id,name")
-    names = []
-    for number, row in enumerate(rows[1:], start=2):
-        if not row:
-            continue
-        if len(row) != 2 or row[0].strip() != str(len(names)) or not row[1].strip():
-            raise UserError(f"{file}:{number}: expected `{len(names)},name`, found {','.join(row)!r}")
-        names.append(row[1].strip())
-    if len(names) != count:
-        raise UserError(f"{key} is {count}, but {file} names {len(names)}; make them agree")
-    return names

@@ -18,7 +18,7 @@ def find_sources(source: Path, destination: Path) -> tuple[Path, list[str]]:
     if source.is_file() and source.suffix.lower() in LISTS:
         # Any labels will do, but only CSV and JSON tell several labels from a path that ends in numbers.
         target = "class" if source.suffix.lower() == ".txt" else "multilabel"
-        listed = read_annotations(source, target=target)
+        listed = read_annotations(source, target=target, any_label=True)
         return Path(listed.folder), sorted({listed.name(i) for i in range(len(listed))})
     if source.is_file():
         return source.parent, [source.name]
