@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 
 import pytest
 import torch
@@ -18,9 +19,9 @@ from utils.distributed import barrier, from_main, gather, processes, rank, world
 from utils.errors import UserError
 
 
-def two_processes(*arguments: object) -> subprocess.CompletedProcess:
-    """main.py under torchrun."""
-    start = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "main.py"]
+def two_processes(*arguments: object, program: Sequence[str] = ("main.py",)) -> subprocess.CompletedProcess:
+    """A program under torchrun."""
+    start = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", *program]
     # As many threads as this process has: sums come out alike, and metrics.json names the number.
     environment = os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads())}
     done = subprocess.run([*start, *map(str, arguments)], env=environment, capture_output=True, text=True)

@@ -19,11 +19,13 @@ from datasets.loader import TrainingData
 from datasets.outliers import SyntheticOutliers
 from models.video_clip import VideoCLIP
 from trainers.evaluate import Evaluation, Evaluator
-from trainers.optimiser import MovingAverage, build_optimiser, learning_rate
+from trainers.guard import Guard, RunningStatistics, not_finite, poisoned
+from trainers.optimiser import MovingAverage, build_optimiser, learning_rate, load_optimiser
 from trainers.precision import Precision
+from trainers.running import Running
 from trainers.stages import Stage
 from utils.checkpoint import save_checkpoint
-from utils.distributed import barrier, is_main, rank, share_buffers, world
+from utils.distributed import barrier, from_main, is_main, rank, share_buffers, world
 from utils.errors import UserError
 from utils.logs import Clock, MetricsLog
 from utils.seeding import generator
@@ -49,7 +51,9 @@ class Trainer:
         self.data, self.evaluator, self.about = data, evaluator, about
         self.folder = Path(config.OUTPUT)
         device = precision.device
-        self.optimiser = build_optimiser(precision.master.items(), config, device.type == "cuda")
+        self.optimiser = build_optimiser(precision.master.items(), config)
+        self.statistics = RunningStatistics(model)
+        self.guard = Guard(config.TRAIN.MAX_BAD_STEPS, data.dataset.annotations.name, self._saved)
         self.average = None
         if config.TRAIN.EMA_DECAY:
             self.average = MovingAverage(model, precision.weights(model), config.TRAIN.EMA_DECAY)
@@ -63,6 +67,7 @@ class Trainer:
         self.batches = data.batches  # in an epoch
         self.steps_per_epoch = math.ceil(self.batches / self.group)
         self.epoch, self.batch, self.step = 0, 0, 0  # position: epoch, batches done in it, optimiser steps done in all
+        self.start, self.saved = 0, -1  # optimiser steps done when this run began, and when it last saved itself
         self.best = -math.inf
         self.history = MetricsLog(self.folder)
 
@@ -83,15 +88,17 @@ class Trainer:
         self.stage.train_mode(self.model)
         shown = Running()
         for batch in self.data.epoch(self.epoch, skip=self.batch):
+            if self.batch % self.group == 0:
+                self.statistics.keep()
             last_of_group = (self.batch + 1) % self.group == 0 or self.batch + 1 == self.batches
             terms = self._gradients(batch, synchronise=last_of_group)
             shown.add(terms)
+            self.guard.saw(self.epoch, self.batch, batch["index"], terms["loss"])
             self.batch += 1
             if last_of_group:
                 shown.norm = self._update()
             save = self.config.TRAIN.SAVE_STEPS
             due = last_of_group and save and self.step % save == 0 and self.batch < self.batches
-            # A report before every save: it refuses weights that are spoilt.
             if due or self.batch % self.config.PRINT_FREQ == 0 or self.batch == self.batches:
                 self._report(shown, clock)
                 shown = Running()
@@ -117,31 +124,29 @@ class Trainer:
                 answers = self.parallel(video, self.stage.parts)
                 terms = self.stage.loss(answers, targets)
                 loss = torch.stack(list(terms.values())).sum()
-            self.precision.backward(loss / in_group)
+            self.precision.backward(poisoned(loss) / in_group)
         return {"loss": loss.detach(), **{name: term.detach() for name, term in terms.items()}}
 
     def _update(self) -> Tensor:
-        """One optimiser step; returns the gradients' norm."""
+        """One optimiser step, unless the loss or the gradient is not finite; returns the gradients' norm."""
         train = self.config.TRAIN
         steps = train.EPOCHS * self.steps_per_epoch
         warmup = round(train.WARMUP_EPOCHS * self.steps_per_epoch)
         rate = learning_rate(self.step, steps, warmup, train.LR, train.LR_SCHEDULER)
         for group in self.optimiser.param_groups:
             group["lr"] = rate
-        norm = self.precision.step(self.optimiser, train.CLIP_GRAD)
+        outcome = self.precision.step(self.optimiser, train.CLIP_GRAD)
+        self.statistics.put_back(outcome.left_out)
         if self.average:
-            self.average.update(self.precision.weights(self.model))
+            self.average.update(self.precision.master | self.statistics.named, outcome.left_out)
         self.step += 1
-        return norm
+        self.guard.stepped(outcome.failed)
+        return outcome.norm
 
     def _report(self, shown: Running, clock: Clock) -> None:
+        self.guard.read()
         self.data.share_faults()
         terms = shown.means()
-        if not math.isfinite(terms["loss"]):
-            raise UserError(
-                f"the loss is {terms['loss']} in epoch {self.epoch}, before batch {self.batch}: the weights "
-                f"are spoilt; lower TRAIN.LR or set TRAIN.CLIP_GRAD 1; {self.folder / 'last.pth'} is from before"
-            )
         rate = self.optimiser.param_groups[0]["lr"]
         done = self.epoch * self.batches + self.batch
         text = "  ".join(f"{name} {value:.4f}" for name, value in terms.items())
@@ -155,7 +160,8 @@ class Trainer:
             rate,
             clock.left(done),
         )
-        bad = {"bad_videos": self.data.bad_videos} if self.data.bad_videos else {}
+        counts = {"bad_videos": self.data.bad_videos, "bad_steps": self.guard.left_out}
+        bad = {name: count for name, count in counts.items() if count}
         # Within a group, the step that the group will make, so that a resume from before it drops this line.
         step = self.step + (self.batch % self.group != 0 and self.batch < self.batches)
         self.history.write(step, epoch=self.epoch, train={**terms, "lr": rate, **bad})
@@ -165,9 +171,16 @@ class Trainer:
         """The model that is evaluated: the moving average of the weights where there is one."""
         return self.precision.cast(self.average.model) if self.average else self.model
 
+    def _share_statistics(self) -> None:
+        """Gives all processes the main one's running statistics, which each takes of its own share of the videos: the
+        model that is evaluated is the one that is saved."""
+        share_buffers(self.model)
+        if self.average:
+            share_buffers(self.average.model)
+
     def _evaluate(self) -> Evaluation:
         last = self.epoch + 1 >= self.config.TRAIN.EPOCHS
-        share_buffers(self.model)
+        self._share_statistics()
         evaluation = self.evaluator(self.answering, self.epoch, intervals=last)
         self.history.write(self.step, epoch=self.epoch, val=evaluation.metrics)
         return evaluation
@@ -189,8 +202,10 @@ class Trainer:
     def _save(self, name: str, evaluation: Evaluation | None) -> None:
         # A threshold and features of earlier weights would reject by a rule that is none of these weights'.
         known = evaluation is not None or not self.evaluator.calibrates
+        self.guard.read()
+        weights = self.precision.weights(self.model)
+        self._check_finite(weights | {f"average of {k}": v for k, v in self._averages().items()})
         if is_main():
-            weights = self.precision.weights(self.model)
             training = {
                 "epoch": self.epoch,
                 "batch": self.batch,
@@ -199,10 +214,11 @@ class Trainer:
                 "best": self.best,
                 "optimiser": self.optimiser.state_dict(),
                 "scaler": self.precision.scaler.state_dict(),
+                "bad_steps": (self.guard.left_out, self.guard.in_a_row),
             }
             if self.average:
-                training |= {"weights": weights, "average_steps": self.average.steps}
-                weights = self.average.model.state_dict()
+                training |= {"weights": weights, "average_steps": int(self.average.steps)}
+                weights = self._averages()
             save_checkpoint(
                 self.folder / name,
                 {
@@ -217,7 +233,27 @@ class Trainer:
                     **self.about,
                 },
             )
+        self.saved = self.step if name == "last.pth" else self.saved
         barrier()
+
+    def _check_finite(self, weights: dict[str, Tensor]) -> None:
+        """Raises UserError, on all processes, where the main one's weights are of no use."""
+        bad = from_main(not_finite(weights))
+        if bad:
+            names = ", ".join(bad[:3]) + (f" and {len(bad) - 3} more" if bad[3:] else "")
+            raise UserError(
+                f"the weights are not finite after step {self.step} ({names}) and are not saved; {self._saved()}; "
+                "lower TRAIN.LR or set TRAIN.CLIP_GRAD 1"
+            )
+
+    def _averages(self) -> dict[str, Tensor]:
+        return self.average.model.state_dict() if self.average else {}
+
+    def _saved(self) -> str:
+        """What this run has left on disk."""
+        if self.saved < 0:
+            return f"nothing was saved since the run began at step {self.start}"
+        return f"{self.folder / 'last.pth'} holds the weights after step {self.saved}"
 
     def load(self, training: dict[str, Any]) -> None:
         """Continues where a checkpoint's `training` stopped; the model's weights are loaded already."""
@@ -230,16 +266,17 @@ class Trainer:
                     "or resume a ckpt_epoch_N.pth"
                 )
             self.step = self.epoch * self.steps_per_epoch
-        self.best = training["best"]
+        self.start, self.best = self.step, training["best"]
+        self.guard.left_out, self.guard.in_a_row = training.get("bad_steps", (0, 0))
         if _kind(training["optimiser"]) != _kind(self.optimiser.state_dict()):
             raise UserError(
                 "the checkpoint's optimiser is another, or trains other parts: resume with the TRAIN.OPTIMIZER, "
                 "MODEL.FIX_TEXT and TRAINER.ViFi_CLIP of its own run (config.yaml beside it)"
             )
-        self.optimiser.load_state_dict(training["optimiser"])
+        load_optimiser(self.optimiser, training["optimiser"])
         self.precision.scaler.load_state_dict(training["scaler"])
         if self.average and "weights" in training:
-            self.average.steps = training["average_steps"]
+            self.average.steps.fill_(training["average_steps"])
             self.precision.load(self.model, training["weights"])
         self.history.rewind(self.step)
 
@@ -247,23 +284,3 @@ class Trainer:
 def _kind(state: dict[str, Any]) -> list[tuple[bool, int]]:
     """What tells one optimiser's state from another's: AdamW's betas, and how many parameters a group has."""
     return [("betas" in group, len(group["params"])) for group in state["param_groups"]]
-
-
-class Running:
-    """Means of the loss terms since the last report, summed on the device without waiting for it."""
-
-    def __init__(self) -> None:
-        self.sums: dict[str, Tensor] = {}
-        self.count = 0
-        self.norm: Tensor | None = None
-
-    def add(self, terms: dict[str, Tensor]) -> None:
-        """One batch's terms."""
-        for name, value in terms.items():
-            self.sums[name] = self.sums.get(name, 0) + value
-        self.count += 1
-
-    def means(self) -> dict[str, float]:
-        """Means as plain numbers, and the norm of the last gradient; waits for the device."""
-        means = {name: float(value) / self.count for name, value in self.sums.items()}
-        return means | ({"grad_norm": float(self.norm)} if self.norm is not None else {})

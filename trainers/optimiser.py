@@ -5,22 +5,36 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import nn
 from yacs.config import CfgNode
 
 
-def build_optimiser(named: Iterable[tuple[str, nn.Parameter]], config: CfgNode, cuda: bool) -> torch.optim.Optimizer:
-    """AdamW or SGD over named float32 parameters; no weight decay on vectors (biases, norms, tokens) and scalars."""
+def build_optimiser(named: Iterable[tuple[str, nn.Parameter]], config: CfgNode) -> torch.optim.Optimizer:
+    """AdamW or SGD over named float32 parameters; no weight decay on vectors (biases, norms, tokens) and scalars.
+
+    Fused, on the CPU too: `Precision.step` can then leave a step to the device to make or not.
+    """
     named = list(named)
     decayed = [p for name, p in named if p.ndim > 1 and not name.endswith("positional_embedding")]
     rest = [p for name, p in named if p.ndim <= 1 or name.endswith("positional_embedding")]
     groups = [{"params": decayed, "weight_decay": config.TRAIN.WEIGHT_DECAY}, {"params": rest, "weight_decay": 0.0}]
     groups = [group for group in groups if group["params"]]
     if config.TRAIN.OPTIMIZER == "adamw":
-        return torch.optim.AdamW(groups, lr=config.TRAIN.LR, betas=(0.9, 0.98), eps=1e-8, fused=cuda)
-    return torch.optim.SGD(groups, lr=config.TRAIN.LR, momentum=0.9, nesterov=True)
+        return torch.optim.AdamW(groups, lr=config.TRAIN.LR, betas=(0.9, 0.98), eps=1e-8, fused=True)
+    optimiser = torch.optim.SGD(groups, lr=config.TRAIN.LR, momentum=0.9, nesterov=True, fused=True)
+    for _, parameter in named:  # a first step that is left out would leave it undefined
+        optimiser.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+    return optimiser
+
+
+def load_optimiser(optimiser: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Takes over a checkpoint's state, also of an optimiser that was not fused."""
+    optimiser.load_state_dict(
+        state | {"param_groups": [{**group, "fused": True, "foreach": None} for group in state["param_groups"]]}
+    )
 
 
 def learning_rate(step: int, steps: int, warmup: int, peak: float, schedule: str) -> float:
@@ -44,16 +58,22 @@ class MovingAverage:
 
     def __init__(self, model: nn.Module, weights: dict[str, torch.Tensor], decay: float) -> None:
         """`weights` are the model's in float32, from which the average starts."""
-        self.decay, self.steps = decay, 0
+        self.decay = decay
         self.model = copy.deepcopy(model).float().requires_grad_(False).eval()
         self.model.load_state_dict(weights)
+        self.steps = torch.zeros((), dtype=torch.float64, device=next(model.parameters()).device)
 
     @torch.no_grad()
-    def update(self, weights: dict[str, torch.Tensor]) -> None:
-        """Moves towards `weights` (name → tensor); buffers are copied."""
-        decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
-        parameters = dict(self.model.named_parameters())
-        for name, value in self.model.state_dict().items():
-            value.lerp_(weights[name].float(), 1 - decay) if name in parameters else value.copy_(weights[name])
-        self.steps += 1
+    def update(self, weights: dict[str, torch.Tensor], left_out: torch.Tensor | bool = False) -> None:
+        """Moves towards `weights` (name → tensor), unless the step was left out (a bool scalar on the device).
+
+        Buffers are copied; what `weights` does not name stays.
+        """
+        made = ~torch.as_tensor(left_out, device=self.steps.device)
+        decay = ((1 + self.steps) / (10 + self.steps)).clamp(max=self.decay)
+        share = ((1 - decay) * made).float()
+        parameters, state = dict(self.model.named_parameters()), self.model.state_dict()
+        for name, value in weights.items():
+            state[name].lerp_(value, share) if name in parameters else state[name].copy_(value)
+        self.steps += made
         self.model.train(False)  # forgets what was computed with the former weights

@@ -4,9 +4,19 @@ from __future__ import annotations
 
 import copy
 from contextlib import AbstractContextManager, nullcontext
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+
+
+class Outcome(NamedTuple):
+    """Of an optimiser step, as scalars on the device: the gradients' norm before it is clipped, whether the step was
+    left out, and whether that is a fault; it is none while a gradient scaler looks for its scale."""
+
+    norm: Tensor
+    left_out: Tensor
+    failed: Tensor
 
 
 class Precision:
@@ -45,22 +55,29 @@ class Precision:
         """Adds the gradients of `loss`."""
         self.scaler.scale(loss).backward()
 
-    def step(self, optimiser: torch.optim.Optimizer, clip: float) -> Tensor:
-        """One optimiser step; the gradients' norm (a device scalar) before it is clipped to `clip` (0: not clipped)."""
-        if self.level == "O2":
-            for name, parameter in self._halved():
-                self.master[name].grad = None if parameter.grad is None else parameter.grad.float()
-                parameter.grad = None
+    def step(self, optimiser: torch.optim.Optimizer, clip: float) -> Outcome:
+        """One optimiser step, with the gradients' norm clipped to `clip` (0: not clipped).
+
+        The device leaves it out where that norm is not finite: the optimiser is fused (`build_optimiser`), and told of
+        `found_inf` it changes neither weights nor its own state.
+        """
+        for name, parameter in self._halved():
+            self.master[name].grad = None if parameter.grad is None else parameter.grad.float()
+            parameter.grad = None
         self.scaler.unscale_(optimiser)
-        norm = nn.utils.clip_grad_norm_(self.master.values(), clip or float("inf"))
-        self.scaler.step(optimiser)
+        norm = nn.utils.get_total_norm([p.grad for p in self.master.values() if p.grad is not None])
+        left_out = ~norm.isfinite()
+        searching = self.scaler.is_enabled() & (self.scaler.scale(torch.ones_like(norm)) >= 1)
+        if clip:
+            nn.utils.clip_grads_with_norm_(self.master.values(), clip, norm)
+        optimiser.found_inf = left_out.float()
+        optimiser.step()
         self.scaler.update()
         optimiser.zero_grad(set_to_none=True)
-        if self.level == "O2":
-            with torch.no_grad():
-                for name, parameter in self._halved():
-                    parameter.copy_(self.master[name])
-        return norm
+        with torch.no_grad():
+            for name, parameter in self._halved():
+                parameter.copy_(self.master[name])
+        return Outcome(norm, left_out, left_out & ~searching)
 
     def _halved(self) -> list[tuple[str, nn.Parameter]]:
         """The parameters that train in half precision, whose masters are other tensors."""

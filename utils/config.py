@@ -95,6 +95,7 @@ def default_config() -> CfgNode:
     c.TRAIN.OPTIMIZER = "adamw"  # adamw (betas 0.9, 0.98) | sgd (momentum 0.9)
     c.TRAIN.OPT_LEVEL = "O1"  # O0: float32 | O1: autocast | O2: half weights with float32 master weights
     c.TRAIN.CLIP_GRAD = 0.0  # largest norm of the gradient (0: not clipped)
+    c.TRAIN.MAX_BAD_STEPS = 10  # optimiser steps in a row without a finite loss and gradient that stop the training
     c.TRAIN.EMA_DECAY = 0.0  # moving average of the weights, evaluated and saved in their place (0: off)
     c.TRAIN.USE_CHECKPOINT = False  # recompute activations in the backward pass: less memory, a third more time
     c.TRAIN.AUTO_RESUME = False  # continue OUTPUT/last.pth if it is there
@@ -325,7 +326,7 @@ def _check(config: CfgNode) -> None:
                 raise UserError(f"MODEL.{key} {config.MODEL[key]} needs MODEL.VARIANT paper; released has {only} alone")
     _at_least(config, 1, "DATA.NUM_FRAMES", "DATA.INPUT_SIZE", "DATA.NUM_CLASSES", "DATA.NUM_QUALITIES")
     _at_least(config, 1, "TRAIN.EPOCHS", "TRAIN.BATCH_SIZE", "TRAIN.ACCUMULATION_STEPS", "TEST.NUM_CLIP")
-    _at_least(config, 1, "EVAL_FREQ", "PRINT_FREQ")
+    _at_least(config, 1, "EVAL_FREQ", "PRINT_FREQ", "TRAIN.MAX_BAD_STEPS")
     _at_least(config, 0, "TRAIN.WARMUP_EPOCHS", "TRAIN.WEIGHT_DECAY", "TRAIN.LR", "TRAIN.CLIP_GRAD", "SAVE_FREQ")
     _at_least(
         config, 0, "AUG.MIXUP", "AUG.CUTMIX", "DATA.NUM_WORKERS", "MODEL.SHARED_BLOCKS", "TRAIN.SAVE_STEPS", "SEED"

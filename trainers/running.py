@@ -1,0 +1,34 @@
+"""Means of what training shows: loss terms and the gradients' norm between two reports."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+
+class Running:
+    """Means of the loss terms since the last report, summed on the device without waiting for it.
+
+    Batches whose loss is not finite are left out, as their optimiser steps are.
+    """
+
+    def __init__(self) -> None:
+        self.sums: dict[str, Tensor] = {}
+        self.count: Tensor | int = 0
+        self.norm: Tensor | None = None
+
+    def add(self, terms: dict[str, Tensor]) -> None:
+        """One batch's terms."""
+        finite = terms["loss"].isfinite()
+        for name, value in terms.items():
+            self.sums[name] = self.sums.get(name, 0) + torch.where(finite, value, 0)
+        self.count = self.count + finite
+
+    def means(self) -> dict[str, float]:
+        """Means as plain numbers, and the norm of the last gradient, where they are finite; waits for the device."""
+        count = int(self.count)
+        means = {name: float(value) / count for name, value in self.sums.items()} if count else {}
+        norm = {"grad_norm": float(self.norm)} if self.norm is not None else {}
+        return {name: value for name, value in (means | norm).items() if math.isfinite(value)}
