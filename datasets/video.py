@@ -13,7 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, SupportsFloat
 
 import numpy as np
 import torch
@@ -25,6 +25,7 @@ from utils.errors import UserError
 MAX_PIXELS = 1 << 25  # of one frame; what declares more is not an ultrasound video but a mistake or an attack
 MAX_FRAMES = 1 << 20  # ten hours
 MAX_CLIP_BYTES = 512 << 20  # of the frames of one call
+MAX_FPS = 1000.0  # what states more states another unit, or the ticks of a clock
 
 DECODERS = ("pyav", "torchcodec", "decord")
 
@@ -47,8 +48,8 @@ class Video(ABC):
     Attributes:
         path: the file, as it was asked for.
         length: number of frames.
-        height, width: pixels of a frame, as stored (a rotation mark may swap them).
-        fps: frames per second, averaged where the rate varies; None where the file does not say.
+        height, width: pixels of a frame, as `decode` yields it.
+        fps: frames per second, at most MAX_FPS, averaged where the rate varies; None where the file does not say.
         heart_rate: beats per minute; None where the file does not say.
         regions: what lies where in the picture; empty where the file does not say (only DICOM does).
     """
@@ -94,13 +95,17 @@ class Video(ABC):
         if len(wanted) and not 0 <= wanted[0] <= wanted[-1] < self.length:
             raise IndexError(f"frames {wanted[0]} to {wanted[-1]} of a video of {self.length}")
         found, shape = 0, None
-        with errors_name(self.path):
-            for frame in self.decode(wanted):
-                shape = shape or frame.shape
-                if frame.shape != shape:
-                    raise VideoError(self.path, f"frame {wanted[found]} has another size than frame {wanted[0]}")
-                yield frame
-                found += 1
+        frames = self.decode(wanted)
+        while True:
+            with errors_name(self.path, f"frame {wanted[found]}" if found < len(wanted) else ""):
+                frame = next(frames, None)
+            if frame is None:
+                break
+            shape = shape or frame.shape
+            if frame.shape != shape:
+                raise VideoError(self.path, f"frame {wanted[found]} has another size than frame {wanted[0]}")
+            yield frame
+            found += 1
         if found < len(wanted):
             raise VideoError(
                 self.path, f"frame {wanted[found]} of {self.length} is missing: the file is cut short or damaged"
@@ -133,14 +138,19 @@ class Video(ABC):
 
 
 @contextmanager
-def errors_name(path: str | Path) -> Iterator[None]:
-    """Turns whatever a decoding library raises into a VideoError that names the file and quotes nothing of it."""
+def errors_name(path: str | Path, part: str = "") -> Iterator[None]:
+    """Turns whatever a library raises into a VideoError that names the file, and the part, and quotes nothing of it."""
     try:
         yield
     except (VideoError, UserError):
         raise
     except Exception as error:
-        raise VideoError(path, f"cannot be read: {reason_of(error)}") from error
+        raise VideoError(path, f"{part} cannot be read: {reason_of(error)}".lstrip()) from error
+
+
+def believable_rate(fps: SupportsFloat | None) -> float | None:
+    """`fps` as far as a video can have that rate: above 0 and at most MAX_FPS; else None."""
+    return float(fps) if fps is not None and 0 < fps <= MAX_FPS else None
 
 
 def open_video(path: str | Path, decoder: str = "pyav") -> Video:

@@ -10,7 +10,7 @@ import av
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
-from datasets.video import MAX_PIXELS, Video, VideoError
+from datasets.video import MAX_PIXELS, Video, VideoError, believable_rate
 
 # Containers that hold videos. FFmpeg also opens playlists and scripts, which may point to other files: not these.
 CONTAINERS = "avi,mov,matroska,webm,mpeg,mpegvideo,mpegts,m4v,h264,hevc,mjpeg,asf,flv,ogg,gif,wtv,dv,ivf,nut"
@@ -28,7 +28,7 @@ class PyAVVideo(Video):
         self.convert = VideoReformatter()  # keeps its tables; a new one for each frame would cost more than converting
         stream = self.container.streams.video[0]
         self.height, self.width = stream.codec_context.height, stream.codec_context.width
-        self.fps = float(stream.average_rate) if stream.average_rate else None
+        self.fps = believable_rate(stream.average_rate)
         self.heart_rate = _heart_rate(self.container.metadata.get("comment", ""))
         # Every packet of an intra-only codec is a frame: where header and index agree they are to be trusted, and
         # packets that are not asked for need no decoding. Elsewhere packets are counted.
@@ -37,6 +37,9 @@ class PyAVVideo(Video):
         self.fresh = self.intra_only and 0 < self.length == len(stream.index_entries)
         if not self.fresh:
             self._count(stream)
+        elif self.container.format.name != "avi":  # which has no mark for turned pictures
+            next(filter(self._turn, self.container.demux(stream)), None)
+            self.fresh = False
 
     def _open(self) -> av.container.InputContainer:
         if self.source is not None:
@@ -56,11 +59,15 @@ class PyAVVideo(Video):
         return container
 
     def _count(self, stream: av.VideoStream) -> None:
-        """Length and, where the times of the frames say otherwise than the header, rate.
+        """Length and, where the times of the frames say otherwise than the header, rate; whether height is width.
 
         Left out are what an edit list cuts off and the empty packets by which an AVI waits.
         """
-        packets = [(packet.pts, packet.is_discard) for packet in self.container.demux(stream) if packet.size > 0]
+        packets, upright = [], False
+        for packet in self.container.demux(stream):
+            upright = upright or self._turn(packet)
+            if packet.size > 0:
+                packets.append((packet.pts, packet.is_discard))
         times = [time for time, is_discard in packets if not is_discard]
         self.length = len(times)
         if self.length < 2 or None in times or (ticks := max(times) - min(times)) <= 0:
@@ -70,7 +77,20 @@ class PyAVVideo(Video):
         if len(packets) < least and self.fps and max(times) * tick < least / self.fps:
             raise VideoError(self.path, f"is cut short: {len(packets)} of {stream.frames} declared frames are there")
         if self.fps is None or abs(ticks * tick - (self.length - 1) / self.fps) > 2 * tick:
-            self.fps = (self.length - 1) / (ticks * tick)
+            self.fps = believable_rate((self.length - 1) / (ticks * tick))
+
+    def _turn(self, packet: av.Packet) -> bool:
+        """Swaps height and width if the first picture, once it has come, is marked as lying on its side.
+
+        Returns whether nothing more is to be learned.
+        """
+        try:
+            pictures = packet.decode()
+        except av.FFmpegError:
+            return True  # reading will say so
+        if pictures and pictures[0].rotation % 180:
+            self.height, self.width = self.width, self.height
+        return bool(pictures)
 
     def decode(self, wanted: Sequence[int]) -> Iterator[np.ndarray]:
         if not self.fresh:  # reading has passed the first frame already
