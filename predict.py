@@ -11,8 +11,9 @@ import argparse
 import os
 from collections.abc import Sequence
 
+from datasets.intake.find import find_videos, summary
 from trainers.answers import table, write_answers
-from trainers.predict import find_videos, load_predictor, predict
+from trainers.predict import load_predictor, predict
 from utils.distributed import is_main, processes
 from utils.errors import UserError, exit_code
 from utils.files import check_writable
@@ -46,7 +47,8 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parses, loads, answers, writes."""
     given = parse(arguments)
-    videos = find_videos(given.paths)
+    left_out: dict[str, str] = {}
+    videos = find_videos(given.paths, left_out)
     predictor = load_predictor(given.resume, given.cfg, given.changes)
     check_writable(given.output)
     with processes(predictor.config.DEVICE) as device:
@@ -54,6 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if is_main():
             files = write_answers(given.output, answers)
             print(table(answers, files))
+            print("".join(f"left out: {line}\n" for line in summary(left_out.values())), end="")
     return 1 if any(answer["error"] for answer in answers) else 0
 
 

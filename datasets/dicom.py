@@ -14,6 +14,7 @@ from typing import BinaryIO
 
 import numpy as np
 import pydicom
+from pydicom import uid
 from pydicom.encaps import encapsulate, generate_fragments, generate_frames, parse_basic_offsets
 from pydicom.filereader import read_partial
 from pydicom.pixels import apply_color_lut, apply_modality_lut, apply_voi_lut, get_decoder
@@ -22,7 +23,7 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from datasets.reasons import Unreadable
 from datasets.regions import Region, read_regions
-from datasets.video import Video, VideoError
+from datasets.video import NoImage, Video, VideoError
 
 # Encapsulated MPEG-2, MPEG-4 AVC and HEVC streams: 1.2.840.10008.1.2.4.100 to .108
 STREAMS = tuple(f"1.2.840.10008.1.2.4.{k}" for k in range(100, 109))
@@ -59,6 +60,8 @@ class DicomVideo(Video):
         self.dataset, self.pixels_at = dataset, self.file.tell()
         self.syntax = dataset.file_meta.get("TransferSyntaxUID") or ImplicitVRLittleEndian
         if "Rows" not in dataset or "Columns" not in dataset:
+            if is_of_no_image(dataset):
+                raise NoImage(self.path, "is a DICOM object without an image")
             raise VideoError(self.path, "is a DICOM object without pixels" if len(dataset) else "is not a DICOM object")
         self.height, self.width = int(dataset.Rows), int(dataset.Columns)
         self.length = int(dataset.get("NumberOfFrames") or 1)
@@ -155,6 +158,16 @@ class DicomVideo(Video):
 def _ends_header(tag: int, _representation: str | None, _length: int) -> bool:
     """At the pixels; and at zeros, which some copies leave where the rest of a file should be."""
     return tag >= FLOAT_PIXEL_DATA or tag == 0
+
+
+def is_of_no_image(dataset: pydicom.Dataset) -> bool:
+    """Whether objects of this SOP class (0008,0016) hold no image: reports, waveforms, presentation states, DICOMDIR.
+
+    An object without a class, or of a class of images, should have one.
+    """
+    named = dataset.get("SOPClassUID") or dataset.file_meta.get("MediaStorageSOPClassUID") or ""
+    name = uid.UID(str(named)).name  # of private classes the number
+    return bool(named) and "Image" not in name and name != "Enhanced US Volume Storage"
 
 
 def to_rgb(pixels: np.ndarray, meaning: str, dataset: pydicom.Dataset) -> np.ndarray:

@@ -19,7 +19,7 @@ from typing import Any
 from tqdm import tqdm
 
 from datasets.intake.convert import convert
-from datasets.intake.find import LISTS, find_sources
+from datasets.intake.find import LISTS, find_sources, private_folder
 from datasets.intake.journal import finished, is_there, open_journal, settle
 from datasets.intake.names import target_names
 from datasets.intake.records import Options, Record
@@ -43,15 +43,17 @@ def prepare(
     fault, and left alone by later runs unless they `retry`. Raises UserError where there is nothing to do, the folder
     belongs to another run or cannot be written to.
     """
-    root, names = find_sources(source, destination)
-    private = destination.parent / f"{destination.name}-private"
-    salt = settle(private, root, options)
+    sources = find_sources(source, destination)
+    names = list(sources.kinds)
+    private = private_folder(destination)
+    salt = settle(private, sources.root, options)
     (destination / "videos").mkdir(parents=True, exist_ok=True)
     _remove_unfinished(destination)
     done = {record.source: record for record in finished(private) if not (retry and record.lost)}
+    done |= {name: Record(name, skipped=why) for name, why in sources.left_out.items()}
     targets = target_names(names, options, salt)
     wanted = [name for name in names if name not in done or not is_there(done[name], destination)]
-    jobs = [(root, name, destination, targets[name], options, salt) for name in wanted]
+    jobs = [(sources.root, name, destination, targets[name], options, salt) for name in wanted]
     try:
         with (
             open_journal(private) as add_to_journal,
@@ -67,7 +69,7 @@ def prepare(
         write_tables(sorted(done.values(), key=lambda record: record.name), destination, private, options)
     if source.suffix.lower() in LISTS:
         write_list(source, destination, done, salt)
-    return [done[name] for name in names]
+    return [done[name] for name in [*names, *sources.left_out]]
 
 
 def _convert_all(jobs: Sequence[tuple[Any, ...]], workers: int, seconds: float) -> Iterator[Record]:

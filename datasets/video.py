@@ -18,6 +18,7 @@ from typing import BinaryIO, SupportsFloat
 import numpy as np
 import torch
 
+from datasets.content import HEAD_BYTES, kind_of
 from datasets.reasons import Unreadable, reason_of
 from datasets.regions import Region
 from utils.errors import UserError
@@ -40,6 +41,10 @@ class VideoError(Exception):
 
     def __str__(self) -> str:
         return f"{self.path}: {self.reason}"
+
+
+class NoImage(VideoError):
+    """A DICOM object that holds no image and is not meant to: a report, waveforms, a directory."""
 
 
 class Video(ABC):
@@ -199,23 +204,17 @@ def may_be_opened(path: str | Path) -> bool:
 
 def _kind(path: str, member: BinaryIO | None) -> str:
     with nullcontext(member) if member else open(path, "rb") as file:
-        head = file.read(132)
+        head = file.read(HEAD_BYTES)
         file.seek(0)
     if not head:
         raise VideoError(path, "is empty")
-    if head[128:] == b"DICM":
-        return "dicom"
-    if head.startswith(b"\x93NUMPY"):
-        return "array"
-    if head.startswith((b"\x89PNG", b"\xff\xd8\xff", b"BM", b"II*\0", b"MM\0*")):
-        return "image"
-    # Old objects begin without a mark, with an element of group 2 or 8 in either byte order.
-    old = head.startswith((b"\x02\0", b"\x08\0", b"\0\x02", b"\0\x08"))
-    if path.lower().endswith((".dcm", ".dicom")):
-        if not old:
+    kind = kind_of(head)
+    if not kind and path.lower().endswith((".dcm", ".dicom")):
+        # Something is damaged, perhaps only the second element.
+        if not head.startswith((b"\x02\0", b"\x08\0", b"\0\x02", b"\0\x08")):
             raise VideoError(path, "is not a DICOM object")
         return "dicom"
-    return "file"
+    return kind
 
 
 def _file_reader(decoder: str) -> Callable[[str, BinaryIO | None], Video]:

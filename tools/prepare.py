@@ -15,6 +15,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from datasets.intake.find import summary
 from datasets.intake.records import Options
 from datasets.prepare import prepare
 from utils.errors import UserError, exit_code
@@ -28,6 +29,7 @@ def main() -> int:
     parser.add_argument("destination", metavar="DST", type=Path, help="Standard Folder to make or to go on with")
     parser.add_argument("--size", type=int, default=256, help="short side in pixels (default: 256)")
     parser.add_argument("--stills", action="store_true", help="keep images of one frame, too")
+    parser.add_argument("--any-modality", action="store_true", help="keep DICOM objects that are not ultrasound, too")
     parser.add_argument("--keep-names", action="store_true", help="keep file names, which may hold patient data")
     parser.add_argument(
         "--workers", type=int, default=os.cpu_count(), help="processes (default: one a core; 0: none but this one)"
@@ -41,17 +43,21 @@ def main() -> int:
         raise UserError(f"--size must be at least 16, found {a.size}")
     if a.workers < 0 or not a.timeout > 0:
         raise UserError("--workers must be at least 0 and --timeout above 0")
-    options = Options(a.size, a.stills, a.keep_names)
+    options = Options(a.size, a.stills, a.keep_names, a.any_modality)
     records = prepare(a.source, a.destination, options, a.workers, seconds=a.timeout, retry=a.retry)
     faults = [record for record in records if record.fault]
     for record in faults:
         print(f"{a.source / record.source if a.source.is_dir() else record.source}: {record.fault}", file=sys.stderr)
-    skipped = sum(bool(record.skipped) for record in records)
+    left_out = [record.skipped for record in records if record.skipped]
     unsure = sum("; ".join(record.warnings).count("was not found for sure") for record in records)
     print(
-        f"{len(records) - len(faults) - skipped} videos prepared, {skipped} still images left out, "
-        f"{unsure} kept whole because it is not sure where the ultrasound image is, {len(faults)} unreadable"
+        f"{len(records)} files: {len(records) - len(faults) - len(left_out)} videos prepared, "
+        f"{len(left_out)} left out, {len(faults)} unreadable"
     )
+    for line in summary(left_out):
+        print(f"left out: {line}")
+    if unsure:
+        print(f"{unsure} videos were kept whole because it is not sure where the ultrasound image is")
     print(a.destination / "manifest.csv")
     return 1 if faults else 0
 

@@ -17,7 +17,6 @@ import torch
 from yacs.config import CfgNode
 
 from datasets.annotations import Annotations
-from datasets.intake.find import STILL_SUFFIXES, find_sources
 from datasets.loader import evaluation_loader
 from datasets.transforms import DeviceTransform
 from evaluation.calibration import at_temperature
@@ -41,38 +40,6 @@ Answer = dict[str, Any]
 those that the model can answer."""
 
 Changes = Sequence[tuple[str, Any]]
-
-
-def find_videos(paths: Sequence[str | Path]) -> list[str]:
-    """The videos that `paths` name, each once: files as they are given, and what lies in folders, at any depth.
-
-    A folder that holds images and neither videos nor DICOM is one video, the images its frames. Raises UserError for
-    a path that is not there and for a folder without videos.
-    """
-    found: list[str] = []
-    for path in map(Path, paths):
-        if path.is_dir():
-            found += _in_folder(path)
-        elif path.exists():
-            found.append(str(path))
-        else:
-            raise UserError(f"{path}: no such file or folder (PATH)")
-    return list(dict.fromkeys(found))
-
-
-def _in_folder(folder: Path) -> list[str]:
-    try:
-        _, names = find_sources(folder, destination=folder / "none")  # the output may lie among the videos
-    except UserError:
-        raise UserError(f"{folder}: holds no videos, DICOM or images (PATH)") from None
-    together: dict[Path, list[Path]] = {}
-    for file in (folder / name for name in names):
-        together.setdefault(file.parent, []).append(file)
-    found: list[str] = []
-    for parent, files in together.items():
-        frames = len(files) > 1 and all(file.suffix.lower() in STILL_SUFFIXES for file in files)
-        found += [str(parent)] if frames else map(str, files)
-    return sorted(found)
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,13 @@ from torch.nn import functional as F
 
 from datasets.dicom import DicomVideo
 from datasets.intake.encode import UNKNOWN_FPS, write_mjpeg
+from datasets.intake.find import NO_IMAGE, why_left_out
 from datasets.intake.names import keyed_hash
 from datasets.intake.records import Options, Record
 from datasets.reasons import reason_of
 from datasets.regions import Region, fitting_regions
 from datasets.sector import MOSTLY_IMAGE, image_mask
-from datasets.video import Video, VideoError, open_video
+from datasets.video import NoImage, Video, VideoError, open_video
 from utils.errors import UserError
 from utils.files import atomic_path
 
@@ -31,8 +32,8 @@ def convert(root: Path, name: str, destination: Path, target: str, options: Opti
     record = Record(name, target)
     try:
         with open_video(root / name) as video:
-            if len(video) == 1 and not options.stills:
-                record.skipped = "a still image (kept with --stills)"
+            record.skipped = why_left_out(video, stills=options.stills, any_modality=options.any_modality)
+            if record.skipped:
                 return record
             _describe(video, record, salt)
             mask = _find_image(video, record)
@@ -40,6 +41,8 @@ def convert(root: Path, name: str, destination: Path, target: str, options: Opti
             with atomic_path(file) as temporary:
                 size = write_mjpeg(temporary, _small(video, mask, options.size), video.fps, video.heart_rate)
             record.height, record.width = size
+    except NoImage:
+        return Record(name, target, skipped=NO_IMAGE)
     except VideoError as error:
         return Record(name, target, fault=error.reason)
     except UserError:

@@ -23,9 +23,9 @@ JOURNAL = "done.jsonl"
 def settle(private: Path, root: Path, options: Options) -> bytes:
     """The salt of this folder, made on the first run; later runs must have the same source and options."""
     make_private(private)
-    settings = json.dumps({"source": str(root.resolve()), **asdict(options)}, indent=1)
+    settings = {"source": str(root.resolve()), **asdict(options)}
     if (private / "settings.json").exists():
-        if (private / "settings.json").read_text() != settings:
+        if asdict(Options()) | json.loads((private / "settings.json").read_text()) != settings:
             raise UserError(
                 f"{private / 'settings.json'}: an earlier run had another source or other options; "
                 "use those, or another DST"
@@ -33,7 +33,7 @@ def settle(private: Path, root: Path, options: Options) -> bytes:
         return _read_salt(private)
     with atomic_path(private / "salt", private=True) as temporary:
         temporary.write_bytes(secrets.token_bytes(32))
-    write_text(private / "settings.json", settings, private=True)
+    write_text(private / "settings.json", json.dumps(settings, indent=1), private=True)
     return _read_salt(private)
 
 

@@ -12,6 +12,7 @@ class Options:
     size: int = 256  # pixels of the short side; smaller videos are not enlarged
     stills: bool = False  # keep videos of one frame
     keep_names: bool = False
+    any_modality: bool = False  # keep DICOM objects that are not ultrasound
 
 
 @dataclass
@@ -34,7 +35,7 @@ class Record:
     masked: float = 0.0  # share of the picture painted black
     warnings: list[str] = field(default_factory=list)
     fault: str = ""
-    skipped: str = ""
+    skipped: str = ""  # why it was left out, which is no fault
     lost: bool = False  # its process died or took too long: not tried again by itself
 
 

@@ -6,6 +6,7 @@ import csv
 from pathlib import Path
 
 import numpy as np
+from pydicom import uid
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, UltrasoundMultiFrameImageStorage
 from scipy import ndimage
@@ -58,6 +59,20 @@ def write_dicom(path: Path, frames: np.ndarray, regions: list[dict] = (), **elem
         setattr(dataset, name, value)
     dataset.PixelData = frames.tobytes()
     path.parent.mkdir(parents=True, exist_ok=True)
+    dataset.save_as(path, enforce_file_format=True)
+    return path
+
+
+def write_without_image(path: Path, kind: str, **elements: object) -> Path:
+    """An object of a SOP class that has no image, by its keyword."""
+    dataset = Dataset()
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID = getattr(uid, kind)
+    dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID = "1.2.3.4712"
+    dataset.PatientName, dataset.PatientID = "Doe^Jane", "MRN-0815"
+    for name, value in elements.items():
+        setattr(dataset, name, value)
     dataset.save_as(path, enforce_file_format=True)
     return path
 

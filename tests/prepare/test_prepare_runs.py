@@ -18,7 +18,7 @@ from datasets.check import check_annotations, inspect
 from datasets.intake.records import Options
 from datasets.prepare import prepare
 from tests.media import numbered_frames, write_video
-from tests.prepare.hospital import content, manifest, pixels, screen, write_dicom
+from tests.prepare.hospital import content, manifest, pixels, screen, write_dicom, write_without_image
 from tools import prepare as command
 from utils.errors import UserError, exit_code
 
@@ -95,7 +95,7 @@ def test_a_bad_file_is_reported_skipped_and_tried_again(seven, tmp_path, monkeyp
     faults = [line for line in shown.err.splitlines() if line.startswith(str(seven))]
     assert [line.split(": ")[0] for line in faults] == [f"{seven}/{name}" for name in ("2.mp4", "bad.dcm", "empty.avi")]
     summary = shown.out.splitlines()[0]
-    assert summary.startswith("6 videos prepared, 0 still images left out, ") and summary.endswith(", 3 unreadable")
+    assert summary == "9 files: 6 videos prepared, 0 left out, 3 unreadable"
     assert len(manifest(tmp_path / "done")) == 6
     (seven / "2.mp4").write_bytes(good)
     (seven / "bad.dcm").unlink()
@@ -129,7 +129,7 @@ def test_stills_are_kept_only_on_demand(source, run):
 def test_files_are_found_by_content_where_their_names_say_nothing(source, run):
     write_dicom(source / "IM_0001", screen()[0])
     write_dicom(source / "1.2.840.113619", screen()[0])
-    write_dicom(source / "DICOMDIR", screen()[0])
+    write_without_image(source / "DICOMDIR", "MediaStorageDirectoryStorage")
     (source / "notes").write_text("not a video")
     (source / "readme.txt").write_text("not a video")
     (source / "link").symlink_to("nowhere")
