@@ -1,4 +1,4 @@
-"""What a model answers about every video of a list, exactly once, whatever the number of processes."""
+"""From lists of videos to figures: what a model answers, scored, calibrated and summarised."""
 
 from __future__ import annotations
 
@@ -11,11 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
-from tqdm import tqdm
 from yacs.config import CfgNode
 
 from datasets.annotations import Annotations
-from datasets.cropping import clips_on
 from datasets.transforms import DeviceTransform
 from evaluation import ood
 from evaluation.calibration import fit_temperature, threshold
@@ -23,8 +21,8 @@ from evaluation.feature_statistics import FeatureStatistics
 from evaluation.predictions import Predictions
 from evaluation.summary import summarise
 from models.video_clip import VideoCLIP
+from trainers.collect import collect
 from trainers.precision import Precision
-from utils.distributed import gather, is_main
 from utils.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -195,73 +193,6 @@ def concatenate(tables: Sequence[Predictions]) -> Predictions:
 def device_name(device: torch.device) -> str:
     """The accelerator's name, or `cpu` with the number of threads."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu, {torch.get_num_threads()} threads"
-
-
-@torch.no_grad()
-def collect(
-    model: VideoCLIP, loader: DataLoader, transform: DeviceTransform, precision: Precision, title: str
-) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """Every answer of the model about every video of the loader's data set, in the order of its list.
-
-    Returns the answers, and why videos could not be read, by name.
-
-    `loader` yields this process' share; the shares of all processes are put together. Several views of a video
-    (clips × crops) are averaged as probabilities; `attention` and `frames` run over all of them. Rows of videos that
-    could not be read are nan and `failed`.
-    """
-    model.eval()
-    device, kept, faults = precision.device, [], {}
-    for batch in tqdm(loader, desc=title, leave=False, disable=not is_main() or None, mininterval=5):
-        faults |= dict(batch["faults"])
-        video = clips_on(device, batch, loader.dataset.size)
-        count, views = video.shape[:2]
-        # Kernels round differently for batches of another size: filled up, the last one of a share has the usual size,
-        # and an answer does not depend on how many processes share the list.
-        video = torch.cat([video, video[-1:].expand(loader.batch_size - count, *video.shape[1:])])
-        clips = transform(video.flatten(0, 1))
-        with precision.autocast():
-            answers = model(clips, model.parts)
-        # Results stay on the device until the end: one transfer rather than one wait a batch.
-        answers = {name: value for name, value in answers.items() if not name.startswith("text")} | probabilities(
-            answers
-        )
-        kept.append({name: merge_views(name, value, views)[:count] for name, value in answers.items()})
-        for name in ("index", "failed"):
-            kept[-1][name] = batch[name]
-        kept[-1]["frames"] = batch["frames"].flatten(1)
-    own = {name: torch.cat([batch[name].cpu() for batch in kept]).numpy() for name in kept[0]} if kept else {}
-    everywhere = {name: reason for share in gather(faults) for name, reason in share.items()}
-    return _together(gather(own)), everywhere
-
-
-def probabilities(answers: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Softmax of the logits that are there; the negative branch's class is the one it denies least."""
-    signs = {"logits": 1, "logits_no": -1, "quality_logits": 1}
-    return {
-        name.replace("logits", "probabilities"): (sign * answers[name]).softmax(dim=-1)
-        for name, sign in signs.items()
-        if name in answers
-    }
-
-
-def merge_views(name: str, values: Tensor, views: int) -> Tensor:
-    """Answers [N·V, …] about V views of each video → their means [N, …]; weights of frames [N, V·T], summing to 1."""
-    if views == 1:
-        return values
-    values = values.unflatten(0, (-1, views))
-    return values.flatten(1) / views if "attention" in name else values.mean(dim=1)
-
-
-def _together(shares: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    shares = [share for share in shares if share]
-    answers = {name: np.concatenate([share[name] for share in shares]) for name in shares[0]}
-    order = np.argsort(answers["index"], kind="stable")
-    answers = {name: values[order] for name, values in answers.items()}
-    failed = answers["failed"].astype(bool)
-    for values in answers.values():
-        if values.dtype.kind == "f":
-            values[failed] = np.nan
-    return answers
 
 
 def to_predictions(

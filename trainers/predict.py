@@ -25,7 +25,8 @@ from evaluation.predictions import Predictions
 from models.build import build_model
 from models.released import is_published
 from models.video_clip import VideoCLIP
-from trainers.evaluate import check_statistics, collect, feature_statistics, to_predictions
+from trainers.collect import collect
+from trainers.evaluate import check_statistics, feature_statistics, to_predictions
 from trainers.precision import Precision
 from trainers.resume import ADDED, load_weights, named, replaces_pretrained
 from trainers.session import dataset
