@@ -84,3 +84,9 @@ class Blocks(nn.Module):
 def own_copy(module: nn.Module) -> nn.Module:
     """A deep copy with parameters of its own, trainable or not as the original's."""
     return copy.deepcopy(module)
+
+
+def is_copy(module: nn.Module, original: nn.Module) -> bool:
+    """Whether two modules of one build have the same weights, to the bit."""
+    ours, theirs = module.state_dict(), original.state_dict()
+    return ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)

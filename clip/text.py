@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import open_clip
@@ -17,11 +18,17 @@ CONTEXT_LENGTH = 77
 
 def tokenize(texts: Sequence[str]) -> Tensor:
     """CLIP's byte-pair ids, int64 [K, 77], zero after the end of text. Raises UserError for a text that is too long."""
-    tokenizer = open_clip.SimpleTokenizer(context_length=CONTEXT_LENGTH)
+    tokenizer = _tokenizer()
     for text in texts:
         if len(tokenizer.encode(text)) > CONTEXT_LENGTH - 2:
             raise UserError(f"label list: a prompt has more than {CONTEXT_LENGTH - 2} tokens; shorten: {text!r}")
     return tokenizer(list(texts))
+
+
+@functools.cache
+def _tokenizer() -> open_clip.SimpleTokenizer:
+    """Reads its vocabulary, which takes a second."""
+    return open_clip.SimpleTokenizer(context_length=CONTEXT_LENGTH)
 
 
 def end_of_text(ids: Tensor) -> Tensor:
@@ -62,32 +69,38 @@ class ClassPrompts(nn.Module):
         return torch.cat([self.embeddings[:, :1], context, self.embeddings[:, 1 + len(self.context) :]], dim=1)
 
 
-def fixed_prompts(names: Sequence[str], template: str, table: nn.Embedding) -> ClassPrompts:
-    """Prompts of a template (`fill`)."""
-    return ClassPrompts(tokenize(fill(template, names)), table)
-
-
 def learnable_prompts(names: Sequence[str], words: str, tokens: int, table: nn.Embedding) -> ClassPrompts:
-    """Prompts whose first `tokens` tokens after the start of text train.
+    """Prompts whose first `tokens` tokens after the start of text train (`learnable_texts`).
 
-    Up to 4 tokens start as the embeddings of `words`; more start from a normal of standard deviation 0.02, and the
-    tokenised prompt holds that many `X` in their place. Underscores in names and words become spaces.
+    Up to 4 tokens start as the embeddings of `words`, more from a normal of standard deviation 0.02.
     """
-    names = [name.replace("_", " ") for name in names]
-    words = words.replace("_", " ")
-    if words and tokens <= 4:
-        ids = tokenize([words])
-        if end_of_text(ids) - 1 < tokens:
-            raise UserError(
-                f"TRAINER.ViFi_CLIP.N_CTX_TEXT is {tokens}, but the words that it starts from ({words!r}, CTX_INIT or "
-                f"CTX_INIT_NO) are {int(end_of_text(ids)) - 1} tokens; make them agree"
-            )
+    texts = learnable_texts(names, words, tokens)
+    if _start_from_words(words, tokens):
         with torch.no_grad():
-            context = table(ids)[0, 1 : 1 + tokens].float()
+            context = table(tokenize([words.replace("_", " ")]))[0, 1 : 1 + tokens].float()
     else:
-        words = " ".join(["X"] * tokens)
         context = 0.02 * torch.randn(tokens, table.embedding_dim)
-    return ClassPrompts(tokenize([f"{words} {name}." for name in names]), table, context)
+    return ClassPrompts(tokenize(texts), table, context)
+
+
+def learnable_texts(names: Sequence[str], words: str, tokens: int) -> list[str]:
+    """What is tokenised where the first `tokens` tokens train: `words`, or that many `X`, before each name.
+
+    Underscores in names and words become spaces. Raises UserError where the words are fewer than the tokens.
+    """
+    words = words.replace("_", " ")
+    if not _start_from_words(words, tokens):
+        words = " ".join(["X"] * tokens)
+    elif (there := int(end_of_text(tokenize([words]))) - 1) < tokens:
+        raise UserError(
+            f"TRAINER.ViFi_CLIP.N_CTX_TEXT is {tokens}, but the words that it starts from ({words!r}, CTX_INIT or "
+            f"CTX_INIT_NO) are {there} tokens; make them agree"
+        )
+    return [f"{words} {name.replace('_', ' ')}." for name in names]
+
+
+def _start_from_words(words: str, tokens: int) -> bool:
+    return bool(words) and tokens <= 4
 
 
 class TextTower(nn.Module):

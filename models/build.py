@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from yacs.config import CfgNode
 
 from clip.image import ImageStem, image_blocks
-from clip.text import ClassPrompts, TextTower, end_of_text, fill, fixed_prompts, learnable_prompts, tokenize
+from clip.text import ClassPrompts, TextTower, end_of_text, fill, learnable_prompts, learnable_texts, tokenize
 from clip.weights import load_towers
 from models.branch import ImageBranch, TextBranch, opposite
 from models.released import ReleasedNegativeText, ReleasedVideoCLIP
@@ -22,24 +22,19 @@ TEMPLATES = {
 }
 
 
-def build_model(
-    config: CfgNode, views: Sequence[str], towers: open_clip.CLIP | None = None, overwritten: bool = False
-) -> VideoCLIP:
+def configured_towers(config: CfgNode, overwritten: bool = False) -> open_clip.CLIP:
+    """The towers that MODEL.ARCH and MODEL.PRETRAINED name; `overwritten` as for `load_towers`. Raises UserError."""
+    model = config.MODEL
+    return load_towers(model.ARCH, model.PRETRAINED, config.DATA.INPUT_SIZE, model.QUICK_GELU, overwritten=overwritten)
+
+
+def build_model(config: CfgNode, views: Sequence[str], towers: open_clip.CLIP) -> VideoCLIP:
     """The model of `config.STAGE`: positive branch, from `negation` on the negative one, for `quality` its head too.
 
-    `towers` stand in for those that MODEL.ARCH and MODEL.PRETRAINED name; the pretrained weights are not loaded, and
-    need not be at hand, where a checkpoint will replace them all (`overwritten`). Raises UserError.
+    It takes `towers` (`configured_towers`) apart and looks the prompts up in their token table. Raises UserError.
     """
     prompted = config.TRAINER.ViFi_CLIP
     released = config.MODEL.VARIANT == "released"
-    if towers is None:
-        towers = load_towers(
-            config.MODEL.ARCH,
-            config.MODEL.PRETRAINED,
-            config.DATA.INPUT_SIZE,
-            config.MODEL.QUICK_GELU,
-            overwritten=overwritten,
-        )
     vision_prompts = prompted.N_CTX_VISION if prompted.PROMPT_MODEL and prompted.PROMPT_DEPTH_VISION else 0
     blocks = image_blocks(
         towers.visual,
@@ -61,8 +56,7 @@ def build_model(
             last, towers.visual.ln_post, towers.visual.proj, config.MODEL.POOLING, towers.visual.pool_type == "tok"
         ),
     )
-    # The published quality model carries no text: it answers quality alone.
-    texts = None if released and config.STAGE == "quality" else _text_branches(config, views, towers)
+    texts = _text_branches(config, views, towers) if has_text(config) else None
     positive_text = texts[0] if texts else None
     if released:
         model = ReleasedVideoCLIP(*parts, positive_text, towers.logit_scale, frames=config.DATA.NUM_FRAMES)
@@ -76,6 +70,11 @@ def build_model(
         seen = len(views) if config.MODEL.QUALITY_VIEWS else 0
         model.add_quality(config.DATA.NUM_QUALITIES, config.MODEL.QUALITY_HEAD, seen)
     return model
+
+
+def has_text(config: CfgNode) -> bool:
+    """Whether the model reads prompts; the published quality model carries no text and answers quality alone."""
+    return not (config.MODEL.VARIANT == "released" and config.STAGE == "quality")
 
 
 def _text_branches(config: CfgNode, views: Sequence[str], towers: open_clip.CLIP):
@@ -108,17 +107,34 @@ def _text_branches(config: CfgNode, views: Sequence[str], towers: open_clip.CLIP
 def class_prompts(config: CfgNode, views: Sequence[str], table: nn.Embedding, negative: bool) -> ClassPrompts:
     """The positive or negative prompts of all views, as MODEL.VARIANT and TRAINER.ViFi_CLIP say."""
     prompted = config.TRAINER.ViFi_CLIP
-    words = prompted.CTX_INIT_NO if negative else prompted.CTX_INIT
-    if prompted.ZS_EVAL and not negative:
-        return fixed_prompts(views, "{view}", table)
+    if prompted.PROMPT_MODEL and not _zero_shot(config, negative):
+        return learnable_prompts(views, _words(config, negative), prompted.N_CTX_TEXT, table)
+    return ClassPrompts(tokenize(prompt_texts(config, views, negative)), table)
+
+
+def prompt_texts(config: CfgNode, views: Sequence[str], negative: bool) -> list[str]:
+    """What `class_prompts` tokenises, a text for each view."""
+    prompted = config.TRAINER.ViFi_CLIP
+    if _zero_shot(config, negative):
+        return list(views)
+    words = _words(config, negative)
     if prompted.PROMPT_MODEL:
-        return learnable_prompts(views, words or TEMPLATES["released"][negative], prompted.N_CTX_TEXT, table)
-    template = words or TEMPLATES[config.MODEL.VARIANT][negative]
+        return learnable_texts(views, words, prompted.N_CTX_TEXT)
     if config.MODEL.VARIANT == "released":
-        template = template.replace("_", " ")
-    else:
-        views = [view.replace("_", " ") for view in views]
-    return ClassPrompts(tokenize(fill(template, views)), table)
+        return fill(words.replace("_", " "), views)
+    return fill(words, [view.replace("_", " ") for view in views])
+
+
+def _zero_shot(config: CfgNode, negative: bool) -> bool:
+    """Whether the prompts are the bare class names."""
+    return config.TRAINER.ViFi_CLIP.ZS_EVAL and not negative
+
+
+def _words(config: CfgNode, negative: bool) -> str:
+    """The words or template of the prompts: those of the configuration, else the variant's own."""
+    prompted = config.TRAINER.ViFi_CLIP
+    own = TEMPLATES["released" if prompted.PROMPT_MODEL else config.MODEL.VARIANT]
+    return (prompted.CTX_INIT_NO if negative else prompted.CTX_INIT) or own[negative]
 
 
 def _data(context: nn.Parameter | None) -> Tensor | None:

@@ -18,6 +18,8 @@ from models.branch import ImageBranch, TextBranch
 from models.quality import expected_score
 from models.video_clip import VideoCLIP
 
+PROMPTS = "prompt_learner.complete_text_embeddings"
+
 
 class ReleasedNegativeBranch(ImageBranch):
     """A negative path with its own class token, positions and projection, which start random and are never trained.
@@ -117,6 +119,11 @@ class ReleasedVideoCLIP(VideoCLIP):
 def is_published(state: dict[str, Tensor]) -> bool:
     """Whether these are the keys of a checkpoint of the published code."""
     return any(key.removeprefix("module.").startswith("image_encoder.") for key in state)
+
+
+def published_prompts(state: dict[str, Tensor]) -> Tensor | None:
+    """Embeddings [K, 77, width] of the positive prompts in a checkpoint of the published code, where it has them."""
+    return next((value for key, value in state.items() if key.removeprefix("module.") == PROMPTS), None)
 
 
 def translate(state: dict[str, Tensor], shared_blocks: int) -> dict[str, Tensor]:

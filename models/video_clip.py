@@ -50,6 +50,7 @@ class VideoCLIP(nn.Module):
         self.negative: nn.Module | None = None
         self.negative_text: TextBranch | None = None
         self.quality: nn.Module | None = None
+        self.untrained: tuple[str, ...] = ()  # parts that nobody has trained and that do not answer
 
     def add_negative(self, text: TextBranch | None) -> None:
         """Adds the negative branch as a copy of the positive one, and its text branch."""
@@ -73,7 +74,7 @@ class VideoCLIP(nn.Module):
     def parts(self) -> tuple[str, ...]:
         """What the model can answer."""
         has = {"positive": True, "negative": self.negative is not None, "quality": self.quality is not None}
-        return tuple(part for part, there in has.items() if there)
+        return tuple(part for part, there in has.items() if there and part not in self.untrained)
 
     def forward(self, video: Tensor, parts: Collection[str]) -> dict[str, Tensor]:
         batch = len(video)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from clip.image import ImageStem, image_blocks
-from clip.text import ClassPrompts, TextTower, fill, fixed_prompts, learnable_prompts, tokenize
+from clip.text import ClassPrompts, TextTower, fill, learnable_prompts, tokenize
 from models.build import class_prompts
 from models.released import translate
 from tests.tiny_data import VIEWS, configure, tiny_clips, tiny_model, tiny_options
@@ -34,6 +34,10 @@ def towers() -> open_clip.CLIP:
     vision = {"image_size": 32, "layers": 4, "width": 64, "head_width": 32, "patch_size": 16}
     text = {"context_length": 77, "vocab_size": 49408, "width": 64, "heads": 2, "layers": 3}
     return open_clip.CLIP(embed_dim=16, vision_cfg=vision, text_cfg=text).eval().requires_grad_(False)
+
+
+def fixed_prompts(names: list[str], template: str, table: torch.nn.Embedding) -> ClassPrompts:
+    return ClassPrompts(tokenize(fill(template, names)), table)
 
 
 def at_length(prompts: ClassPrompts, towers, length: int) -> ClassPrompts:

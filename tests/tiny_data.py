@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from yacs.config import CfgNode
 
-from models.build import build_model
+from models.build import build_model, configured_towers
 from models.video_clip import VideoCLIP
 from tests.media import write_video
 from trainers.session import run
@@ -108,7 +108,7 @@ def tiny_model(stage: str = "view", **changes: Any) -> tuple[CfgNode, VideoCLIP]
     """The configuration and the model of a stage, with random weights that depend on nothing else."""
     config = configure(f"configs/phantom/{stage}.yaml", tiny_options(Path(), Path(), stage, **changes))
     torch.manual_seed(0)
-    return config, build_model(config, VIEWS, overwritten=True)
+    return config, build_model(config, VIEWS, configured_towers(config, overwritten=True))
 
 
 def tiny_clips(batch: int = 2, frames: int = 2, size: int = 32) -> Tensor:

@@ -10,36 +10,33 @@ import argparse
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
-import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from clip.weights import load_towers
+from trainers.restore import own_towers
 from utils.checkpoint import load_checkpoint
 from utils.config import config_from_text
 from utils.errors import UserError, exit_code
 from utils.files import atomic_path
 
 
-def towers_of(content: dict) -> dict[str, Tensor]:
+def towers_of(content: dict[str, Any]) -> dict[str, Tensor]:
     """A checkpoint's positive branch as the state dict of open_clip's `CLIP`, float32.
 
     Raises UserError for checkpoints without configuration (the published code's) or with learnable prompts, which no
-    plain tower has.
+    plain tower has, and where the token table of its training cannot be had.
     """
     if "config" not in content:
         raise UserError("the checkpoint carries no configuration, so its towers cannot be told apart")
     config = config_from_text(content["config"])
     if config.TRAINER.ViFi_CLIP.PROMPT_MODEL:
         raise UserError("the checkpoint's towers hold learnable prompts (PROMPT_MODEL), which a plain tower has not")
-    # Prompts are looked up in a table that never trains: the pretrained one, or the random one of the run's seed.
-    torch.manual_seed(config.SEED)
-    pretrained = config.MODEL.PRETRAINED or None  # None: no warning that the weights are random
-    towers = load_towers(config.MODEL.ARCH, pretrained, config.DATA.INPUT_SIZE, config.MODEL.QUICK_GELU)
-    state = towers.state_dict()
+    # Prompts are looked up in a table that never trains and that a checkpoint does not hold whole.
+    state = own_towers(content).state_dict()
     for name, value in content["model"].items():
         if (place := _place(name, config.MODEL.SHARED_BLOCKS)) in state:
             state[place] = value
@@ -73,7 +70,7 @@ def main() -> int:
     parser.add_argument("file", metavar="FILE", type=Path, help="safetensors file to write")
     parser.add_argument("--half", action="store_true", help="16-bit numbers, half the size")
     given = parser.parse_args()
-    state = towers_of(load_checkpoint(given.checkpoint))
+    state = towers_of(load_checkpoint(given.checkpoint) | {"file": given.checkpoint})
     if given.half:
         state = {name: value.half() if value.is_floating_point() else value for name, value in state.items()}
     with atomic_path(given.file) as temporary:

@@ -46,7 +46,7 @@ class Trainer:
         evaluator: Evaluator,
         about: dict[str, Any],
     ) -> None:
-        """`about` is what a checkpoint says beside weights: variant, views, grades."""
+        """`about` is what a checkpoint says beside weights: variant, views, grades, tokens."""
         self.config, self.stage, self.model, self.precision = config, stage, model, precision
         self.data, self.evaluator, self.about = data, evaluator, about
         self.folder = Path(config.OUTPUT)

@@ -22,13 +22,13 @@ from datasets.transforms import DeviceTransform
 from evaluation.calibration import at_temperature
 from evaluation.feature_statistics import FeatureStatistics
 from evaluation.predictions import Predictions
-from models.build import build_model
 from models.released import is_published
 from models.video_clip import VideoCLIP
 from trainers.collect import collect
 from trainers.evaluate import check_statistics, feature_statistics, to_predictions
 from trainers.precision import Precision
-from trainers.resume import ADDED, load_weights, named, replaces_pretrained
+from trainers.restore import restore_model
+from trainers.resume import named
 from trainers.session import dataset
 from utils.checkpoint import load_checkpoint
 from utils.config import config_from_text, load_config
@@ -67,17 +67,7 @@ def load_predictor(file: str | Path, cfg: str | Path | None = None, changes: Cha
     """Reads a checkpoint; `cfg` is the yaml file of one that carries no configuration. Raises UserError."""
     content = load_checkpoint(file)
     config, views, grades = _about(content, file, cfg, changes)
-    content |= named(content["model"], config, file)
-    state = content["model"]
-    model = build_model(config, views, overwritten=replaces_pretrained(content, config))
-    for part in model.parts:
-        if part in ADDED and not any(key.startswith(f"{part}.") for key in state):
-            # It would start as a copy of the positive branch, and answer without having learned anything.
-            raise UserError(
-                f"{file}: has no {part} branch, which STAGE {config.STAGE} needs; "
-                "set STAGE to the one it was trained for"
-            )
-    load_weights(model, state, str(file))
+    model, _ = restore_model(config, views, named(content, config, file), answers=True)
     check_statistics(content.get("statistics"), model, config.DATA.INPUT_SIZE)
     fitted = feature_statistics(content.get("statistics"))
     return Predictor(config, model.eval().requires_grad_(False), views, grades, content.get("calibration", {}), fitted)

@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 from yacs.config import CfgNode
 
-from models.released import is_published, translate
+from models.released import is_published, published_prompts, translate
 from models.video_clip import VideoCLIP
 from utils.checkpoint import load_checkpoint
 from utils.config import STAGES
@@ -47,24 +47,21 @@ def read_checkpoint(config: CfgNode, views: Sequence[str], grades: Sequence[str]
     log.info("%s: %s", file, "same stage" if same_stage else f"weights of stage {content.get('stage', 'unknown')}")
     if not same_stage:
         content.pop("training", None)
-    return content | {"file": file} | named(content["model"], config, file)
+    return named(content, config, file)
 
 
-def named(state: dict[str, Tensor], config: CfgNode, file: str | Path) -> dict[str, Any]:
-    """`model`: a checkpoint's weights under our names; `published`: whether they had those of the published code."""
-    published = is_published(state)
-    if published and config.MODEL.VARIANT != "released":
-        raise UserError(f"{file}: a checkpoint of the published code; set MODEL.VARIANT released to load it")
-    model = translate(state, config.MODEL.SHARED_BLOCKS) if published else state
-    return {"model": model, "published": published}
+def named(content: dict[str, Any], config: CfgNode, file: str | Path) -> dict[str, Any]:
+    """A checkpoint's content with its weights under our names, its `file`, and whether it is `published` (code's).
 
-
-def replaces_pretrained(content: dict[str, Any], config: CfgNode) -> bool:
-    """Whether a checkpoint leaves nothing to load from MODEL.PRETRAINED.
-
-    Published ones lack the token embeddings that prompts are looked up in; their quality model reads no prompts.
+    Of a published one `prompts` are the embeddings [K, 77, width] of the positive prompts, None where it lacks them.
     """
-    return bool(content) and not (content["published"] and config.STAGE != "quality")
+    state, about = content["model"], {"file": str(file), "published": is_published(content["model"])}
+    if not about["published"]:
+        return content | about
+    if config.MODEL.VARIANT != "released":
+        raise UserError(f"{file}: a checkpoint of the published code; set MODEL.VARIANT released to load it")
+    about |= {"prompts": published_prompts(state), "model": translate(state, config.MODEL.SHARED_BLOCKS)}
+    return content | about
 
 
 def _check(content: dict[str, Any], config: CfgNode, views: Sequence[str], grades: Sequence[str], file: str) -> None:

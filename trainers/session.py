@@ -19,11 +19,11 @@ from datasets.transforms import DeviceTransform
 from evaluation.predictions import write_predictions
 from evaluation.report import write_report
 from evaluation.summary import write_metrics
-from models.build import build_model
 from trainers.evaluate import Evaluation, EvaluationSet, Evaluator, check_statistics
 from trainers.loop import Trainer
 from trainers.precision import Precision
-from trainers.resume import load_weights, read_checkpoint, replaces_pretrained
+from trainers.restore import restore_model
+from trainers.resume import read_checkpoint
 from trainers.stages import build_stage
 from utils.config import FITTED_SCORES
 from utils.distributed import barrier, is_main, rank, world
@@ -40,7 +40,8 @@ def run(config: CfgNode, device: torch.device) -> None:
     folder = Path(config.OUTPUT)
     views = read_names(config.DATA.LABEL_LIST, config.DATA.NUM_CLASSES, "DATA.NUM_CLASSES")
     grades = read_names(config.DATA.QUALITY_LIST, config.DATA.NUM_QUALITIES, "DATA.NUM_QUALITIES")
-    if config.TEST.ONLY_TEST and not config.MODEL.RESUME and not config.TRAINER.ViFi_CLIP.ZS_EVAL:
+    zero_shot = config.TRAINER.ViFi_CLIP.ZS_EVAL and config.STAGE == "view"
+    if config.TEST.ONLY_TEST and not config.MODEL.RESUME and not zero_shot:
         raise UserError("--only_test evaluates a checkpoint: name it with --resume CKPT (MODEL.RESUME)")
     set_up_logging(folder)
     torch.manual_seed(config.SEED)
@@ -56,9 +57,7 @@ def run(config: CfgNode, device: torch.device) -> None:
     if training:
         check_targets(train, score=config.STAGE == "quality" and config.DATA.QUALITY_TARGET == "score")
     stage = build_stage(config)
-    model = build_model(config, views, overwritten=replaces_pretrained(content, config))
-    if content:
-        load_weights(model, content["model"], content["file"])
+    model, tokens = restore_model(config, views, content, answers=not training)
     model.to(device)
     check_statistics(statistics, model, config.DATA.INPUT_SIZE)
     stage.prepare(model)
@@ -83,7 +82,7 @@ def run(config: CfgNode, device: torch.device) -> None:
     if is_main():
         write_text(folder / "config.yaml", config.dump())
     if training:
-        about = {"variant": config.MODEL.VARIANT, "views": views, "grades": grades}
+        about = {"variant": config.MODEL.VARIANT, "views": views, "grades": grades, "tokens": tokens}
         trainer = Trainer(config, stage, model, precision, training_data(config, train), evaluator, about)
         if "training" in content:
             trainer.load(content["training"])
