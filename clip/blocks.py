@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -14,8 +16,8 @@ class Blocks(nn.Module):
     """Consecutive blocks of one tower: tokens [N, L, width] → tokens, of the same shape in a transformer.
 
     `prompts` maps the index of a block to its learnable tokens [n, width], which replace the tokens at `slot` before
-    that block (deep prompting, ViFi-CLIP); `drop_path` is the probability of leaving a block out for one sample, which
-    blocks that change the tokens' number and width (the small tower's) never are.
+    that block (deep prompting, ViFi-CLIP); `drop_path` is for each block the probability of leaving it out for a clip
+    (stochastic depth, Huang et al. 2016), below 1, and 0 where a block changes the tokens' number or width.
     """
 
     def __init__(
@@ -34,38 +36,49 @@ class Blocks(nn.Module):
         self.drop_path = list(drop_path) or [0.0] * len(self.blocks)
         self.recompute = recompute
 
-    def forward(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
-        """`mask` [L, L] is added to the attention logits."""
-        return self.forward_intermediates(tokens, mask)[0]
+    def forward(self, tokens: Tensor, mask: Tensor | None = None, clips: int | None = None) -> Tensor:
+        """`mask` [L, L] is added to the attention logits; the N frames are those of `clips` clips, or of N."""
+        return self.forward_intermediates(tokens, mask, clips=clips)[0]
 
     def forward_intermediates(
-        self, tokens: Tensor, mask: Tensor | None = None, indices: Collection[int] = ()
+        self, tokens: Tensor, mask: Tensor | None = None, indices: Collection[int] = (), clips: int | None = None
     ) -> tuple[Tensor, dict[int, Tensor]]:
         """As `forward`, and by index the tokens [N, L', width'] after each of the blocks `indices`, from 0."""
         intermediates = {}
         for i, block in enumerate(self.blocks):
             if str(i) in self.prompts:
                 tokens = self._replace(tokens, self.prompts[str(i)])
-            if self.recompute and torch.is_grad_enabled():
-                after = checkpoint(block, tokens, attn_mask=mask, use_reentrant=False)
+            if self.training and self.drop_path[i]:
+                tokens = self._run_for_some(block, tokens, mask, clips or len(tokens), self.drop_path[i])
             else:
-                after = block(tokens, attn_mask=mask)
-            tokens = self._drop(tokens, after, self.drop_path[i]) if self.training else after
+                tokens = self._run(block, tokens, mask)
             if i in indices:
                 intermediates[i] = tokens
         return tokens, intermediates
+
+    def _run(self, block: nn.Module, tokens: Tensor, mask: Tensor | None) -> Tensor:
+        if self.recompute and torch.is_grad_enabled():
+            first_and_again = partial(_contexts, block)
+            return checkpoint(block, tokens, attn_mask=mask, use_reentrant=False, context_fn=first_and_again)
+        return block(tokens, attn_mask=mask)
+
+    def _run_for_some(
+        self, block: nn.Module, tokens: Tensor, mask: Tensor | None, clips: int, probability: float
+    ) -> Tensor:
+        """A block for the clips that keep it, each with all its frames; what it adds is larger by 1 / (1 − p)."""
+        # Drawn on the CPU: the device need not be asked how many they are. Of none, gradients are zero, not missing.
+        kept = (torch.rand(clips) >= probability).nonzero().flatten().to(tokens.device, non_blocking=True)
+        grouped = tokens.unflatten(0, (clips, -1))
+        before = grouped[kept].flatten(0, 1)
+        after = before + (self._run(block, before, mask) - before) / (1 - probability)
+        return (
+            grouped.to(after.dtype).index_copy(0, kept, after.unflatten(0, (len(kept), grouped.shape[1]))).flatten(0, 1)
+        )
 
     def _replace(self, tokens: Tensor, prompt: Tensor) -> Tensor:
         start, stop, _ = self.slot.indices(tokens.shape[1])
         prompt = prompt.to(tokens.dtype).expand(len(tokens), -1, -1)
         return torch.cat([tokens[:, :start], prompt, tokens[:, stop:]], dim=1)
-
-    @staticmethod
-    def _drop(before: Tensor, after: Tensor, probability: float) -> Tensor:
-        if probability == 0 or before.shape != after.shape:
-            return after
-        keep = torch.rand(len(before), 1, 1, device=before.device) >= probability
-        return before + (after - before) * keep.to(before.dtype) / (1 - probability)
 
     def split(self, at: int) -> tuple[Blocks, Blocks]:
         """The first `at` blocks and the rest; both keep the same modules and parameters, nothing is copied."""
@@ -79,6 +92,23 @@ class Blocks(nn.Module):
             drop_path=self.drop_path[start:stop],
             recompute=self.recompute,
         )
+
+
+def _contexts(block: nn.Module) -> tuple[AbstractContextManager, AbstractContextManager]:
+    """Of the forward pass, and of its repetition in the backward pass, which must not count a batch twice."""
+    return nullcontext(), _statistics_kept(block)
+
+
+@contextmanager
+def _statistics_kept(block: nn.Module) -> Iterator[None]:
+    """Leaves the running statistics of batch norms as they were."""
+    norms = (module for module in block.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm))
+    before = [(value, value.clone()) for norm in norms for value in norm.buffers()]
+    try:
+        yield
+    finally:
+        for value, kept in before:
+            value.copy_(kept)
 
 
 def own_copy(module: nn.Module) -> nn.Module:

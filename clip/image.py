@@ -6,7 +6,7 @@ import open_clip
 import torch
 from torch import Tensor, nn
 
-from clip.attention import own_block
+from clip.attention import AttentionBlock, own_block
 from clip.blocks import Blocks
 from clip.pyramid import block_width
 
@@ -51,7 +51,10 @@ def image_blocks(
     drop_path_rate: float = 0.0,
     recompute: bool = False,
 ) -> Blocks:
-    """All blocks of the image tower; layers 1 … `prompt_depth` − 1 get `prompts` learnable tokens of their own."""
+    """All blocks of the image tower; layers 1 … `prompt_depth` − 1 get `prompts` learnable tokens of their own.
+
+    `drop_path_rate` is the last block's, from which it falls linearly to 0 at the first; convolution blocks have none.
+    """
     blocks = [own_block(block) for block in visual.transformer.resblocks]
     last = max(len(blocks) - 1, 1)
     deep = range(1, min(prompt_depth, len(blocks))) if prompts else ()
@@ -59,6 +62,6 @@ def image_blocks(
         blocks,
         prompts={i: nn.Parameter(0.02 * torch.randn(prompts, block_width(blocks[i]))) for i in deep},
         slot=slice(-prompts, None) if prompts else slice(0, 0),
-        drop_path=[drop_path_rate * i / last for i in range(len(blocks))],
+        drop_path=[drop_path_rate * i / last * isinstance(block, AttentionBlock) for i, block in enumerate(blocks)],
         recompute=recompute,
     )

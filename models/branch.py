@@ -40,7 +40,7 @@ class ImageBranch(nn.Module):
     def encode(self, tokens: Tensor, batch: int, indices: Collection[int] = ()) -> tuple[Tensor, dict[int, Tensor]]:
         """Tokens of the trunk [B·T, L, width] → frame features [B, T, D], not normalised, and by index the tokens
         [B·T, L', width'] after the branch's blocks `indices`, from 0."""
-        last, intermediates = self.blocks.forward_intermediates(tokens, indices=indices)
+        last, intermediates = self.blocks.forward_intermediates(tokens, indices=indices, clips=batch)
         frames = last[:, 0] if self.class_token else last[:, 1:].mean(dim=1)
         return (self.ln_post(frames) @ self.projection).unflatten(0, (batch, -1)), intermediates
 

@@ -94,7 +94,7 @@ class ReleasedVideoCLIP(VideoCLIP):
         answers: dict[str, Tensor] = {}
         in_trunk, in_branch = self.intermediate_blocks
         tokens = self.stem.tokens(patches, self.stem.class_embedding, self.stem.positional_embedding)
-        tokens, early = self.trunk.forward_intermediates(tokens, indices=in_trunk)
+        tokens, early = self.trunk.forward_intermediates(tokens, indices=in_trunk, clips=batch)
         positive, late = self.positive.encode(tokens, batch, in_branch)
         pooled, weights = self.positive.pooling(positive)
         if "positive" in parts:
@@ -103,7 +103,7 @@ class ReleasedVideoCLIP(VideoCLIP):
         if "negative" not in parts and "quality" not in parts:
             return answers
         tokens = self.stem.tokens(patches, self.negative.class_embedding, self.negative.positional_embedding)
-        negative = self.negative.frame_features(self.trunk(tokens), batch)
+        negative = self.negative.frame_features(self.trunk(tokens, clips=batch), batch)
         weights_no = self.negative.pooling.weights(negative)
         # The mean half pools negative features, the weighted half positive ones: as published.
         pooled_no = self.negative.pooling.pool(negative, positive, weights_no)

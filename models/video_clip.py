@@ -79,7 +79,8 @@ class VideoCLIP(nn.Module):
     def forward(self, video: Tensor, parts: Collection[str]) -> dict[str, Tensor]:
         batch = len(video)
         in_trunk, in_branch = self.intermediate_blocks
-        tokens, early = self.trunk.forward_intermediates(self.stem(video.flatten(0, 1)), indices=in_trunk)
+        tokens = self.stem(video.flatten(0, 1))
+        tokens, early = self.trunk.forward_intermediates(tokens, indices=in_trunk, clips=batch)
         answers: dict[str, Tensor] = {}
         positive = negative = None
         if "positive" in parts or "quality" in parts:

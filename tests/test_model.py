@@ -9,7 +9,6 @@ import torch
 from torch import nn
 
 from clip.blocks import Blocks
-from clip.image import image_blocks
 from clip.text import TextTower
 from clip.weights import load_towers
 from models.build import build_model
@@ -245,33 +244,3 @@ def test_kept_text_features_follow_the_weights():
         after = model(tiny_clips(), ("positive",))["text"]
         assert not torch.allclose(before, after)
         assert torch.equal(after, other(tiny_clips(), ("positive",))["text"])
-
-
-def test_stochastic_depth_rises_linearly_and_leaves_whole_samples_out():
-    towers = load_towers("tiny", None, 32)
-    assert image_blocks(towers.visual, drop_path_rate=0.3).drop_path == pytest.approx([0, 0.1, 0.2, 0.3])
-    tokens = torch.randn(64, 5, 256)
-    block = towers.visual.transformer.resblocks[3]
-    torch.nn.init.normal_(block.mlp.c_proj.weight)  # it begins as the identity
-    blocks = Blocks([block], drop_path=[0.25])
-    whole = blocks.eval()(tokens)
-    dropped = blocks.train()(tokens)
-    left_out = (dropped == tokens).flatten(1).all(dim=1)
-    assert 0 < left_out.sum() < 40
-    kept = tokens + (whole - tokens) / 0.75  # so that the expectation stays
-    torch.testing.assert_close(dropped[~left_out], kept[~left_out])
-
-
-def test_recomputing_activations_gives_the_same_gradients():
-    gradients = []
-    for recompute in (False, True):
-        config, model = tiny_model("view", TRAIN__USE_CHECKPOINT=recompute, MODEL__DROP_PATH_RATE=0.5)
-        stage = build_stage(config)
-        stage.prepare(model)
-        stage.train_mode(model)
-        torch.manual_seed(3)
-        sum(stage.loss(model(tiny_clips(), stage.parts), torch.eye(4)[:2]).values()).backward()
-        gradients.append({name: p.grad for name, p in model.named_parameters() if p.grad is not None})
-    assert set(gradients[0]) == set(gradients[1])
-    for name, gradient in gradients[0].items():
-        assert torch.equal(gradient, gradients[1][name]), name

@@ -72,8 +72,16 @@ class Trainer:
         self.history = MetricsLog(self.folder)
 
     def fit(self) -> Evaluation:
-        """Trains to the last epoch, evaluating by EVAL_FREQ and saving after each; returns the last evaluation."""
+        """Trains to the last epoch, evaluating by EVAL_FREQ and saving after each; returns the last evaluation.
+
+        A run that is finished already is evaluated again, and nothing is added to its history.
+        """
         epochs = self.config.TRAIN.EPOCHS
+        if self.epoch >= epochs:
+            log.info(
+                "the run is finished: %d epochs are trained, TRAIN.EPOCHS is %d; evaluating again", self.epoch, epochs
+            )
+            return self.evaluator(self.answering, self.epoch - 1, intervals=True)
         clock = Clock(epochs * self.batches, self.epoch * self.batches + self.batch)
         evaluation = None
         while self.epoch < epochs:
@@ -82,7 +90,7 @@ class Trainer:
             evaluation = self._evaluate() if due else None
             self.epoch, self.batch = self.epoch + 1, 0
             self._keep(evaluation)
-        return evaluation or self._evaluate()
+        return evaluation
 
     def _train_epoch(self, clock: Clock) -> None:
         self.stage.train_mode(self.model)

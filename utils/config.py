@@ -68,7 +68,7 @@ def default_config() -> CfgNode:
     c.MODEL.POOLING = "attention"  # over time: attention (mean and attention) | mean | transformer (before attention)
     c.MODEL.QUALITY_HEAD = "softmax"  # grade probabilities: softmax | corn (a step to each better grade)
     c.MODEL.QUALITY_VIEWS = False  # the quality head sees the probabilities of the views
-    c.MODEL.DROP_PATH_RATE = 0.0  # stochastic depth, rising linearly to this at the last block
+    c.MODEL.DROP_PATH_RATE = 0.0  # stochastic depth of clips, rising linearly to this (below 1) at the last block
     c.MODEL.FIX_TEXT = False  # keep the text towers as they are
 
     c.TRAINER = CfgNode()
@@ -344,6 +344,8 @@ def _check(config: CfgNode) -> None:
     ]:
         if not 0 <= config[group][key] <= 1:
             raise UserError(f"{group}.{key} must lie between 0 and 1; found {config[group][key]}")
+    if config.MODEL.DROP_PATH_RATE == 1:
+        raise UserError("MODEL.DROP_PATH_RATE must be below 1, where nothing of the last block is left; found 1.0")
     if not config.AUG.SCALES or not all(0 < scale <= 1 for scale in config.AUG.SCALES):
         raise UserError(f"AUG.SCALES must be shares above 0 and up to 1, at least one; found {config.AUG.SCALES}")
     if config.DATA.STRIDE_SECONDS <= 0:
