@@ -150,8 +150,8 @@ def test_auto_resume_starts_anew_where_there_is_nothing_and_ignores_what_is_done
 
 
 def test_accumulated_gradients_are_those_of_the_large_batch(tiny_runs, tiny_folder, tmp_path):
-    # 9 videos: groups of 4, 4 and a last one of 1, which is divided by what is in it. In stage 2, since the small
-    # tower's batch norms, which look at the whole batch, rest there.
+    # 9 videos: groups of 4, 4 and a last one of 1. In stage 2, since the small tower's batch norms, which look at the
+    # whole batch, rest there.
     grown = {"MODEL__RESUME": str(tiny_runs["view"] / "last.pth"), "TRAIN__OUTLIER_WEIGHT": 0.0}
 
     def trained(name, **settings):

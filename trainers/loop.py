@@ -65,6 +65,8 @@ class Trainer:
         self.outliers = SyntheticOutliers(config.AUG.OUTLIERS) if stage.learns_outliers else None
         self.group = config.TRAIN.ACCUMULATION_STEPS
         self.batches = data.batches  # in an epoch
+        # Of a whole optimiser step, here. The last step of an epoch may have fewer, whose gradients weigh no more.
+        self.clips = min(self.group * config.TRAIN.BATCH_SIZE, len(data.sampler))
         self.steps_per_epoch = math.ceil(self.batches / self.group)
         self.epoch, self.batch, self.step = 0, 0, 0  # position: epoch, batches done in it, optimiser steps done in all
         self.start, self.saved = 0, -1  # optimiser steps done when this run began, and when it last saved itself
@@ -100,7 +102,7 @@ class Trainer:
                 self.statistics.keep()
             last_of_group = (self.batch + 1) % self.group == 0 or self.batch + 1 == self.batches
             terms = self._gradients(batch, synchronise=last_of_group)
-            shown.add(terms)
+            shown.add(terms, len(batch["index"]))
             self.guard.saw(self.epoch, self.batch, batch["index"], terms["loss"])
             self.batch += 1
             if last_of_group:
@@ -125,14 +127,13 @@ class Trainer:
         video, targets = self.blending(video, self.stage.targets(labels, scores), key)
         if self.outliers is not None:
             video, targets = self.outliers(video, targets, batch["label"].numpy(), key)
-        in_group = min(self.group, self.batches - self.batch // self.group * self.group)  # fewer in the last group
         alone = world() > 1 and not synchronise
         with self.parallel.no_sync() if alone else nullcontext():
             with self.precision.autocast():
                 answers = self.parallel(video, self.stage.parts)
                 terms = self.stage.loss(answers, targets)
                 loss = torch.stack(list(terms.values())).sum()
-            self.precision.backward(poisoned(loss) / in_group)
+            self.precision.backward(poisoned(loss) * (len(clips) / self.clips))
         return {"loss": loss.detach(), **{name: term.detach() for name, term in terms.items()}}
 
     def _update(self) -> Tensor:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 class Running:
-    """Means of the loss terms since the last report, summed on the device without waiting for it.
+    """Means over clips of the loss terms since the last report, summed on the device without waiting for it.
 
     Batches whose loss is not finite are left out, as their optimiser steps are.
     """
@@ -19,12 +19,12 @@ class Running:
         self.count: Tensor | int = 0
         self.norm: Tensor | None = None
 
-    def add(self, terms: dict[str, Tensor]) -> None:
-        """One batch's terms."""
+    def add(self, terms: dict[str, Tensor], clips: int) -> None:
+        """The terms of a batch of so many clips, which are means over them."""
         finite = terms["loss"].isfinite()
         for name, value in terms.items():
-            self.sums[name] = self.sums.get(name, 0) + torch.where(finite, value, 0)
-        self.count = self.count + finite
+            self.sums[name] = self.sums.get(name, 0) + torch.where(finite, clips * value, 0)
+        self.count = self.count + clips * finite
 
     def means(self) -> dict[str, float]:
         """Means as plain numbers, and the norm of the last gradient, where they are finite; waits for the device."""
