@@ -27,8 +27,8 @@ class Labels:
     def __init__(self, names: Sequence[str] = (), count: int | None = None) -> None:
         self.names = names
         self.count = len(names) if count is None and names else count
-        self._ids = {_key(name): i for i, name in enumerate(names)}
-        self._last_words = tuple({_key(name).split()[-1] for name in names})
+        self._ids = {spelled(name): i for i, name in enumerate(names)}
+        self._last_words = tuple({spelled(name).split()[-1] for name in names})
         longest_first = sorted(names, key=len, reverse=True)
         any_name = "|".join(r"\s+".join(map(re.escape, name.split())) for name in longest_first) or "(?!)"
         self._at_start = re.compile(rf"(?:{any_name})(?![^{SEPARATORS}])", re.I)
@@ -61,7 +61,7 @@ class Labels:
         return parts
 
     def _id(self, word: str) -> int:
-        if (known := self._ids.get(_key(word))) is not None:
+        if (known := self._ids.get(spelled(word))) is not None:
             return known
         try:
             label = int(word)
@@ -77,10 +77,11 @@ class Labels:
             return f"several labels ({word}) where one is expected"
         if not self.names:
             return f"the label {word!r} is not a whole number"
-        near = difflib.get_close_matches(_key(word), self._ids, 1)
+        near = difflib.get_close_matches(spelled(word), self._ids, 1)
         meant = f"; did you mean {self.names[self._ids[near[0]]]!r}?" if near else ""
         return f"the label {word!r} is neither a whole number nor a name of the label list{meant}"
 
 
-def _key(name: str) -> str:
+def spelled(name: str) -> str:
+    """What two spellings of a name have in common."""
     return " ".join(name.split()).casefold()

@@ -3,8 +3,10 @@
     DST/videos/NAME.avi     intra-only MJPEG of a small size, black outside the ultrasound image
     DST/manifest.csv        one line a video: what it was and what became of it
     DST/LIST.txt            where SRC is a list: the same with the new names (.csv for CSV and JSON, patients hashed)
+    DST/SET.csv             with a plan: lists for training, validation and test, and labels.csv
     DST-private/names.csv   which source became which name; with the salt, the only way back to a patient
     DST-private/salt        the key of the names
+    DST-private/split.json  which patient is in which set
     DST-private/done.jsonl  what is done, so that a killed run goes on where it stopped
 
 Everything that identifies a patient stays in DST-private; DST can be shared.
@@ -12,17 +14,19 @@ Everything that identifies a patient stays in DST-private; DST can be shared.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
 from datasets.intake.convert import convert
-from datasets.intake.find import LISTS, find_sources, private_folder
-from datasets.intake.journal import finished, is_there, open_journal, settle
-from datasets.intake.names import target_names
+from datasets.intake.find import LISTS, Sources, find_sources, private_folder
+from datasets.intake.journal import finished, is_there, open_journal, read_salt, settle
+from datasets.intake.names import hash_patient, target_names
+from datasets.intake.plan import Plan, read_plan
 from datasets.intake.records import Options, Record
+from datasets.intake.sets import write_sets
 from datasets.intake.tables import write_list, write_tables
 from utils.workers import MAX_SECONDS, Lost, run_jobs
 
@@ -35,15 +39,18 @@ def prepare(
     *,
     seconds: float = MAX_SECONDS,
     retry: bool = False,
+    sources: Sources | None = None,
+    patients: Mapping[str, str] | None = None,
 ) -> list[Record]:
     """Turns a folder, or a list of files, into a Standard Folder; returns a record of each source, faults among them.
 
     Videos that an earlier run finished are not touched; the result does not depend on how often a run was killed, nor
     on the number of `workers` (0: in this process). A file that kills its process or takes more than `seconds` is a
-    fault, and left alone by later runs unless they `retry`. Raises UserError where there is nothing to do, the folder
-    belongs to another run or cannot be written to.
+    fault, and left alone by later runs unless they `retry`. `sources` are found where they are not given; `patients`
+    says whose each file is, by its name, in place of the DICOM headers. Raises UserError where there is nothing to do,
+    the folder belongs to another run or cannot be written to.
     """
-    sources = find_sources(source, destination)
+    sources = sources or find_sources(source, destination)
     names = list(sources.kinds)
     private = private_folder(destination)
     salt = settle(private, sources.root, options)
@@ -66,10 +73,28 @@ def prepare(
                 bar.update()
     finally:
         _remove_unfinished(destination)
+        if patients is not None:
+            for record in done.values():
+                record.patient = hash_patient(salt, patients.get(record.source, ""))
         write_tables(sorted(done.values(), key=lambda record: record.name), destination, private, options)
     if source.suffix.lower() in LISTS:
         write_list(source, destination, done, salt)
     return [done[name] for name in [*names, *sources.left_out]]
+
+
+def prepare_sets(
+    source: Path, destination: Path, options: Options, plan: Plan, workers: int, **how: Any
+) -> tuple[list[Record], list[str]]:
+    """As `prepare`, with the plan's patients and, where it has labels, lists for training, validation and test.
+
+    Returns the records and what to tell of the lists.
+    """
+    sources = find_sources(source, destination)
+    said = read_plan(plan, sources, destination)
+    records = prepare(source, destination, options, workers, sources=sources, patients=said.patients, **how)
+    if not plan.labels_from:
+        return records, []
+    return records, write_sets(plan, said, records, destination, read_salt(private_folder(destination)))
 
 
 def _convert_all(jobs: Sequence[tuple[Any, ...]], workers: int, seconds: float) -> Iterator[Record]:

@@ -1,9 +1,9 @@
-"""Prepares videos for training: python tools/prepare.py SRC DST [--size 256] [--stills] [--keep-names] [--workers N]
-[--timeout SECONDS] [--retry].
+"""Prepares videos for training: python tools/prepare.py SRC DST [--labels-from folder|TABLE] [--split 80,10,10] …
 
 SRC is a folder (searched through) or a list of DICOM, MP4, AVI, MOV, … files. DST becomes a Standard Folder of small
-intra-only videos without patient data, with manifest.csv; what leads back to the sources goes to DST-private. Run it
-again to go on after an interruption. Exit code 1 if any file could not be read. See docs/data.md.
+intra-only videos without patient data, with manifest.csv and, where labels are given, lists for training, validation
+and test split by patient; what leads back to the sources goes to DST-private. Run it again to go on after an
+interruption. Exit code 1 if any file could not be read. See docs/data.md.
 """
 
 from __future__ import annotations
@@ -11,19 +11,22 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from datasets.intake.find import summary
-from datasets.intake.records import Options
-from datasets.prepare import prepare
+from datasets.intake.find import LISTS, summary
+from datasets.intake.plan import GRADES, Plan
+from datasets.intake.records import Options, Record
+from datasets.intake.splits import parse_shares
+from datasets.prepare import prepare_sets
 from utils.errors import UserError, exit_code
 from utils.workers import MAX_SECONDS
 
 
-def main() -> int:
-    """Parses the command line, prepares and sums up."""
+def parse() -> argparse.Namespace:
+    """The command line, checked."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("source", metavar="SRC", type=Path, help="folder or list of DICOM and video files")
     parser.add_argument("destination", metavar="DST", type=Path, help="Standard Folder to make or to go on with")
@@ -38,16 +41,33 @@ def main() -> int:
         "--timeout", type=float, default=MAX_SECONDS, metavar="SECONDS", help=f"for one file (default: {MAX_SECONDS:g})"
     )
     parser.add_argument("--retry", action="store_true", help="try files again that crashed or took too long before")
+    sets = parser.add_argument_group(
+        "lists for training", "ORIGIN is folder, folder:N, a table or a regular expression"
+    )
+    sets.add_argument("--labels-from", default="", metavar="ORIGIN", help="writes train.csv, val.csv, test.csv")
+    sets.add_argument("--quality-from", default="", metavar="ORIGIN", help="writes quality_train.csv, …, too")
+    sets.add_argument("--patient-from", default="", metavar="ORIGIN", help="or dicom (default)")
+    sets.add_argument("--split", metavar="A,B[,C]", help="shares of the patients (default: 80,10,10)")
+    sets.add_argument("--seed", type=int, default=0, help="of the split (default: 0)")
+    sets.add_argument("--label-list", type=Path, metavar="FILE", help="id,name (default: the labels that are found)")
+    sets.add_argument("--quality-list", type=Path, default=GRADES, metavar="FILE", help="default: labels/quality.csv")
     a = parser.parse_args()
     if a.size < 16:
         raise UserError(f"--size must be at least 16, found {a.size}")
     if a.workers < 0 or not a.timeout > 0:
         raise UserError("--workers must be at least 0 and --timeout above 0")
-    options = Options(a.size, a.stills, a.keep_names, a.any_modality)
-    records = prepare(a.source, a.destination, options, a.workers, seconds=a.timeout, retry=a.retry)
+    if not a.labels_from and (a.split or a.quality_from or a.label_list):
+        if a.source.suffix.lower() not in LISTS:
+            raise UserError("--split, --quality-from and --label-list need labels: --labels-from folder or a table")
+        a.labels_from = str(a.source)
+    return a
+
+
+def describe(source: Path, records: Sequence[Record]) -> bool:
+    """Prints what became of the files; returns whether any could not be read."""
     faults = [record for record in records if record.fault]
     for record in faults:
-        print(f"{a.source / record.source if a.source.is_dir() else record.source}: {record.fault}", file=sys.stderr)
+        print(f"{source / record.source if source.is_dir() else record.source}: {record.fault}", file=sys.stderr)
     left_out = [record.skipped for record in records if record.skipped]
     unsure = sum("; ".join(record.warnings).count("was not found for sure") for record in records)
     print(
@@ -58,8 +78,29 @@ def main() -> int:
         print(f"left out: {line}")
     if unsure:
         print(f"{unsure} videos were kept whole because it is not sure where the ultrasound image is")
-    print(a.destination / "manifest.csv")
-    return 1 if faults else 0
+    return bool(faults)
+
+
+def main() -> int:
+    """Prepares and sums up."""
+    a = parse()
+    options = Options(a.size, a.stills, a.keep_names, a.any_modality)
+    plan = Plan(
+        labels_from=a.labels_from,
+        shares=parse_shares(a.split or "80,10,10"),
+        patient_from=a.patient_from,
+        quality_from=a.quality_from,
+        label_list=a.label_list,
+        quality_list=a.quality_list,
+        seed=a.seed,
+    )
+    how = {"seconds": a.timeout, "retry": a.retry}
+    records, of_lists = prepare_sets(a.source, a.destination, options, plan, a.workers, **how)
+    faulty = describe(a.source, records)
+    print("\n".join([str(a.destination / "manifest.csv"), *of_lists]))
+    if of_lists:
+        print(f"next: python tools/new.py {a.destination}")
+    return 1 if faulty else 0
 
 
 if __name__ == "__main__":

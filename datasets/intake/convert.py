@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from datasets.dicom import DicomVideo
 from datasets.intake.encode import UNKNOWN_FPS, write_mjpeg
 from datasets.intake.find import NO_IMAGE, why_left_out
-from datasets.intake.names import keyed_hash
+from datasets.intake.names import hash_patient
 from datasets.intake.records import Options, Record
 from datasets.reasons import reason_of
 from datasets.regions import Region, fitting_regions
@@ -77,8 +77,8 @@ def _describe(video: Video, record: Record, salt: bytes) -> None:
     record.heart_rate = f"{video.heart_rate:.4g}" if video.heart_rate else ""
     record.source_width, record.source_height = video.width, video.height
     record.regions = " ".join(map(str, video.regions))
-    if isinstance(video, DicomVideo) and video.dataset.get("PatientID"):
-        record.patient = keyed_hash(salt, f"patient {video.dataset.PatientID}")
+    if isinstance(video, DicomVideo):
+        record.patient = hash_patient(salt, str(video.dataset.get("PatientID") or ""))
     if not video.fps and len(video) > 1:
         record.warnings.append(f"the frame rate is not known; the file says {UNKNOWN_FPS}")
 

@@ -30,14 +30,15 @@ def settle(private: Path, root: Path, options: Options) -> bytes:
                 f"{private / 'settings.json'}: an earlier run had another source or other options; "
                 "use those, or another DST"
             )
-        return _read_salt(private)
+        return read_salt(private)
     with atomic_path(private / "salt", private=True) as temporary:
         temporary.write_bytes(secrets.token_bytes(32))
     write_text(private / "settings.json", json.dumps(settings, indent=1), private=True)
-    return _read_salt(private)
+    return read_salt(private)
 
 
-def _read_salt(private: Path) -> bytes:
+def read_salt(private: Path) -> bytes:
+    """The key of the names. Raises UserError where it is gone."""
     try:
         return (private / "salt").read_bytes()
     except FileNotFoundError:

@@ -23,3 +23,8 @@ def target_names(names: Sequence[str], options: Options, salt: bytes) -> dict[st
 def keyed_hash(salt: bytes, text: str) -> str:
     """What stands for a name or a patient where no one may read it; the same each time for one salt."""
     return hmac.new(salt, text.encode("utf-8", "surrogateescape"), hashlib.sha256).hexdigest()[:20]
+
+
+def hash_patient(salt: bytes, patient: str) -> str:
+    """What stands for a patient; nothing where it is not known who it is."""
+    return keyed_hash(salt, f"patient {patient}") if patient else ""

@@ -6,7 +6,7 @@ import csv
 from dataclasses import asdict
 from pathlib import Path
 
-from datasets.intake.names import keyed_hash
+from datasets.intake.names import hash_patient
 from datasets.intake.records import MANIFEST, Options, Record
 from datasets.rows import FIELDS, read_rows
 from utils.files import atomic_path, write_text
@@ -49,5 +49,5 @@ def write_list(source: Path, destination: Path, done: dict[str, Record], salt: b
         writer = csv.writer(file)
         writer.writerow(FIELDS)
         for row in rows:
-            patient = keyed_hash(salt, f"patient {row.patient}") if row.patient else ""
+            patient = hash_patient(salt, row.patient)
             writer.writerow([done[row.path].name, row.label, patient, row.quality, row.score])
