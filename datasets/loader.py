@@ -59,7 +59,7 @@ class TrainingData:
         self.sampler = EpochSampler(len(dataset), seed, rank, world)
         self.batch_size, self.max_bad_fraction = batch_size, max_bad_fraction
         self.batches = -(-len(self.sampler) // batch_size)
-        self._bad: dict[str, str] = {}
+        self.bad: dict[str, str] = {}  # why videos could not be read, by name
         self._loader = DataLoader(
             dataset,
             batch_size,
@@ -73,7 +73,7 @@ class TrainingData:
     @property
     def bad_videos(self) -> int:
         """How many different videos could not be read so far, here and, by `share_faults`, in the other processes."""
-        return len(self._bad)
+        return len(self.bad)
 
     def epoch(self, epoch: int, skip: int = 0) -> Iterator[dict[str, Any]]:
         """The batches of an epoch but the first `skip`.
@@ -88,18 +88,18 @@ class TrainingData:
 
     def share_faults(self) -> None:
         """Joins the accounts of all processes; all have to call this at the same place. Raises as `epoch` does."""
-        for share in gather(self._bad):
+        for share in gather(self.bad):
             self._note(share.items())
 
     def _note(self, faults: Iterable[tuple[str, str]]) -> None:
-        new = {name: reason for name, reason in faults if name not in self._bad}
+        new = {name: reason for name, reason in faults if name not in self.bad}
         for name, reason in new.items():
             log.warning("%s cannot be read and is replaced by another video: %s", name, reason)
-        self._bad |= new
-        if len(self._bad) > self.max_bad_fraction * len(self.dataset):
-            names = "".join(f"\n  {name}: {reason}" for name, reason in sorted(self._bad.items()))
+        self.bad |= new
+        if len(self.bad) > self.max_bad_fraction * len(self.dataset):
+            names = "".join(f"\n  {name}: {reason}" for name, reason in sorted(self.bad.items()))
             raise UserError(
-                f"{len(self._bad)} of {len(self.dataset)} training videos cannot be read, more than "
+                f"{len(self.bad)} of {len(self.dataset)} training videos cannot be read, more than "
                 f"DATA.MAX_BAD_FRACTION {self.max_bad_fraction} allows; mend or remove them:{names}"
             )
 

@@ -89,10 +89,10 @@ def killed_after(monkeypatch, step: int):
     """Kills the training before it saves itself a first time after this optimiser step, so with one more in its log."""
     save = trainers.loop.Trainer._save
 
-    def save_or_die(self, name, evaluation):
+    def save_or_die(self, *arguments, **named):
         if self.step > step:
             raise Interrupted
-        save(self, name, evaluation)
+        save(self, *arguments, **named)
 
     monkeypatch.setattr(trainers.loop.Trainer, "_save", save_or_die)
 
@@ -224,6 +224,7 @@ def test_epoch_checkpoints_are_kept_by_save_freq(tiny_folder, tmp_path):
         "best.pth",
         "ckpt_epoch_1.pth",
         "ckpt_epoch_3.pth",
+        "last.prev.pth",
         "last.pth",
     ]
     assert load_checkpoint(run / "ckpt_epoch_1.pth")["epoch"] == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -23,8 +24,8 @@ from trainers.guard import Guard, RunningStatistics, not_finite, poisoned
 from trainers.optimiser import MovingAverage, build_optimiser, learning_rate, load_optimiser
 from trainers.precision import Precision
 from trainers.running import Running
+from trainers.saving import BEST, LAST, checkpoint_of_epoch, commit, restore_best
 from trainers.stages import Stage
-from utils.checkpoint import save_checkpoint
 from utils.distributed import barrier, from_main, is_main, rank, share_buffers, world
 from utils.errors import UserError
 from utils.logs import Clock, MetricsLog
@@ -70,11 +71,13 @@ class Trainer:
         self.steps_per_epoch = math.ceil(self.batches / self.group)
         self.epoch, self.batch, self.step = 0, 0, 0  # position: epoch, batches done in it, optimiser steps done in all
         self.start, self.saved = 0, -1  # optimiser steps done when this run began, and when it last saved itself
-        self.best = -math.inf
+        self.best, self.best_epoch = -math.inf, -1
+        self.shown = Running()
         self.history = MetricsLog(self.folder)
+        self.last_is_whole = True  # the last.pth that is there, if any, can be read
 
     def fit(self) -> Evaluation:
-        """Trains to the last epoch, evaluating by EVAL_FREQ and saving after each; returns the last evaluation.
+        """Trains to the last epoch, saving after each and evaluating by EVAL_FREQ; returns the last evaluation.
 
         A run that is finished already is evaluated again, and nothing is added to its history.
         """
@@ -87,7 +90,9 @@ class Trainer:
         clock = Clock(epochs * self.batches, self.epoch * self.batches + self.batch)
         evaluation = None
         while self.epoch < epochs:
-            self._train_epoch(clock)
+            if self.batch < self.batches:
+                self._train_epoch(clock)
+                self._save(None)  # a run that is stopped in the evaluation goes on with it
             due = self.epoch + 1 == epochs or (self.epoch + 1) % self.config.EVAL_FREQ == 0
             evaluation = self._evaluate() if due else None
             self.epoch, self.batch = self.epoch + 1, 0
@@ -96,24 +101,21 @@ class Trainer:
 
     def _train_epoch(self, clock: Clock) -> None:
         self.stage.train_mode(self.model)
-        shown = Running()
         for batch in self.data.epoch(self.epoch, skip=self.batch):
             if self.batch % self.group == 0:
                 self.statistics.keep()
             last_of_group = (self.batch + 1) % self.group == 0 or self.batch + 1 == self.batches
             terms = self._gradients(batch, synchronise=last_of_group)
-            shown.add(terms, len(batch["index"]))
+            self.shown.add(terms, len(batch["index"]))
             self.guard.saw(self.epoch, self.batch, batch["index"], terms["loss"])
             self.batch += 1
             if last_of_group:
-                shown.norm = self._update()
+                self.shown.norm = self._update()
+            if self.batch % self.config.PRINT_FREQ == 0 or self.batch == self.batches:
+                self._report(clock)
             save = self.config.TRAIN.SAVE_STEPS
-            due = last_of_group and save and self.step % save == 0 and self.batch < self.batches
-            if due or self.batch % self.config.PRINT_FREQ == 0 or self.batch == self.batches:
-                self._report(shown, clock)
-                shown = Running()
-            if due:
-                self._save("last.pth", None)
+            if last_of_group and save and self.step % save == 0 and self.batch < self.batches:
+                self._save(None)
 
     def _gradients(self, batch: dict[str, Tensor], synchronise: bool) -> dict[str, Tensor]:
         """Adds one batch's gradients; processes exchange them only with the last batch of a group."""
@@ -152,10 +154,10 @@ class Trainer:
         self.guard.stepped(outcome.failed)
         return outcome.norm
 
-    def _report(self, shown: Running, clock: Clock) -> None:
+    def _report(self, clock: Clock) -> None:
         self.guard.read()
         self.data.share_faults()
-        terms = shown.means()
+        terms = self.shown.means()
         rate = self.optimiser.param_groups[0]["lr"]
         done = self.epoch * self.batches + self.batch
         text = "  ".join(f"{name} {value:.4f}" for name, value in terms.items())
@@ -171,9 +173,10 @@ class Trainer:
         )
         counts = {"bad_videos": self.data.bad_videos, "bad_steps": self.guard.left_out}
         bad = {name: count for name, count in counts.items() if count}
-        # Within a group, the step that the group will make, so that a resume from before it drops this line.
+        # Within a group, the step that the group will make.
         step = self.step + (self.batch % self.group != 0 and self.batch < self.batches)
         self.history.write(step, epoch=self.epoch, train={**terms, "lr": rate, **bad})
+        self.shown = Running()
 
     @property
     def answering(self) -> VideoCLIP:
@@ -195,55 +198,63 @@ class Trainer:
         return evaluation
 
     def _keep(self, evaluation: Evaluation | None) -> None:
-        """Writes last.pth, best.pth when it is the best so far, and ckpt_epoch_N.pth by SAVE_FREQ."""
+        """Writes ckpt_epoch_N.pth by SAVE_FREQ, best.pth when it is the best so far, and last.pth."""
         figure = evaluation.metrics.get(self.stage.best, math.nan) if evaluation else math.nan
         better = figure > self.best
-        self.best = max(self.best, figure) if better else self.best
         ended = self.epoch - 1
-        names = ["last.pth"] + ["best.pth"] * better
+        if better:
+            self.best, self.best_epoch = figure, ended
+        names = [BEST] * better
         if self.config.SAVE_FREQ and (ended + 1) % self.config.SAVE_FREQ == 0:
-            names.append(f"ckpt_epoch_{ended}.pth")
-        for name in names:
-            self._save(name, evaluation)
+            names.append(checkpoint_of_epoch(ended))
+        self._save(evaluation, also=names)
         if evaluation:
             log.info("epoch %d  %s %.4f%s", ended + 1, self.stage.best, figure, "  (best so far)" if better else "")
 
-    def _save(self, name: str, evaluation: Evaluation | None) -> None:
-        # A threshold and features of earlier weights would reject by a rule that is none of these weights'.
-        known = evaluation is not None or not self.evaluator.calibrates
+    def _save(self, evaluation: Evaluation | None, also: Sequence[str] = ()) -> None:
+        """Writes last.pth, and the same under the names `also` before it; all processes call this at the same place."""
         self.guard.read()
+        self.data.share_faults()
         weights = self.precision.weights(self.model)
         self._check_finite(weights | {f"average of {k}": v for k, v in self._averages().items()})
         if is_main():
-            training = {
-                "epoch": self.epoch,
-                "batch": self.batch,
-                "batches": self.batches,
-                "step": self.step,
-                "best": self.best,
-                "optimiser": self.optimiser.state_dict(),
-                "scaler": self.precision.scaler.state_dict(),
-                "bad_steps": (self.guard.left_out, self.guard.in_a_row),
-            }
-            if self.average:
-                training |= {"weights": weights, "average_steps": int(self.average.steps)}
-                weights = self._averages()
-            save_checkpoint(
-                self.folder / name,
-                {
-                    "model": weights,
-                    "stage": self.stage.name,
-                    "config": self.config.dump(),
-                    "epoch": self.epoch - 1,
-                    "calibration": self.evaluator.calibration if known else {},
-                    "statistics": self.evaluator.statistics if known else {},
-                    "metrics": evaluation.metrics if evaluation else {},
-                    "training": training,
-                    **self.about,
-                },
-            )
-        self.saved = self.step if name == "last.pth" else self.saved
+            self.history.flush()
+            commit(self.folder, self._content(weights, evaluation), also, keep_previous=self.last_is_whole)
+        self.saved, self.last_is_whole = self.step, True
         barrier()
+
+    def _content(self, weights: dict[str, Tensor], evaluation: Evaluation | None) -> dict[str, Any]:
+        """What a checkpoint holds."""
+        # A threshold and features of earlier weights would reject by a rule that is none of these weights'.
+        known = evaluation is not None or not self.evaluator.calibrates
+        training = {
+            "epoch": self.epoch,
+            "batch": self.batch,
+            "batches": self.batches,
+            "step": self.step,
+            "best": self.best,
+            "best_epoch": self.best_epoch,
+            "optimiser": self.optimiser.state_dict(),
+            "scaler": self.precision.scaler.state_dict(),
+            "bad_steps": (self.guard.left_out, self.guard.in_a_row),
+            "bad_videos": self.data.bad,
+            "shown": self.shown.state(),
+            "lines": self.history.lines,
+        }
+        if self.average:
+            training |= {"weights": weights, "average_steps": int(self.average.steps)}
+            weights = self._averages()
+        return {
+            "model": weights,
+            "stage": self.stage.name,
+            "config": self.config.dump(),
+            "epoch": self.epoch - 1,
+            "calibration": self.evaluator.calibration if known else {},
+            "statistics": self.evaluator.statistics if known else {},
+            "metrics": evaluation.metrics if evaluation else {},
+            "training": training,
+            **self.about,
+        }
 
     def _check_finite(self, weights: dict[str, Tensor]) -> None:
         """Raises UserError, on all processes, where the main one's weights are of no use."""
@@ -264,32 +275,36 @@ class Trainer:
             return f"nothing was saved since the run began at step {self.start}"
         return f"{self.folder / 'last.pth'} holds the weights after step {self.saved}"
 
-    def load(self, training: dict[str, Any]) -> None:
-        """Continues where a checkpoint's `training` stopped; the model's weights are loaded already."""
+    def load(self, content: dict[str, Any]) -> None:
+        """Continues where a checkpoint (`file` its path) stopped; the model's weights are loaded already."""
+        training = content["training"]
         self.epoch, self.batch, self.step = training["epoch"], training["batch"], training["step"]
         if training["batches"] != self.batches:
-            if self.batch:
+            if 0 < self.batch < training["batches"]:
                 raise UserError(
                     f"the run stopped within an epoch of {training['batches']} batches, now an epoch has "
                     f"{self.batches}: keep the training list, TRAIN.BATCH_SIZE and the number of processes, "
                     "or resume a ckpt_epoch_N.pth"
                 )
-            self.step = self.epoch * self.steps_per_epoch
-        self.start, self.best = self.step, training["best"]
+            self.batch = self.batches if self.batch else 0
+            self.step = (self.epoch + (self.batch > 0)) * self.steps_per_epoch
+        self.start = self.step
         self.guard.left_out, self.guard.in_a_row = training.get("bad_steps", (0, 0))
-        if _kind(training["optimiser"]) != _kind(self.optimiser.state_dict()):
-            raise UserError(
-                "the checkpoint's optimiser is another, or trains other parts: resume with the TRAIN.OPTIMIZER, "
-                "MODEL.FIX_TEXT and TRAINER.ViFi_CLIP of its own run (config.yaml beside it)"
-            )
         load_optimiser(self.optimiser, training["optimiser"])
         self.precision.scaler.load_state_dict(training["scaler"])
         if self.average and "weights" in training:
             self.average.steps.fill_(training["average_steps"])
             self.precision.load(self.model, training["weights"])
-        self.history.rewind(self.step)
+        self.shown.load(training.get("shown", {}), self.precision.device)
+        self.data.bad = training.get("bad_videos", {})
+        self._go_on_with_files(content)
 
-
-def _kind(state: dict[str, Any]) -> list[tuple[bool, int]]:
-    """What tells one optimiser's state from another's: AdamW's betas, and how many parameters a group has."""
-    return [("betas" in group, len(group["params"])) for group in state["param_groups"]]
+    def _go_on_with_files(self, content: dict[str, Any]) -> None:
+        """Takes best.pth and metrics.jsonl back to where the checkpoint left them."""
+        training, source = content["training"], Path(content["file"])
+        self.last_is_whole = source.resolve() == (self.folder / LAST).resolve()
+        self.best_epoch = training.get("best_epoch", -1)
+        if is_main():
+            self.best = restore_best(self.folder, content, self.stage.best)
+            self.history.go_on(source.parent, training.get("lines"), self.step)
+        self.best = from_main(self.best)

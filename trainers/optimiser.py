@@ -11,6 +11,8 @@ import torch
 from torch import nn
 from yacs.config import CfgNode
 
+from utils.errors import UserError
+
 
 def build_optimiser(named: Iterable[tuple[str, nn.Parameter]], config: CfgNode) -> torch.optim.Optimizer:
     """AdamW or SGD over named float32 parameters; no weight decay on vectors (biases, norms, tokens) and scalars.
@@ -31,10 +33,20 @@ def build_optimiser(named: Iterable[tuple[str, nn.Parameter]], config: CfgNode) 
 
 
 def load_optimiser(optimiser: torch.optim.Optimizer, state: dict[str, Any]) -> None:
-    """Takes over a checkpoint's state, also of an optimiser that was not fused."""
+    """Takes over a checkpoint's state, also of an optimiser that was not fused. Raises UserError for another kind."""
+    if _kind(state) != _kind(optimiser.state_dict()):
+        raise UserError(
+            "the checkpoint's optimiser is another, or trains other parts: resume with the TRAIN.OPTIMIZER, "
+            "MODEL.FIX_TEXT and TRAINER.ViFi_CLIP of its own run (config.yaml beside it)"
+        )
     optimiser.load_state_dict(
         state | {"param_groups": [{**group, "fused": True, "foreach": None} for group in state["param_groups"]]}
     )
+
+
+def _kind(state: dict[str, Any]) -> list[tuple[bool, int]]:
+    """What tells one optimiser's state from another's: AdamW's betas, and how many parameters a group has."""
+    return [("betas" in group, len(group["params"])) for group in state["param_groups"]]
 
 
 def learning_rate(step: int, steps: int, warmup: int, peak: float, schedule: str) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -32,3 +33,13 @@ class Running:
         means = {name: float(value) / count for name, value in self.sums.items()} if count else {}
         norm = {"grad_norm": float(self.norm)} if self.norm is not None else {}
         return {name: value for name, value in (means | norm).items() if math.isfinite(value)}
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint keeps of a report that is under way."""
+        return {"sums": dict(self.sums), "count": int(self.count), "norm": self.norm}
+
+    def load(self, state: dict[str, Any], device: torch.device) -> None:
+        """The inverse of `state`; an empty one begins anew."""
+        self.sums = {name: value.to(device) for name, value in state.get("sums", {}).items()}
+        self.count = state.get("count", 0)
+        self.norm = state["norm"].to(device) if state.get("norm") is not None else None

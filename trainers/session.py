@@ -85,7 +85,7 @@ def run(config: CfgNode, device: torch.device) -> None:
         about = {"variant": config.MODEL.VARIANT, "views": views, "grades": grades, "tokens": tokens}
         trainer = Trainer(config, stage, model, precision, training_data(config, train), evaluator, about)
         if "training" in content:
-            trainer.load(content["training"])
+            trainer.load(content)
         counted = sum(p.numel() for p in precision.trained.values()) / 1e6
         log.info(
             "%s on %s: %d videos, %.1f M parameters train, on %s",

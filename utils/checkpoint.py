@@ -22,8 +22,13 @@ def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
 
     Raises UserError where the disk is full; the former file is kept.
     """
-    # Through a file of Python's, since torch's own does not say why a write failed.
-    with atomic_path(path) as temporary, temporary.open("wb") as file:
+    with atomic_path(path) as temporary:
+        write_checkpoint(temporary, content)
+
+
+def write_checkpoint(path: Path, content: dict[str, Any]) -> None:
+    """Writes `content` straight to `path`, which a caller renames."""
+    with path.open("wb") as file:  # a file of Python's, since torch's own does not say why a write failed
         torch.save({"format": FORMAT, **content}, file)
 
 

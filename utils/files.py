@@ -38,10 +38,10 @@ def atomic_path(path: str | Path, *, private: bool = False) -> Iterator[Path]:
     path = Path(path)
     with _temporary(path, 0o600 if private else 0o666) as temporary:
         yield temporary
-        with _told_in_one_line(path):
-            _flush(temporary)
+        with writing(path):
+            flush(temporary)
             temporary.replace(path)
-            _flush(path.parent)
+            flush(path.parent)
 
 
 @contextmanager
@@ -52,10 +52,10 @@ def _temporary(path: Path, mode: int = 0o666) -> Iterator[Path]:
         _swept.add(path.parent)
         sweep(path.parent)
     temporary = temporary_path(path)
-    with _told_in_one_line(path):
+    with writing(path):
         os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode))
     try:
-        with _told_in_one_line(path, errors=NO_ROOM):
+        with writing(path, errors=NO_ROOM):
             yield temporary
     finally:
         temporary.unlink(missing_ok=True)
@@ -70,7 +70,7 @@ def write_text(path: str | Path, text: str, *, private: bool = False) -> None:
 def make_folder(folder: str | Path) -> Path:
     """Makes a folder and those above it. Raises UserError where the system does not let it."""
     folder = Path(folder)
-    with _told_in_one_line(folder):
+    with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
     return folder
 
@@ -78,7 +78,7 @@ def make_folder(folder: str | Path) -> Path:
 def make_private(folder: str | Path) -> None:
     """Makes a folder its owner's alone, and if it is there already, the files in it, too. Raises UserError."""
     folder = Path(folder)
-    with _told_in_one_line(folder):
+    with writing(folder):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         folder.chmod(0o700)
         for path in folder.iterdir():
@@ -120,7 +120,7 @@ def _abandoned(file: Path, host: str, process: int) -> bool:
         return False
 
 
-def _flush(path: Path) -> None:
+def flush(path: Path) -> None:
     """Waits until a file or a folder is on the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
@@ -133,7 +133,7 @@ def _flush(path: Path) -> None:
 
 
 @contextmanager
-def _told_in_one_line(path: Path, errors: set[int] | None = None) -> Iterator[None]:
+def writing(path: Path, errors: set[int] | None = None) -> Iterator[None]:
     """Turns what the system refuses, `errors` alone or all of it, into a UserError that names `path`."""
     try:
         yield

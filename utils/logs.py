@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import sys
 import time
 import warnings
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from utils.distributed import is_main
-from utils.files import write_text
+from utils.files import atomic_path, flush, make_folder, writing
 
 
 def set_up_logging(folder: Path | None) -> None:
@@ -21,7 +22,7 @@ def set_up_logging(folder: Path | None) -> None:
     root.setLevel(logging.INFO if is_main() else logging.ERROR)
     handlers: list[logging.Handler] = [logging.StreamHandler(sys.stdout)]
     if folder is not None and is_main():
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         handlers.append(logging.FileHandler(folder / "log.txt", encoding="utf-8"))
     for handler in handlers:
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname).1s %(message)s", "%H:%M:%S"))
@@ -33,23 +34,62 @@ def set_up_logging(folder: Path | None) -> None:
 
 
 class MetricsLog:
-    """Appends one JSON object a line to `metrics.jsonl`, and its numbers to TensorBoard's event file."""
+    """Appends one JSON object a line to `metrics.jsonl`, and its numbers to TensorBoard's event file.
+
+    The main process alone writes. `lines` is how many there are; a checkpoint keeps the number, so that a run that goes
+    on from it can drop what was written after it.
+    """
 
     def __init__(self, folder: Path) -> None:
+        """Starts anew: lines that a run left which was killed before its first checkpoint are dropped."""
         self.file = folder / "metrics.jsonl"
         self.folder = folder
+        self.lines = 0
+        self._begun = False
+        self._first_step = 0
         self._board = None
 
-    def write(self, step: int, **record: Any) -> None:
-        """`record` maps a group (`train`, `val`) to its name → number dict; the main process writes."""
+    def go_on(self, source: Path, lines: int | None, step: int) -> None:
+        """Goes on after the first `lines` lines that the run has in the folder `source`, after optimiser step `step`.
+
+        Checkpoints of an earlier version do not know the number; then lines up to `step` are kept.
+        """
         if not is_main():
             return
-        with self.file.open("a", encoding="utf-8") as lines:
-            lines.write(json.dumps({"step": step, **record}) + "\n")
+        file = source / self.file.name
+        # What follows the last line break was cut off.
+        found = file.read_bytes().split(b"\n")[:-1] if file.is_file() else []
+        kept = [line for line in found if _step_of(line) <= step] if lines is None else found[:lines]
+        self._begin(kept)
+        self._first_step = step + 1
+
+    def write(self, step: int, **record: Any) -> None:
+        """`record` maps a group (`train`, `val`) to its name → number dict."""
+        if not is_main():
+            return
+        if not self._begun:
+            self._begin([])
+        with writing(self.file):
+            with self.file.open("a", encoding="utf-8") as lines:
+                lines.write(json.dumps({"step": step, **record}) + "\n")
+            self.lines += 1
+            self._draw(step, record)
+
+    def flush(self) -> None:
+        """Waits until the lines are on the disk, as a checkpoint that counts them will be."""
+        if self._begun:
+            flush(self.file)
+
+    def _begin(self, kept: list[bytes]) -> None:
+        with atomic_path(self.file) as temporary:
+            temporary.write_bytes(b"".join(line + b"\n" for line in kept))
+        self.lines, self._begun = len(kept), True
+
+    def _draw(self, step: int, record: dict[str, Any]) -> None:
         if self._board is None:
             from torch.utils.tensorboard import SummaryWriter
 
-            self._board = SummaryWriter(str(self.folder / "tensorboard"))
+            self._board = SummaryWriter(str(self.folder / "tensorboard"), purge_step=self._first_step)
         for group, values in record.items():
             if isinstance(values, dict):
                 for name, value in values.items():
@@ -57,12 +97,13 @@ class MetricsLog:
                         self._board.add_scalar(f"{group}/{name}", value, step)
         self._board.flush()
 
-    def rewind(self, step: int) -> None:
-        """Drops what was written after `step`, which a resumed run will write again."""
-        if is_main() and self.file.is_file():
-            lines = self.file.read_text(encoding="utf-8").split("\n")[:-1]  # a line that was cut off has no end
-            kept = [line for line in lines if json.loads(line)["step"] <= step]
-            write_text(self.file, "".join(f"{line}\n" for line in kept))
+
+def _step_of(line: bytes) -> float:
+    """The step that a line of metrics.jsonl tells; infinite where the line cannot be read."""
+    try:
+        return json.loads(line)["step"]
+    except (ValueError, KeyError, TypeError):
+        return math.inf
 
 
 class Clock:
