@@ -59,7 +59,8 @@ class TrainingData:
         self.sampler = EpochSampler(len(dataset), seed, rank, world)
         self.batch_size, self.max_bad_fraction = batch_size, max_bad_fraction
         self.batches = -(-len(self.sampler) // batch_size)
-        self.bad: dict[str, str] = {}  # why videos could not be read, by name
+        self.bad: dict[str, str] = {}  # why videos could not be read in this epoch, by name
+        self._named: set[str] = set()  # which of them the log has named, in any epoch
         self._loader = DataLoader(
             dataset,
             batch_size,
@@ -72,7 +73,7 @@ class TrainingData:
 
     @property
     def bad_videos(self) -> int:
-        """How many different videos could not be read so far, here and, by `share_faults`, in the other processes."""
+        """How many videos could not be read so far in this epoch, here and, by `share_faults`, in other processes."""
         return len(self.bad)
 
     def epoch(self, epoch: int, skip: int = 0) -> Iterator[dict[str, Any]]:
@@ -80,6 +81,7 @@ class TrainingData:
 
         Raises UserError with the list once more than the allowed share of the videos could not be read.
         """
+        self.bad = self.bad if skip else {}  # a resume within an epoch goes on counting
         self.dataset.set_epoch(epoch)
         self.sampler.epoch, self.sampler.skip = epoch, skip * self.batch_size
         for batch in self._loader:
@@ -93,8 +95,9 @@ class TrainingData:
 
     def _note(self, faults: Iterable[tuple[str, str]]) -> None:
         new = {name: reason for name, reason in faults if name not in self.bad}
-        for name, reason in new.items():
-            log.warning("%s cannot be read and is replaced by another video: %s", name, reason)
+        for name in sorted(new.keys() - self._named):
+            log.warning("%s cannot be read and is replaced by another video: %s", name, new[name])
+        self._named |= new.keys()
         self.bad |= new
         if len(self.bad) > self.max_bad_fraction * len(self.dataset):
             names = "".join(f"\n  {name}: {reason}" for name, reason in sorted(self.bad.items()))

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from yacs.config import CfgNode
 
+from trainers.session import evaluation_views
 from utils.config import config_from_text, default_config, load_config
 from utils.errors import UserError
 from utils.label_list import read_names
@@ -158,7 +159,7 @@ def test_every_key_is_read_somewhere():
         for file in Path(folder).rglob("*.py"):
             read |= {node.attr for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Attribute)}
     read |= {"DEVICE"}  # main.py opens the device
-    read |= {"BASE", "MULTI_VIEW_INFERENCE"}  # utils/config.py itself turns these into others (tested below)
+    read |= {"BASE"}  # utils/config.py itself (tested below)
     assert [key for key in leaves(default_config()) if key.split(".")[-1] not in read] == []
 
 
@@ -283,9 +284,38 @@ def test_a_run_s_config_yaml_starts_the_same_run(written):
 
 def test_multi_view_inference_means_four_clips_and_three_crops_unless_others_are_named(written):
     config = load_config(written("TEST: {MULTI_VIEW_INFERENCE: True}"))
-    assert (config.TEST.NUM_CLIP, config.TEST.NUM_CROP) == (4, 3)
+    assert evaluation_views(config) == (4, 3)
     config = load_config(written("TEST: {MULTI_VIEW_INFERENCE: True, NUM_CLIP: 2}"))
-    assert (config.TEST.NUM_CLIP, config.TEST.NUM_CROP) == (2, 1)
+    assert evaluation_views(config) == (2, 1)
+
+
+def test_multi_view_inference_of_a_saved_configuration_can_be_taken_back(written):
+    saved = load_config(written("TEST: {MULTI_VIEW_INFERENCE: True}")).dump()
+    earlier = saved.replace("NUM_CLIP: 1", "NUM_CLIP: 4").replace("NUM_CROP: 1", "NUM_CROP: 3")
+    for text in (saved, earlier):
+        assert evaluation_views(config_from_text(text)) == (4, 3)
+        assert evaluation_views(config_from_text(text, [("TEST.MULTI_VIEW_INFERENCE", "False")])) == (1, 1)
+        assert evaluation_views(load_config(written(text), [("TEST.MULTI_VIEW_INFERENCE", "False")])) == (1, 1)
+    clips = config_from_text(saved, [("TEST.MULTI_VIEW_INFERENCE", "False"), ("TEST.NUM_CLIP", "4")])
+    assert evaluation_views(clips) == (4, 1)
+
+
+@pytest.mark.parametrize(
+    ("words", "tokens", "message"),
+    [
+        ("a photo of a", 16, "starts at most 4 learnable tokens, but N_CTX_TEXT is 16, which start at random; set"),
+        (
+            "an {view}",
+            4,
+            "'an {view}': with PROMPT_MODEL the words stand before the name of the view; leave {view} out",
+        ),
+    ],
+)
+@pytest.mark.parametrize("key", ["CTX_INIT", "CTX_INIT_NO"])
+def test_words_that_learnable_tokens_cannot_start_from_are_refused(written, key, words, tokens, message):
+    settings = [("PROMPT_MODEL", "True"), ("N_CTX_TEXT", tokens), (key, words)]
+    said = mistake(written(""), [(f"TRAINER.ViFi_CLIP.{name}", value) for name, value in settings])
+    assert said.startswith(f"TRAINER.ViFi_CLIP.{key} {message}") and "\n" not in said
 
 
 @pytest.mark.parametrize(

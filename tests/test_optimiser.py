@@ -55,11 +55,15 @@ def test_weight_decay_spares_vectors_scalars_and_positions():
     module = nn.Module()
     module.linear, module.norm = nn.Linear(2, 3), nn.LayerNorm(3)
     module.positional_embedding, module.scale = nn.Parameter(torch.zeros(4, 3)), nn.Parameter(torch.zeros(()))
+    module.stem, module.prompts = nn.Module(), nn.Module()
+    module.stem.prompts, module.prompts.context = nn.Parameter(torch.zeros(4, 3)), nn.Parameter(torch.zeros(4, 3))
     optimiser = build_optimiser(named(module), config(WEIGHT_DECAY=0.5, LR=0.1))
     decay = {id(p): group["weight_decay"] for group in optimiser.param_groups for p in group["params"]}
     assert {name: decay[id(p)] for name, p in module.named_parameters()} == {
         "positional_embedding": 0,
         "scale": 0,
+        "stem.prompts": 0,
+        "prompts.context": 0,
         "linear.weight": 0.5,
         "linear.bias": 0,
         "norm.weight": 0,

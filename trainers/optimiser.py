@@ -11,17 +11,18 @@ import torch
 from torch import nn
 from yacs.config import CfgNode
 
+from trainers.stages import is_prompt
 from utils.errors import UserError
 
 
 def build_optimiser(named: Iterable[tuple[str, nn.Parameter]], config: CfgNode) -> torch.optim.Optimizer:
-    """AdamW or SGD over named float32 parameters; no weight decay on vectors (biases, norms, tokens) and scalars.
+    """AdamW or SGD over named float32 parameters; no weight decay on biases, norms, scalars and learnable tokens.
 
     Fused, on the CPU too: `Precision.step` can then leave a step to the device to make or not.
     """
     named = list(named)
-    decayed = [p for name, p in named if p.ndim > 1 and not name.endswith("positional_embedding")]
-    rest = [p for name, p in named if p.ndim <= 1 or name.endswith("positional_embedding")]
+    decayed = [p for name, p in named if decays(name, p)]
+    rest = [p for name, p in named if not decays(name, p)]
     groups = [{"params": decayed, "weight_decay": config.TRAIN.WEIGHT_DECAY}, {"params": rest, "weight_decay": 0.0}]
     groups = [group for group in groups if group["params"]]
     if config.TRAIN.OPTIMIZER == "adamw":
@@ -30,6 +31,11 @@ def build_optimiser(named: Iterable[tuple[str, nn.Parameter]], config: CfgNode) 
     for _, parameter in named:  # a first step that is left out would leave it undefined
         optimiser.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
     return optimiser
+
+
+def decays(name: str, parameter: nn.Parameter) -> bool:
+    """Whether a parameter is a matrix or kernel of the model: not a bias, a norm, a scalar or an embedding."""
+    return parameter.ndim > 1 and not name.endswith("positional_embedding") and not is_prompt(name)
 
 
 def load_optimiser(optimiser: torch.optim.Optimizer, state: dict[str, Any]) -> None:

@@ -12,8 +12,8 @@ from yacs.config import CfgNode
 
 from models.released import is_published, published_prompts, translate
 from models.video_clip import VideoCLIP
+from utils.bounds import STAGES
 from utils.checkpoint import load_checkpoint
-from utils.config import STAGES
 from utils.errors import UserError
 
 log = logging.getLogger(__name__)

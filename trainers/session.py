@@ -25,7 +25,7 @@ from trainers.precision import Precision
 from trainers.restore import restore_model
 from trainers.resume import read_checkpoint
 from trainers.stages import build_stage
-from utils.config import FITTED_SCORES
+from utils.bounds import FITTED_SCORES
 from utils.distributed import barrier, is_main, rank, world
 from utils.errors import UserError
 from utils.files import write_text
@@ -155,8 +155,17 @@ def fits_features(config: CfgNode) -> bool:
     return config.STAGE != "quality" and (config.TEST.FIT_FEATURES or decides)
 
 
+def evaluation_views(config: CfgNode) -> tuple[int, int]:
+    """Temporal clips of a video and crops of a clip that an evaluation looks at."""
+    test = config.TEST
+    return (
+        (4, 3) if test.MULTI_VIEW_INFERENCE and test.NUM_CLIP == test.NUM_CROP == 1 else (test.NUM_CLIP, test.NUM_CROP)
+    )
+
+
 def dataset(config: CfgNode, annotations: Annotations, train: bool) -> VideoDataset:
     """The videos of a list, sampled and cropped as the configuration says."""
+    clips, crops = evaluation_views(config)
     return VideoDataset(
         annotations,
         frames=config.DATA.NUM_FRAMES,
@@ -168,8 +177,8 @@ def dataset(config: CfgNode, annotations: Annotations, train: bool) -> VideoData
         stride_seconds=config.DATA.STRIDE_SECONDS,
         scales=config.AUG.SCALES,
         background_swap=config.AUG.BACKGROUND_SWAP,
-        clips=config.TEST.NUM_CLIP,
-        crops=config.TEST.NUM_CROP,
+        clips=clips,
+        crops=crops,
         resize_on_device=config.DATA.RESIZE == "device",
     )
 

@@ -16,14 +16,9 @@ from typing import Any
 import yaml
 from yacs.config import CfgNode
 
+from utils.bounds import OUTLIERS, STAGE_OF_USE, check, check_words, one_of
 from utils.errors import UserError
 from utils.label_list import read_names
-
-STAGES = ("view", "negation", "quality")
-SCORES = ("msp", "max_logit", "energy", "negation", "competing_to_win", "agreeing_to_differ", "mcm")
-FITTED_SCORES = ("mahalanobis", "relative_mahalanobis", "knn")  # on features of training videos
-OUTLIERS = ("mixed", "shuffled", "turned", "virtual")
-STAGE_OF_USE = {"both": "view", "image": "view", "text": "view", "no_text": "negation", "quality": "quality"}
 
 
 def default_config() -> CfgNode:
@@ -55,7 +50,7 @@ def default_config() -> CfgNode:
     c.DATA.SAMPLING = "uniform"  # uniform: one frame a segment | stride: fixed seconds | cycle: one heart cycle
     c.DATA.STRIDE_SECONDS = 0.04  # time between frames with SAMPLING stride
     c.DATA.RESIZE = "worker"  # where clips are cut and resized: worker | device (whole frames travel, cores rest)
-    c.DATA.MAX_BAD_FRACTION = 0.01  # share of unreadable videos in an epoch that stops the training
+    c.DATA.MAX_BAD_FRACTION = 0.01  # a larger share of unreadable videos in an epoch stops the training
     c.DATA.NUM_WORKERS = 4  # reading processes for each training process
 
     c.MODEL = CfgNode()
@@ -87,7 +82,7 @@ def default_config() -> CfgNode:
     c.TRAIN = CfgNode()
     c.TRAIN.EPOCHS = 30
     c.TRAIN.WARMUP_EPOCHS = 5.0  # learning rate rises linearly from 0 over these epochs
-    c.TRAIN.WEIGHT_DECAY = 0.001  # not on biases, norms and embeddings
+    c.TRAIN.WEIGHT_DECAY = 0.001  # not on biases, norms, positions and prompt tokens
     c.TRAIN.LR = 8.0e-6  # peak learning rate
     c.TRAIN.BATCH_SIZE = 8  # videos a process and batch
     c.TRAIN.ACCUMULATION_STEPS = 1  # batches whose gradients make one optimiser step
@@ -137,11 +132,13 @@ def load_config(file: str | Path, overrides: Sequence[tuple[str, Any]] = ()) -> 
     """
     config = default_config()
     _merge_file(config, Path(file), seen=())
+    _count_views_as_said(config)
     for key, value in overrides:
         _set(config, key, value, where="command line")
     _translate_published(config)
     _count_names(config)
-    _check(config)
+    check(config)
+    check_words(config)
     config.freeze()
     return config
 
@@ -150,10 +147,11 @@ def config_from_text(text: str, overrides: Sequence[tuple[str, Any]] = ()) -> Cf
     """The inverse of `config.dump()`: the configuration that a checkpoint carries. Raises UserError."""
     config = default_config()
     _merge_tree(config, yaml.safe_load(text), "", "the checkpoint's configuration")
+    _count_views_as_said(config)
     for key, value in overrides:
         _set(config, key, value, where="command line")
     _count_names(config)
-    _check(config)
+    check(config)
     config.freeze()
     return config
 
@@ -257,7 +255,7 @@ def _translate_published(config: CfgNode) -> None:
     data = config.DATA
     if not config.STAGE:
         use = config.TRAINER.ViFi_CLIP.USE
-        _one_of("TRAINER.ViFi_CLIP.USE", use, tuple(STAGE_OF_USE))
+        one_of("TRAINER.ViFi_CLIP.USE", use, tuple(STAGE_OF_USE))
         config.STAGE = STAGE_OF_USE[use]
     if config.STAGE == "quality" and Path(data.LABEL_LIST).name == Path(data.QUALITY_LIST).name:
         data.NUM_CLASSES, data.NUM_QUALITIES = data.NUM_QUALITIES, data.NUM_CLASSES
@@ -278,75 +276,8 @@ def _count_names(config: CfgNode) -> None:
         data[count] = data[count] or len(read_names(data[names]))
 
 
-def _one_of(name: str, value: Any, allowed: Sequence[Any]) -> None:
-    if value not in allowed:
-        raise UserError(f"{name} must be one of {', '.join(map(str, allowed))}; found {value!r}")
-
-
-def _at_least(config: CfgNode, least: float, *names: str) -> None:
-    for name in names:
-        value = config
-        for key in name.split("."):
-            value = value[key]
-        if value < least:
-            raise UserError(f"{name} must be at least {least}; found {value}")
-
-
-def _check(config: CfgNode) -> None:
-    """What a value may be, what may not be said together, and what follows from what."""
-    if config.TEST.MULTI_VIEW_INFERENCE and config.TEST.NUM_CLIP == config.TEST.NUM_CROP == 1:
-        config.TEST.NUM_CLIP, config.TEST.NUM_CROP = 4, 3
-    _one_of("STAGE", config.STAGE, STAGES)
-    use = config.TRAINER.ViFi_CLIP.USE
-    _one_of("TRAINER.ViFi_CLIP.USE", use, tuple(STAGE_OF_USE))
-    if use in ("image", "text", "no_text", "quality") and STAGE_OF_USE[use] != config.STAGE:
-        raise UserError(
-            f"TRAINER.ViFi_CLIP.USE {use} belongs to stage {STAGE_OF_USE[use]}, but STAGE is {config.STAGE}"
-        )
-    _one_of("DEVICE", config.DEVICE, ("auto", "cpu", "cuda"))
-    _one_of("MODEL.VARIANT", config.MODEL.VARIANT, ("paper", "released"))
-    _one_of("DATA.QUALITY_TARGET", config.DATA.QUALITY_TARGET, ("grade", "score"))
-    _one_of("DATA.DECODER", config.DATA.DECODER, ("pyav", "torchcodec", "decord"))
-    _one_of("DATA.SAMPLING", config.DATA.SAMPLING, ("uniform", "stride", "cycle"))
-    _one_of("DATA.RESIZE", config.DATA.RESIZE, ("worker", "device"))
-    _one_of("TRAIN.OPT_LEVEL", config.TRAIN.OPT_LEVEL, ("O0", "O1", "O2"))
-    _one_of("TRAIN.OPTIMIZER", config.TRAIN.OPTIMIZER, ("adamw", "sgd"))
-    _one_of("TRAIN.LR_SCHEDULER", config.TRAIN.LR_SCHEDULER, ("cosine", "constant"))
-    _one_of("TEST.NUM_CROP", config.TEST.NUM_CROP, (1, 3))
-    _one_of("TEST.SCORE", config.TEST.SCORE, SCORES + FITTED_SCORES)
-    _one_of("MODEL.POOLING", config.MODEL.POOLING, ("attention", "mean", "transformer"))
-    _one_of("MODEL.QUALITY_HEAD", config.MODEL.QUALITY_HEAD, ("softmax", "corn"))
-    _one_of("TRAIN.NEGATION_LOSS", config.TRAIN.NEGATION_LOSS, ("class", "clipn"))
-    _one_of("TRAIN.ORDINAL_LOSS", config.TRAIN.ORDINAL_LOSS, ("emd", "score"))
-    for kind in config.AUG.OUTLIERS:
-        _one_of("AUG.OUTLIERS", kind, OUTLIERS)
-    if config.MODEL.VARIANT == "released":
-        for key, only in (("POOLING", "attention"), ("QUALITY_HEAD", "softmax"), ("QUALITY_VIEWS", False)):
-            if config.MODEL[key] != only:
-                raise UserError(f"MODEL.{key} {config.MODEL[key]} needs MODEL.VARIANT paper; released has {only} alone")
-    _at_least(config, 1, "DATA.NUM_FRAMES", "DATA.INPUT_SIZE", "DATA.NUM_CLASSES", "DATA.NUM_QUALITIES")
-    _at_least(config, 1, "TRAIN.EPOCHS", "TRAIN.BATCH_SIZE", "TRAIN.ACCUMULATION_STEPS", "TEST.NUM_CLIP")
-    _at_least(config, 1, "EVAL_FREQ", "PRINT_FREQ", "TRAIN.MAX_BAD_STEPS")
-    _at_least(config, 0, "TRAIN.WARMUP_EPOCHS", "TRAIN.WEIGHT_DECAY", "TRAIN.LR", "TRAIN.CLIP_GRAD", "SAVE_FREQ")
-    _at_least(
-        config, 0, "AUG.MIXUP", "AUG.CUTMIX", "DATA.NUM_WORKERS", "MODEL.SHARED_BLOCKS", "TRAIN.SAVE_STEPS", "SEED"
-    )
-    _at_least(config, 0, "TRAIN.OPPOSITE_WEIGHT", "TRAIN.OUTLIER_WEIGHT", "TRAIN.ORDINAL_WEIGHT")
-    _at_least(config, 1, "TRAINER.ViFi_CLIP.PROMPT_DEPTH_TEXT", "TRAINER.ViFi_CLIP.N_CTX_TEXT")
-    _at_least(config, 0, "TRAINER.ViFi_CLIP.PROMPT_DEPTH_VISION", "TRAINER.ViFi_CLIP.N_CTX_VISION")
-    for group, key in [("AUG", k) for k in ("LABEL_SMOOTH", "COLOR_JITTER", "GRAY_SCALE", "FLIP", "ERASING")] + [
-        ("AUG", "BACKGROUND_SWAP"),
-        ("AUG", "MIXUP_SWITCH_PROB"),
-        ("MODEL", "DROP_PATH_RATE"),
-        ("TRAIN", "EMA_DECAY"),
-        ("TEST", "ACCEPT_RATE"),
-        ("DATA", "MAX_BAD_FRACTION"),
-    ]:
-        if not 0 <= config[group][key] <= 1:
-            raise UserError(f"{group}.{key} must lie between 0 and 1; found {config[group][key]}")
-    if config.MODEL.DROP_PATH_RATE == 1:
-        raise UserError("MODEL.DROP_PATH_RATE must be below 1, where nothing of the last block is left; found 1.0")
-    if not config.AUG.SCALES or not all(0 < scale <= 1 for scale in config.AUG.SCALES):
-        raise UserError(f"AUG.SCALES must be shares above 0 and up to 1, at least one; found {config.AUG.SCALES}")
-    if config.DATA.STRIDE_SECONDS <= 0:
-        raise UserError(f"DATA.STRIDE_SECONDS must be above 0; found {config.DATA.STRIDE_SECONDS}")
+def _count_views_as_said(config: CfgNode) -> None:
+    """Takes back the 4 and 3 that earlier versions wrote beside MULTI_VIEW_INFERENCE True, which may now be unsaid."""
+    test = config.TEST
+    if test.MULTI_VIEW_INFERENCE and (test.NUM_CLIP, test.NUM_CROP) == (4, 3):
+        test.NUM_CLIP, test.NUM_CROP = 1, 1
