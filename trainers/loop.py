@@ -147,6 +147,7 @@ class Trainer:
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         outcome = self.precision.step(self.optimiser, train.CLIP_GRAD)
+        self.stage.constrain(self.model)
         self.statistics.put_back(outcome.left_out)
         if self.average:
             self.average.update(self.precision.master | self.statistics.named, outcome.left_out)

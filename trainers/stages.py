@@ -5,6 +5,7 @@ The loop (`trainers/loop.py`) and the evaluation (`trainers/evaluate.py`) know n
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 
@@ -63,6 +64,9 @@ class Stage(ABC):
             if self.config.MODEL.FIX_TEXT and name.startswith(("positive_text.", "negative_text.")):
                 parameter.requires_grad_(False)
 
+    def constrain(self, model: VideoCLIP) -> None:  # noqa: B027
+        """Keeps what trains within its bounds; called after each optimiser step."""
+
     def train_mode(self, model: VideoCLIP) -> None:
         """Training mode for what trains, evaluation mode for what is frozen."""
         model.eval()
@@ -92,6 +96,13 @@ class ViewStage(Stage):
         if use == "image":
             return image
         return [model.positive_text] if use == "text" else [*image, model.positive_text, model.logit_scale]
+
+    @torch.no_grad()
+    def constrain(self, model: VideoCLIP) -> None:
+        """The scale of the logits stays between 1 and 100, as in CLIP's training (Radford et al., arXiv 2103.00020, and
+        open_clip); not in the released variant, whose training is the published one."""
+        if self.config.MODEL.VARIANT != "released" and model.logit_scale.requires_grad:
+            model.logit_scale.clamp_(0, math.log(100))
 
     def loss(self, answers: Answers, targets: Tensor) -> dict[str, Tensor]:
         smooth = self.config.AUG.LABEL_SMOOTH
