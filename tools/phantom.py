@@ -15,6 +15,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from datasets.phantom import generate
+from datasets.phantom.archive import generate_archive
 from datasets.phantom.sheet import write_sheet
 from utils.errors import UserError, exit_code
 
@@ -28,6 +29,8 @@ def main() -> int:
     parser.add_argument("--size", type=int, default=256, help="pixels a side, even (default: 256)")
     parser.add_argument("--frames", type=int, default=32, help="frames a video (default: 32)")
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes (default: one a core)")
+    parser.add_argument("--archive", action="store_true", help="DICOM files in folders by view instead, and grades.csv")
+    parser.add_argument("--views", type=int, default=6, metavar="N", help="views of an archive (default: 6)")
     parser.add_argument("--sheet", type=Path, help="write a contact sheet of all views here; without DST, nothing else")
     parser.add_argument("--figures", type=Path, help="write the pictures of docs/phantom.md to this folder")
     a = parser.parse_args()
@@ -39,7 +42,9 @@ def main() -> int:
         from datasets.phantom.figures import write_figures  # matplotlib is slow to load
 
         print(write_figures(a.figures, a.seed))
-    if a.destination is not None:
+    if a.destination is not None and a.archive:
+        print(generate_archive(a.destination, a.patients, a.views, a.seed, a.size, a.frames, a.workers))
+    elif a.destination is not None:
         print(generate(a.destination, a.patients, a.seed, a.size, a.frames, a.workers))
     return 0
 

@@ -38,13 +38,14 @@ class Said:
     """What is said of each file, by its name.
 
     Attributes:
-        views: names of all labels in order of id.
+        views, levels: names of all labels and of all grades, in order of id.
         labels, grades: as names of their lists.
         scores: as text.
         patients: as they are called; None where the DICOM headers say it.
     """
 
     views: Sequence[str] = ()
+    levels: Sequence[str] = ()
     labels: dict[str, str] = field(default_factory=dict)
     grades: dict[str, str] = field(default_factory=dict)
     scores: dict[str, str] = field(default_factory=dict)
@@ -62,11 +63,11 @@ def read_plan(plan: Plan, sources: Sources, destination: Path) -> Said:
         said.labels = _named(labels, said.views, "--labels-from")
         if plan.labels_from.lower().endswith(LISTS):
             _add_from_table(said, read_table(Path(plan.labels_from), root, "label", Labels(listed)), names)
-    grades = read_names(plan.quality_list)
+    said.levels = read_names(plan.quality_list)
     if plan.quality_from:
-        grade_of = read_origin(plan.quality_from, "--quality-from", "quality", root, Labels(grades))
+        grade_of = read_origin(plan.quality_from, "--quality-from", "quality", root, Labels(said.levels))
         said.grades = read_all(grade_of, names, "--quality-from")
-    said.grades = _named(said.grades, grades, "--quality-from")
+    said.grades = _named(said.grades, said.levels, "--quality-from")
     if plan.patient_from:
         said.patients = None
     if plan.patient_from not in ("", DICOM):

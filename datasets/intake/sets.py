@@ -20,10 +20,10 @@ GRADED = "quality_"  # begins the names of the lists for stage quality, which ho
 
 
 def write_sets(plan: Plan, said: Said, records: Sequence[Record], destination: Path, salt: bytes) -> list[str]:
-    """Writes `labels.csv`, a list for each set, and one of graded videos where there are any; returns what to tell.
+    """Writes `labels.csv`, a list for each set, and `grades.csv` and one of graded videos where there are any.
 
-    Videos without a label or whose patient is not known are in no list. Raises UserError where none is left, or where
-    labels seem to be patients.
+    Returns what to tell. Videos without a label or whose patient is not known are in no list. Raises UserError where
+    none is left, or where labels seem to be patients.
     """
     videos = [record for record in records if not record.fault and not record.skipped]
     known = [record for record in videos if said.labels.get(record.source) or _is_graded(record, said)]
@@ -37,6 +37,8 @@ def write_sets(plan: Plan, said: Said, records: Sequence[Record], destination: P
     patients = {record.patient for record in listed}
     sets = split_patients(private_folder(destination) / "split.json", patients, plan.shares, plan.seed)
     _write_labels(destination / "labels.csv", said.views)
+    if said.grades:
+        _write_labels(destination / "grades.csv", said.levels)
     of_set = {name: [record for record in listed if sets[record.patient] == name] for name in plan.shares}
     for name, chosen in of_set.items():
         _write_list(destination / f"{name}.csv", [r for r in chosen if r.source in said.labels], said)

@@ -48,6 +48,7 @@ class Job:
     set: str  # train, val, test, ood_near or ood_far
     size: int
     frames: int
+    folder: str = "videos"  # under root
 
 
 def splits(patients: int) -> list[str]:
@@ -97,7 +98,7 @@ def shoot(job: Job) -> tuple[np.ndarray, Shot]:
 def make(job: Job) -> dict[str, object]:
     """Writes one video and returns its row of the annotations."""
     frames, shot = shoot(job)
-    path = job.root / "videos" / job.name
+    path = job.root / job.folder / job.name
     fps = 1.0 / float(shot.times[1] - shot.times[0])
     if path.suffix == ".dcm":
         rate = shot.patient.heart.cycle.heart_rate
@@ -136,12 +137,27 @@ def describe(job: Job, shot: Shot, fps: float) -> dict[str, object]:
     }
 
 
+def make_all(jobs: list[Job], workers: int) -> list[dict[str, object]]:
+    """Makes the videos in `workers` processes; returns their rows in order."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    return list(tqdm(_rows(jobs, workers), total=len(jobs), desc="phantom", unit="video"))
+
+
 def _rows(jobs: list[Job], workers: int) -> Iterator[dict[str, object]]:
     if workers <= 1:
         yield from map(make, jobs)
         return
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         yield from pool.map(make, jobs, chunksize=4)
+
+
+def check_sizes(patients: int, seed: int, size: int, frames: int, workers: int) -> None:
+    """Raises UserError for what no phantom can be made of."""
+    if patients < 3 or frames < 2 or size < 64 or size % 2 or workers < 1 or seed < 0:
+        raise UserError(
+            f"cannot make a phantom of {patients} patients, {frames} frames, {size} pixels, seed {seed}, {workers} "
+            "workers: give at least 3 patients, 2 frames, an even size of at least 64, a seed of 0 or more, 1 worker"
+        )
 
 
 LISTED = ["path", "label", "patient", "quality", "score"]  # of a list that all stages read
@@ -154,16 +170,11 @@ def generate(root: Path, patients: int, seed: int, size: int, frames: int, worke
     patients only; frames are `size` pixels square, `frames` a video over one to one and a half heart beats. The bytes
     depend on `seed` and the sizes alone, not on `workers` (processes). Raises `UserError` for impossible sizes.
     """
-    if patients < 3 or frames < 2 or size < 64 or size % 2 or workers < 1 or seed < 0:
-        raise UserError(
-            f"cannot make a phantom of {patients} patients, {frames} frames, {size} pixels, seed {seed}, {workers} "
-            "workers: give at least 3 patients, 2 frames, an even size of at least 64, a seed of 0 or more, 1 worker"
-        )
+    check_sizes(patients, seed, size, frames, workers)
     root = Path(root)
     (root / "videos").mkdir(parents=True, exist_ok=True)
     jobs = plan(root, patients, seed, size, frames)
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    rows = list(tqdm(_rows(jobs, workers), total=len(jobs), desc="phantom", unit="video"))
+    rows = make_all(jobs, workers)
     _write_lists(root, rows)
     _write_study(root, rows)
     return root
@@ -175,13 +186,14 @@ def _write_lists(root: Path, rows: list[dict[str, object]]) -> None:
         inside = [row for row in rows if row["split"] == split]
         outsiders = split.startswith("ood")
         write_text(root / f"{split}.txt", "".join(f"{row['path']} {row['label']}\n" for row in inside))
-        _write_table(root / f"{split}.csv", inside, ["path", "patient"] if outsiders else LISTED)
+        write_table(root / f"{split}.csv", inside, ["path", "patient"] if outsiders else LISTED)
         if not outsiders:
             write_text(root / f"quality_{split}.txt", "".join(f"{row['path']} {row['quality']}\n" for row in inside))
-    _write_table(root / "annotations.csv", rows, list(rows[0]))
+    write_table(root / "annotations.csv", rows, list(rows[0]))
 
 
-def _write_table(file: Path, rows: list[dict[str, object]], columns: list[str]) -> None:
+def write_table(file: Path, rows: list[dict[str, object]], columns: list[str]) -> None:
+    """Writes these columns of the rows as CSV."""
     table = io.StringIO()
     writer = csv.DictWriter(table, columns, lineterminator="\n", extrasaction="ignore")
     writer.writeheader()
