@@ -64,7 +64,7 @@ def write_report(folder: str | Path, frames: FramesOf | None = None) -> Path:
         UserError: no readable metrics.json, a damaged predictions.csv.
     """
     folder = Path(folder)
-    summary = _summary(folder / "metrics.json")
+    summary = read_summary(folder / "metrics.json")
     has_predictions = (folder / "predictions.csv").is_file()
     p = read_predictions(folder / "predictions.csv") if has_predictions else Predictions(path=[])
     environment = Environment(
@@ -73,13 +73,11 @@ def write_report(folder: str | Path, frames: FramesOf | None = None) -> Path:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"figure": _figure, "interval": _interval}
+    environment.filters |= {"figure": shown_figure, "interval": shown_interval}
     page = environment.get_template("report.html").render(
         summary=summary,
-        headlines=[
-            (n, label) for name, label in HEADLINES if (n := name.format(score=summary["score"])) in summary["metrics"]
-        ],
-        learning=_learning_curves(folder / "metrics.jsonl", summary["score"]),
+        headlines=headlines(summary),
+        learning=learning_curves(folder / "metrics.jsonl", summary["score"]),
         views=_views(p, summary),
         worst_classes=worst_classes(summary["per_class"]),
         outsiders=_outsiders(p, summary),
@@ -95,7 +93,14 @@ def write_report(folder: str | Path, frames: FramesOf | None = None) -> Path:
     return path
 
 
-def _summary(path: Path) -> dict:
+def headlines(summary: dict) -> list[tuple[str, str]]:
+    """Names and titles of the main figures that a run has."""
+    named = ((name.format(score=summary["score"]), title) for name, title in HEADLINES)
+    return [(name, title) for name, title in named if name in summary["metrics"]]
+
+
+def read_summary(path: Path) -> dict:
+    """What metrics.json holds, every part there. Raises UserError where it cannot be read."""
     try:
         summary = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -107,7 +112,7 @@ def _summary(path: Path) -> dict:
     return parts | summary
 
 
-def _learning_curves(path: Path, score: str) -> list[tuple[str, Markup]]:
+def learning_curves(path: Path, score: str) -> list[tuple[str, Markup]]:
     """Loss, figures on validation videos and learning rate over steps; a last line that was cut off is passed over."""
     lines = []
     for text in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
@@ -265,9 +270,11 @@ def _names(names: list[str], count: int) -> list[str]:
     return [*names, *(f"class {k}" for k in range(len(names), count))][:count]
 
 
-def _figure(value: float | None) -> str:
+def shown_figure(value: float | None) -> str:
+    """Three decimals, or a dash where the figure is not defined."""
     return "–" if value is None or not np.isfinite(value) else f"{value:.3f}".replace("-", "−")
 
 
-def _interval(bounds: list[float] | None) -> str:
-    return f"{_figure(bounds[0])} to {_figure(bounds[1])}" if bounds else ""
+def shown_interval(bounds: list[float] | None) -> str:
+    """`0.812 to 0.902`; empty where there is none."""
+    return f"{shown_figure(bounds[0])} to {shown_figure(bounds[1])}" if bounds else ""

@@ -37,11 +37,12 @@ def run_steps(steps: Sequence[Step], tell: Callable[[str], None]) -> int:
         if before and step.trains:
             changed = ", ".join(name for name in source if source[name] != before.get(name))
             raise UserError(
-                f"{step.folder}: was trained with another {changed}; remove the folder to train it again, or plan a new "
-                "experiment (tools/new.py --output)"
+                f"{step.folder}: was trained with another {changed}; remove the folder to train it again, or plan "
+                "another experiment (tools/new.py --output)"
             )
         tell(f"{number}/{len(steps)}  {step.title} → {step.folder}")
-        code = subprocess.run(command(step), cwd=ROOT, check=False).returncode
+        path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+        code = subprocess.run(command(step), env=os.environ | {"PYTHONPATH": path}, check=False).returncode
         if code:
             return code
         write_text(step.folder / MARKER, json.dumps(source, indent=1))
@@ -52,7 +53,7 @@ def command(step: Step) -> list[str]:
     """main.py on every accelerator, or once on the CPU; GPUS sets the number as for the train scripts."""
     processes = int(os.environ.get("GPUS") or torch.cuda.device_count())
     launcher = ["-m", "utils.launch", str(processes)] if processes > 1 else []
-    return [sys.executable, *launcher, "main.py", *step.arguments]
+    return [sys.executable, *launcher, str(ROOT / "main.py"), *step.arguments]
 
 
 def _made_from(folder: Path) -> dict[str, str]:

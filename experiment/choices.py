@@ -15,6 +15,7 @@ import open_clip
 
 from clip.architectures import REGISTRY_NAME
 from experiment.fingerprint import GRADED, Fingerprint
+from experiment.words import size_of
 
 ACTIVATIONS = 34  # bytes a token, unit of width and block in half precision (Korthikanti et al., arXiv 2205.05198)
 STATE = 16  # bytes a parameter: float32 weight and gradient, two moments
@@ -69,21 +70,16 @@ def _data(found: Fingerprint) -> list[Choice]:
     workers = min(8, max(1, machine.cores // processes - 1))
     choices = [
         Choice("DATA.ROOT", str(found.root)),
-        Choice("DATA.TRAIN_FILE", found.lists["train"].name, _count(found, "train")),
-        Choice("DATA.VAL_FILE", found.lists["val"].name, _count(found, "val")),
+        Choice("DATA.TRAIN_FILE", found.lists["train"].name, size_of(found, "train")),
+        Choice("DATA.VAL_FILE", found.lists["val"].name, size_of(found, "val")),
         Choice("DATA.DATASET", found.root.resolve().name),
         Choice("DATA.LABEL_LIST", str(found.label_list), _classes(found)),
-        Choice("DATA.NUM_WORKERS", workers, f"{machine.cores} cores for {processes} training process(es)"),
+        Choice("DATA.NUM_WORKERS", workers, f"{machine.cores} cores, training processes: {processes}"),
     ]
     if machine.accelerators and machine.cores < 8 * processes:
         reason = f"fewer than 8 cores a device: it cuts and resizes the {size} frames itself"
         choices.append(Choice("DATA.RESIZE", "device", reason))
     return choices + _sampling(found)
-
-
-def _count(found: Fingerprint, name: str) -> str:
-    patients = found.patients[name]
-    return f"{found.videos[name]} videos of {patients or 'unknown'} patients"
 
 
 def _classes(found: Fingerprint) -> str:
@@ -116,8 +112,8 @@ def _outsiders(found: Fingerprint) -> Choice:
 def _graded(found: Fingerprint) -> list[Choice]:
     counts = ", ".join(f"{name} {count}" for name, count in found.grades.items())
     choices = [
-        Choice("DATA.TRAIN_FILE", found.lists[f"{GRADED}train"].name, _count(found, f"{GRADED}train")),
-        Choice("DATA.VAL_FILE", found.lists[f"{GRADED}val"].name, _count(found, f"{GRADED}val")),
+        Choice("DATA.TRAIN_FILE", found.lists[f"{GRADED}train"].name, size_of(found, f"{GRADED}train")),
+        Choice("DATA.VAL_FILE", found.lists[f"{GRADED}val"].name, size_of(found, f"{GRADED}val")),
         Choice("DATA.QUALITY_LIST", str(found.quality_list), counts),
     ]
     return choices + ([Choice("DATA.QUALITY_TARGET", "score", "the lists give scores")] if found.scored else [])

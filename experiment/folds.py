@@ -51,6 +51,12 @@ def write_folds(configs: Sequence[CfgNode], output: Path, count: int) -> list[Fo
     return folds
 
 
+def found_folds(output: Path) -> list[Fold]:
+    """The folds that an earlier call wrote."""
+    folders = {int(path.name[4:]): path for path in output.glob("fold*") if path.name[4:].isdecimal()}
+    return [Fold(number, folders[number]) for number in sorted(folders)]
+
+
 def _rows(config: CfgNode) -> Iterator[tuple[str, tuple[object, ...]]]:
     """The patient, and the row of a list, of each training and validation video of a stage."""
     names, quality = class_names(config), config.STAGE == "quality"

@@ -72,3 +72,13 @@ def _scalar(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.1e}" if 0 < value < 1e-2 else repr(value)  # yaml 1.1 reads 1e-3 as text
     return yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=1000).removesuffix("...\n").strip()
+
+
+def read_head(file: Path) -> list[str]:
+    """The lines of comment that a stage's file begins with, up to the first that is empty, without its title."""
+    lines = []
+    for line in file.read_text(encoding="utf-8").splitlines():
+        if not line.removeprefix("#").strip() or not line.startswith("#"):
+            break
+        lines.append(line.removeprefix("#").strip())
+    return lines[1:]

@@ -58,9 +58,9 @@ def stage_files(folder: Path) -> dict[str, Path]:
     return {stage: file for stage, file in files.items() if file.is_file()}
 
 
-def results_folder(folder: Path) -> Path:
+def results_folder(folder: Path, options: Sequence[tuple[str, str]] = ()) -> Path:
     """The folder that holds those of the stages."""
-    return Path(load_config(stage_files(folder)["view"]).OUTPUT).parent
+    return Path(load_config(stage_files(folder)["view"], options).OUTPUT).parent
 
 
 def all_steps(folder: Path, options: Sequence[tuple[str, str]]) -> list[Step]:

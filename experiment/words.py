@@ -9,13 +9,11 @@ from experiment.fingerprint import GRADED, SETS, Fingerprint
 
 def describe(found: Fingerprint) -> list[str]:
     """What was found, a line each: sets, views, videos, grades, machine."""
-    lines = [
-        ", ".join(f"{name} {found.videos[name]} videos{_patients(found, name)}" for name in SETS if name in found.lists)
-    ]
+    lines = [", ".join(f"{name} {size_of(found, name)}" for name in SETS if name in found.lists)]
     counts = sorted(found.views.items(), key=lambda item: item[1])
     rarest, commonest = counts[0], counts[-1]
     lines.append(
-        f"{len(counts)} views ({found.label_list}), from {rarest[1]} training videos of {rarest[0]} "
+        f"{len(counts)} views ({found.label_list.name}), from {rarest[1]} training videos of {rarest[0]} "
         f"to {commonest[1]} of {commonest[0]}"
     )
     rates = found.rates[found.rates > 0]
@@ -37,5 +35,10 @@ def describe(found: Fingerprint) -> list[str]:
     return [*lines, f"machine: {devices}, {machine.memory:.0f} GB, {machine.cores} cores"]
 
 
-def _patients(found: Fingerprint, name: str) -> str:
-    return f" of {found.patients[name]} patients" if found.patients[name] else ""
+def size_of(found: Fingerprint, name: str) -> str:
+    """Videos and patients of a list: `40 videos of 10 patients`."""
+    return f"{_counted(found.videos[name], 'video')} of {_counted(found.patients[name], 'patient')}"
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number or 'unknown'} {what}{'' if number == 1 else 's'}"

@@ -16,7 +16,7 @@ import yaml
 from datasets.annotations import read_annotations
 from evaluation import figures
 from evaluation.predictions import Predictions, write_predictions
-from evaluation.report import _learning_curves, write_report
+from evaluation.report import learning_curves, write_report
 from evaluation.summary import summarise, write_metrics
 from evaluation.worst import shown_name, worst_videos
 from tests.media import write_video
@@ -201,12 +201,12 @@ def test_any_part_of_a_run_makes_a_page(keep, tmp_path):
     Tags(write_report(tmp_path, noise).read_text())
 
 
-def test_learning_curves_show_a_single_evaluation_and_no_first_spike(tmp_path):
+def testlearning_curves_show_a_single_evaluation_and_no_first_spike(tmp_path):
     losses = [130.0, *np.linspace(2, 1, 29)]
     lines = [{"epoch": 0, "step": 10 * (i + 1), "train": {"loss": loss, "lr": 1e-3}} for i, loss in enumerate(losses)]
     lines += [{"epoch": 0, "step": 300, "val": {"top1": figure}} for figure in (0.5, np.nan)]
     (tmp_path / "metrics.jsonl").write_text("\n".join(map(json.dumps, lines)))
-    charts = dict(_learning_curves(tmp_path / "metrics.jsonl", "negation"))
+    charts = dict(learning_curves(tmp_path / "metrics.jsonl", "negation"))
     assert ">50<" not in charts["Loss"] and ">1.5<" in charts["Loss"]
     assert charts["Validation"].count("<circle") == 1
     assert "nan" not in "".join(charts.values())

@@ -18,7 +18,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from evaluation.report import HEADLINES
+from evaluation import report
 from utils.errors import UserError, exit_code
 
 
@@ -60,9 +60,8 @@ def mean_lines(folders: list[Path]) -> list[str]:
 
 
 def headlines(summary: dict[str, Any]) -> list[tuple[str, str]]:
-    """Names and titles of the main figures that a run has."""
-    named = ((name.format(score=summary["score"]), title) for name, title in HEADLINES)
-    return [(name, title) for name, title in named if summary["metrics"].get(name) is not None]
+    """Names and titles of the main figures that a run has and that are defined."""
+    return [(name, title) for name, title in report.headlines(summary) if summary["metrics"][name] is not None]
 
 
 def main() -> int:

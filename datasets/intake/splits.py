@@ -53,7 +53,7 @@ def assign(
     new = sorted(new, key=lambda patient: hashlib.sha256(f"{seed} {patient}".encode()).digest())
     counts, total = Counter(sets.values()), len(sets) + len(new)
     if total < len(shares):
-        raise UserError(f"{total} patients cannot be split into {len(shares)} sets (--split)")
+        raise UserError(f"{total} patients cannot be split into {len(shares)} sets")
     for at, patient in enumerate(new):
         empty = [name for name in shares if not counts[name]]
         chosen = empty if len(new) - at <= len(empty) else shares

@@ -202,7 +202,7 @@ def test_shares_that_are_none(shares):
 
 
 def test_too_few_patients_for_the_sets_are_refused():
-    with pytest.raises(UserError, match=r"2 patients cannot be split into 3 sets \(--split\)"):
+    with pytest.raises(UserError, match=r"2 patients cannot be split into 3 sets"):
         assign(["a", "b"], parse_shares("80,10,10"), 0, {})
 
 

@@ -1,0 +1,139 @@
+"""`index.html` of an experiment: the figures of all stages and the way to every report, on one offline page."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, FileSystemLoader
+from markupsafe import Markup
+
+from evaluation import report
+from experiment.folds import Fold
+from experiment.stage_files import read_head
+from experiment.steps import Step, stage_files
+from utils.config import STAGES, load_config
+from utils.files import write_text
+
+QUESTIONS = {"view": "Which view is it?", "negation": "Is it one of them at all?", "quality": "Is it good enough?"}
+MAIN = {  # figure of a stage that its card shows, the first that there is
+    "view": ("top1",),
+    "negation": ("near/{score}/auroc", "ood/{score}/auroc", "accepted", "top1"),
+    "quality": ("quality/quadratic_kappa", "quality/spearman", "quality/accuracy"),
+}
+FILES = {"log.txt": "log", "config.yaml": "configuration"}
+TEMPLATES = (Path(__file__).parent / "templates", Path(report.__file__).parent / "templates")
+
+
+@dataclass
+class Shown:
+    """A stage as the page shows it; without a summary it is not finished."""
+
+    stage: str
+    number: int
+    question: str
+    judged: str = ""  # the list that the figures are of
+    summary: dict[str, Any] = field(default_factory=dict)
+    main: tuple[str, str] | None = None  # name and title of the figure on its card
+    headlines: list[tuple[str, str]] = field(default_factory=list)
+    links: list[tuple[str, str]] = field(default_factory=list)  # title and address
+    learning: list[tuple[str, Markup]] = field(default_factory=list)
+    progress: str = ""
+
+
+@dataclass
+class FoldTable:
+    """Figures of one stage over the folds: title, mean, least, most, and the value of each fold."""
+
+    stage: str
+    links: list[tuple[str, str]]
+    rows: list[tuple[str, float, float, float, list[float]]]
+
+
+def write_page(folder: Path, output: Path, steps: Sequence[Step], folds: Sequence[Fold]) -> Path:
+    """Writes `output/index.html` about the experiment that the files in `folder` describe; returns it."""
+    environment = Environment(
+        loader=FileSystemLoader([str(path) for path in TEMPLATES]),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"figure": report.shown_figure, "interval": report.shown_interval}
+    files = stage_files(folder)
+    stages = [_shown(stage, [step for step in steps if step.stage == stage], output) for stage in files]
+    last = next((stage for stage in reversed(stages) if stage.summary), None)
+    page = environment.get_template("experiment.html").render(
+        name=load_config(files["view"]).DATA.DATASET,
+        facts=read_head(files["view"]),
+        stages=stages,
+        folds=[table for stage in files if (table := _over_folds(stage, folds))],
+        checkpoint=output / last.stage / "best.pth" if last else None,
+        absent=[stage for stage in STAGES if stage not in files],
+    )
+    path = output / "index.html"
+    write_text(path, page)
+    return path
+
+
+def _shown(stage: str, steps: Sequence[Step], output: Path) -> Shown:
+    shown = Shown(stage, STAGES.index(stage) + 1, QUESTIONS[stage])
+    for step in steps:
+        finished = (step.folder / "metrics.json").is_file()
+        if step.trains:
+            shown.progress = _progress(step)
+            if finished:
+                shown.links.append(("report of the training", _link(step, "report.html", output)))
+                shown.links += [(title, _link(step, file, output)) for file, title in FILES.items()]
+        elif finished:
+            shown.summary = report.read_summary(step.folder / "metrics.json")
+            metrics = shown.summary["metrics"]
+            shown.headlines = [(n, title) for n, title in report.headlines(shown.summary) if metrics[n] is not None]
+            shown.main = _main(shown)
+            shown.judged = "test" if step.folder.name == "test" else "validation"
+            shown.links.insert(0, (f"report of the {shown.judged} videos", _link(step, "report.html", output)))
+    score = shown.summary.get("score", "")
+    charts = report.learning_curves(output / stage / "metrics.jsonl", score)
+    shown.learning = [(title, chart) for title, chart in charts if title in ("Loss", "Validation")]
+    return shown
+
+
+def _link(step: Step, file: str, output: Path) -> str:
+    return Path(os.path.relpath(step.folder / file, output)).as_posix()
+
+
+def _main(shown: Shown) -> tuple[str, str] | None:
+    titles = dict(shown.headlines)
+    names = (name.format(score=shown.summary["score"]) for name in MAIN[shown.stage])
+    return next(((name, titles[name]) for name in names if name in titles), None)
+
+
+def _progress(step: Step) -> str:
+    """How far a training is; empty where nothing tells."""
+    file = step.folder / "metrics.jsonl"
+    lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
+    for line in reversed(lines):
+        try:
+            return f"epoch {json.loads(line)['epoch'] + 1} of {step.config().TRAIN.EPOCHS}"
+        except (ValueError, KeyError, TypeError):
+            continue
+    return ""
+
+
+def _over_folds(stage: str, folds: Sequence[Fold]) -> FoldTable | None:
+    """Figures of the folds that are finished."""
+    done = [fold for fold in folds if (fold.folder / stage / "metrics.json").is_file()]
+    summaries = [report.read_summary(fold.folder / stage / "metrics.json") for fold in done]
+    if not summaries:
+        return None
+    rows = []
+    for name, title in report.headlines(summaries[0]):
+        values = [summary["metrics"].get(name) for summary in summaries]
+        if all(value is not None and np.isfinite(value) for value in values):
+            rows.append((title, float(np.mean(values)), min(values), max(values), values))
+    links = [(f"fold {fold.number}", f"{fold.folder.name}/{stage}/report.html") for fold in done]
+    return FoldTable(stage, links, rows)
