@@ -1,22 +1,38 @@
 """Trains or evaluates one stage: `main.py -cfg FILE [--output DIR] [--resume CKPT] [--only_test] [--opts KEY VALUE …]`.
 
-Alone on one device, or under torchrun on many.
+With --only_test what neither FILE nor the command line sets is as in the checkpoint's own configuration; FILE may be
+left out. Alone on one device, or under torchrun on many.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
+from typing import Any
 
-from trainers.session import run
-from utils.config import load_config
+from yacs.config import CfgNode
+
+from trainers.resume import configuration_for
+from trainers.session import NO_CHECKPOINT, run
+from utils.checkpoint import load_checkpoint
+from utils.config import evaluated_checkpoint, load_config
 from utils.distributed import processes
 from utils.errors import UserError, exit_code
 
+Changes = Sequence[tuple[str, Any]]
 
-def parse() -> tuple[str, list[tuple[str, object]]]:
-    """The configuration file, and the settings that the command line changes in it."""
+
+def parse() -> tuple[str | None, str | None, Changes]:
+    """The configuration file, the one for where nothing else says, and the settings that the command line changes."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("-cfg", "--cfg", required=True, metavar="FILE", help="yaml file (configs/)")
+    parser.add_argument(
+        "-cfg", "--cfg", metavar="FILE", help="yaml file (configs/); with --only_test the checkpoint's own serves"
+    )
+    parser.add_argument(
+        "--default-cfg",
+        metavar="FILE",
+        help="yaml file that serves where neither -cfg nor an evaluated checkpoint does",
+    )
     parser.add_argument("--output", metavar="DIR", help="OUTPUT: folder of the run")
     parser.add_argument("--resume", metavar="CKPT", help="MODEL.RESUME: continue, grow from, or evaluate")
     parser.add_argument(
@@ -27,6 +43,8 @@ def parse() -> tuple[str, list[tuple[str, object]]]:
     parser.add_argument("--accumulation-steps", type=int, metavar="N", help="TRAIN.ACCUMULATION_STEPS")
     parser.add_argument("--opts", nargs="+", default=[], metavar="KEY VALUE", help="any settings, in pairs")
     given = parser.parse_args()
+    if not (given.cfg or given.default_cfg or given.only_test):
+        parser.error("the following arguments are required: -cfg/--cfg")
     if len(given.opts) % 2:
         raise UserError(f"--opts takes pairs of KEY VALUE; {given.opts[-1]!r} stands alone")
     named = {
@@ -38,15 +56,28 @@ def parse() -> tuple[str, list[tuple[str, object]]]:
         "TRAIN.ACCUMULATION_STEPS": given.accumulation_steps,
     }
     pairs = list(zip(given.opts[::2], given.opts[1::2], strict=True))
-    return given.cfg, pairs + [(key, value) for key, value in named.items() if value is not None]
+    return given.cfg, given.default_cfg, pairs + [(key, value) for key, value in named.items() if value is not None]
+
+
+def configure(file: str | None, default: str | None, changes: Changes) -> tuple[CfgNode, dict[str, Any] | None]:
+    """The configuration, and the content of the checkpoint that it evaluates; None where it trains. Raises UserError.
+
+    `default` is the yaml file for where neither `file` nor the checkpoint says.
+    """
+    evaluated = evaluated_checkpoint(file, changes)
+    if not evaluated:
+        if not (file or default):
+            raise UserError(NO_CHECKPOINT)
+        return load_config(file or default, changes), None
+    content = load_checkpoint(evaluated)
+    return configuration_for(content, evaluated, file or ("config" not in content and default), changes), content
 
 
 def main() -> None:
     """Configures and runs."""
-    file, changes = parse()
-    config = load_config(file, changes)
+    config, content = configure(*parse())
     with processes(config.DEVICE) as device:
-        run(config, device)
+        run(config, device, content)
 
 
 if __name__ == "__main__":

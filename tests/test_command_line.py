@@ -34,8 +34,8 @@ def words(folder, output, **changes) -> list[str]:
 def test_the_options_are_settings_and_win_over_opts(monkeypatch):
     arguments = "-cfg a.yaml --output o --resume r --pretrained p --only_test --batch-size 3 --accumulation-steps 4"
     monkeypatch.setattr(sys, "argv", ["main.py", *arguments.split(), "--opts", "OUTPUT", "x", "TRAIN.LR", "1e-3"])
-    file, settings = main.parse()
-    assert file == "a.yaml"
+    file, default, settings = main.parse()
+    assert (file, default) == ("a.yaml", None)
     assert dict(settings) == {
         "TRAIN.LR": "1e-3",
         "OUTPUT": "o",
@@ -49,7 +49,7 @@ def test_the_options_are_settings_and_win_over_opts(monkeypatch):
 
 def test_options_that_are_not_given_set_nothing(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["main.py", "--cfg", "a.yaml"])
-    assert main.parse() == ("a.yaml", [])
+    assert main.parse() == ("a.yaml", None, [])
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ def launched(script: str, *arguments: str, folder: Path, gpus_there: int = 0, **
 @pytest.mark.parametrize(("script", "file"), SCRIPTS.items())
 def test_every_argument_is_passed_on_as_it_is(script, file, tmp_path):
     arguments = ["--only_test", "--resume", "a b/last.pth", "--opts", "MODEL.PRETRAINED", ""]
-    assert launched(script, *arguments, folder=tmp_path) == ["main.py", "-cfg", file, *arguments]
+    assert launched(script, *arguments, folder=tmp_path) == ["main.py", "--default-cfg", file, *arguments]
     assert (ROOT / file).is_file()
 
 
@@ -52,12 +52,12 @@ def test_another_configuration_can_be_named(script, tmp_path):
 
 def test_several_gpus_are_all_used_unless_fewer_are_asked_for(tmp_path):
     def several(count: int) -> list[str]:
-        return ["-m", "utils.launch", str(count), "main.py", "-cfg", SCRIPTS["train_qc.sh"], "--only_test"]
+        return ["-m", "utils.launch", str(count), "main.py", "--default-cfg", SCRIPTS["train_qc.sh"], "--only_test"]
 
     assert launched("train_qc.sh", "--only_test", folder=tmp_path, gpus_there=4) == several(4)
     assert launched("train_qc.sh", "--only_test", folder=tmp_path, gpus_there=4, GPUS="2") == several(2)
     alone = launched("train_qc.sh", "--only_test", folder=tmp_path, gpus_there=4, GPUS="1")
-    assert alone == ["main.py", "-cfg", SCRIPTS["train_qc.sh"], "--only_test"]
+    assert alone == ["main.py", "--default-cfg", SCRIPTS["train_qc.sh"], "--only_test"]
 
 
 def several_fail(folder: Path, body: str) -> subprocess.CompletedProcess:
@@ -94,10 +94,11 @@ def test_several_processes_that_end_well_say_nothing(tmp_path):
 
 
 def test_a_checkpoint_is_evaluated_through_the_script(tiny_runs, tmp_path):
+    """With the lists and settings of its own run, whatever the script's configuration names."""
     run = tiny_runs["view"]
     done = subprocess.run(
         ["bash", "train_stage1.sh", "--only_test", "--resume", str(run / "last.pth"), "--output", str(tmp_path)],
-        env=os.environ | {"PYTHON": sys.executable, "CFG": str(run / "config.yaml"), "GPUS": "1"},
+        env={k: v for k, v in os.environ.items() if k != "CFG"} | {"PYTHON": sys.executable, "GPUS": "1"},
         capture_output=True,
         text=True,
         cwd=ROOT,

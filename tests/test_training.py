@@ -276,14 +276,14 @@ def test_quality_trains_on_grades_and_on_scores(tiny_folder, tiny_runs, tmp_path
     assert all({"quality", "ordinal"} <= set(line) for line in losses)
 
 
-def test_training_videos_without_a_label_or_a_score_are_refused_by_line(tiny_folder, tmp_path):
+def test_training_videos_without_a_label_or_a_score_are_refused_by_line(tiny_folder, tiny_runs, tmp_path):
     lists = {"view": "train", "quality": "score_train"}
     for stage, what in (("view", "label"), ("quality", "score")):
         file = tmp_path / f"{stage}.txt"
         file.write_text((tiny_folder / f"{lists[stage]}.txt").read_text() + "near 1.avi\nnear 2.avi\n")
         options = {"DATA__TRAIN_FILE": str(file), "DATA__QUALITY_TARGET": "score"}
         if stage == "quality":
-            options |= {"DATA__VAL_FILE": "score_val.txt"}
+            options |= {"DATA__VAL_FILE": "score_val.txt", "MODEL__RESUME": str(tiny_runs["negation"] / "last.pth")}
         with pytest.raises(UserError) as caught:
             train(tiny(tiny_folder, tmp_path / "run", stage, **options))
         assert str(caught.value) == (
@@ -291,11 +291,12 @@ def test_training_videos_without_a_label_or_a_score_are_refused_by_line(tiny_fol
         )
 
 
-def test_grades_come_from_the_quality_column_of_a_csv(tiny_folder, tmp_path):
+def test_grades_come_from_the_quality_column_of_a_csv(tiny_folder, tiny_runs, tmp_path):
     rows = (f"clip {number}.avi,3,{number % 3}\n" for number in range(TRAINING))
     (tmp_path / "q.csv").write_text("path,label,quality\n" + "".join(rows))
     lists = {"DATA__TRAIN_FILE": str(tmp_path / "q.csv"), "DATA__VAL_FILE": str(tmp_path / "q.csv")}
-    run = train(tiny(tiny_folder, tmp_path / "run", "quality", **lists))
+    resume = {"MODEL__RESUME": str(tiny_runs["negation"] / "last.pth")}
+    run = train(tiny(tiny_folder, tmp_path / "run", "quality", **lists, **resume))
     with (run / "predictions.csv").open(newline="") as lines:
         assert [int(row["grade"]) for row in csv.DictReader(lines)] == [number % 3 for number in range(TRAINING)]
 

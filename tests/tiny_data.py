@@ -116,10 +116,10 @@ def tiny_clips(batch: int = 2, frames: int = 2, size: int = 32) -> Tensor:
     return torch.randn(batch, frames, 3, size, size, generator=torch.Generator().manual_seed(1))
 
 
-def train(config: CfgNode) -> Path:
+def train(config: CfgNode, content: dict[str, Any] | None = None) -> Path:
     """Trains or evaluates in this process, as main.py does on one CPU; returns the folder of the run."""
     with undisturbed_logging():
-        run(config, torch.device("cpu"))
+        run(config, torch.device("cpu"), content)
     return Path(config.OUTPUT)
 
 

@@ -22,16 +22,14 @@ from datasets.transforms import DeviceTransform
 from evaluation.calibration import at_temperature
 from evaluation.feature_statistics import FeatureStatistics
 from evaluation.predictions import Predictions
-from models.released import is_published
 from models.video_clip import VideoCLIP
 from trainers.collect import collect
 from trainers.evaluate import check_statistics, feature_statistics, to_predictions
 from trainers.precision import Precision
 from trainers.restore import restore_model
-from trainers.resume import named
+from trainers.resume import configuration_for, named
 from trainers.session import dataset
 from utils.checkpoint import load_checkpoint
-from utils.config import config_from_text, load_config
 from utils.distributed import rank, world
 from utils.errors import UserError
 from utils.label_list import read_names
@@ -77,17 +75,11 @@ def _about(
     content: dict[str, Any], file: str | Path, cfg: str | Path | None, changes: Changes
 ) -> tuple[CfgNode, list[str], list[str]]:
     """Configuration, names of the views and names of the grades."""
+    if cfg and "config" in content:
+        raise UserError(f"{file}: carries its own configuration; leave out -cfg {cfg}, change settings with --opts")
+    config = configuration_for(content, file, cfg, changes)
     if "config" in content:
-        if cfg:
-            raise UserError(f"{file}: carries its own configuration; leave out -cfg {cfg}, change settings with --opts")
-        return config_from_text(content["config"], changes), content["views"], content["grades"]
-    if not cfg:
-        raise UserError(
-            f"{file}: carries no configuration, as checkpoints of the published code do not; "
-            "name the yaml file of its stage: -cfg FILE (configs/released/)"
-        )
-    variant = [("MODEL.VARIANT", "released")] if is_published(content["model"]) else []
-    config = load_config(cfg, [*changes, *variant])
+        return config, content["views"], content["grades"]
     views = read_names(config.DATA.LABEL_LIST, config.DATA.NUM_CLASSES, "DATA.NUM_CLASSES")
     if config.STAGE != "quality":
         return config, views, []

@@ -14,9 +14,13 @@ from models.released import is_published, published_prompts, translate
 from models.video_clip import VideoCLIP
 from utils.bounds import STAGES
 from utils.checkpoint import load_checkpoint
+from utils.config import changed_settings, load_config
 from utils.errors import UserError
 
 log = logging.getLogger(__name__)
+
+# The stage that a stage grows from, and what trains that.
+GROWS_FROM = {"negation": ("view", "train_stage1.sh"), "quality": ("negation", "train_stage2.sh")}
 
 # Branches and texts that a later stage adds; a checkpoint without them lets the model start them itself.
 ADDED = {"negative": ("negative.", "negative_text."), "quality": ("quality.",)}
@@ -30,23 +34,52 @@ def find_checkpoint(config: CfgNode) -> str:
     return config.MODEL.RESUME
 
 
-def read_checkpoint(config: CfgNode, views: Sequence[str], grades: Sequence[str]) -> dict[str, Any]:
+def configuration_for(
+    content: dict[str, Any], file: str | Path, cfg: str | Path | None, changes: Sequence[tuple[str, Any]]
+) -> CfgNode:
+    """The configuration to answer with: what neither the yaml file `cfg` nor `changes` set is as in the checkpoint's.
+
+    Checkpoints of the published code carry none, and need `cfg`. Raises UserError.
+    """
+    if "config" in content:
+        return load_config(cfg or None, changes, content["config"])
+    if not cfg:
+        raise UserError(
+            f"{file}: carries no configuration, as checkpoints of the published code do not; "
+            "name the yaml file of its stage: -cfg FILE (configs/released/)"
+        )
+    variant = [("MODEL.VARIANT", "released")] if is_published(content["model"]) else []
+    return load_config(cfg, [*changes, *variant])
+
+
+def read_checkpoint(
+    config: CfgNode, views: Sequence[str], grades: Sequence[str], content: dict[str, Any] | None = None
+) -> dict[str, Any]:
     """The checkpoint that the configuration names, read before the model is built; empty without one.
 
-    `model` has our names, also where the published code wrote it (then `published` is true), `file` is the path.
-    `training`, from which a training of the same stage goes on, is left out for another stage. Raises UserError where
-    the checkpoint is of a later stage (training only), of other classes, or of the other variant.
+    `content` is it where it has been read. `model` has our names, also where the published code wrote it (then
+    `published` is true), `file` is the path. `training`, from which a training of the same stage goes on, is left out
+    for another stage. Raises UserError where the checkpoint is of a later stage (training only), of other classes, or
+    of the other variant, and where a later stage has none to grow from.
     """
     file = find_checkpoint(config)
     if not file:
+        if config.STAGE in GROWS_FROM and not config.TEST.ONLY_TEST:
+            earlier, script = GROWS_FROM[config.STAGE]
+            raise UserError(
+                f"stage {config.STAGE} grows from a checkpoint of stage {earlier}, which `bash {script}` trains: "
+                "name it with --resume CKPT (MODEL.RESUME)"
+            )
         return {}
-    content = load_checkpoint(file)
+    content = content or load_checkpoint(file)
     if "stage" in content:
         _check(content, config, views, grades, file)
     same_stage = content.get("stage") == config.STAGE
     log.info("%s: %s", file, "same stage" if same_stage else f"weights of stage {content.get('stage', 'unknown')}")
     if not same_stage:
         content.pop("training", None)
+    elif not config.TEST.ONLY_TEST and (changed := changed_settings(content["config"], config)):
+        log.warning("the run goes on with other settings: %s", ", ".join(changed))
     return named(content, config, file)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -35,19 +36,25 @@ from utils.logs import set_up_logging
 log = logging.getLogger(__name__)
 
 
-def run(config: CfgNode, device: torch.device) -> None:
-    """Trains `config.STAGE`, or evaluates it with TEST.ONLY_TEST. Raises UserError."""
+NO_CHECKPOINT = "--only_test evaluates a checkpoint: name it with --resume CKPT (MODEL.RESUME)"
+
+
+def run(config: CfgNode, device: torch.device, content: dict[str, Any] | None = None) -> None:
+    """Trains `config.STAGE`, or evaluates it with TEST.ONLY_TEST; `content` is that of MODEL.RESUME where it is read.
+
+    Raises UserError.
+    """
     folder = Path(config.OUTPUT)
     views = read_names(config.DATA.LABEL_LIST, config.DATA.NUM_CLASSES, "DATA.NUM_CLASSES")
     grades = read_names(config.DATA.QUALITY_LIST, config.DATA.NUM_QUALITIES, "DATA.NUM_QUALITIES")
     zero_shot = config.TRAINER.ViFi_CLIP.ZS_EVAL and config.STAGE == "view"
     if config.TEST.ONLY_TEST and not config.MODEL.RESUME and not zero_shot:
-        raise UserError("--only_test evaluates a checkpoint: name it with --resume CKPT (MODEL.RESUME)")
+        raise UserError(NO_CHECKPOINT)
     set_up_logging(folder)
     torch.manual_seed(config.SEED)
     training = not config.TEST.ONLY_TEST
     sets = evaluation_sets(config)
-    content = read_checkpoint(config, views, grades)
+    content = read_checkpoint(config, views, grades, content)
     refit = training and config.STAGE == "view"  # later stages leave what the scores by distance look at as it is
     statistics = None if refit else content.get("statistics")
     fits = fits_features(config) and not statistics

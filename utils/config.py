@@ -17,6 +17,7 @@ import yaml
 from yacs.config import CfgNode
 
 from utils.bounds import OUTLIERS, STAGE_OF_USE, check, check_words, one_of
+from utils.bounds import value as value_of
 from utils.errors import UserError
 from utils.label_list import read_names
 
@@ -125,34 +126,68 @@ def default_config() -> CfgNode:
     return c
 
 
-def load_config(file: str | Path, overrides: Sequence[tuple[str, Any]] = ()) -> CfgNode:
+def load_config(
+    file: str | Path | None, overrides: Sequence[tuple[str, Any]] = (), carried: str | None = None
+) -> CfgNode:
     """Reads a yaml file with its BASE files, then `overrides` of (dotted key, value); checks and freezes the result.
 
-    Strings in overrides are parsed as yaml where the key is not itself a string. Raises UserError.
+    Strings in overrides are parsed as yaml where the key is not itself a string. What neither sets is as in `carried`,
+    the configuration that a checkpoint carries (`config.dump()`), or else the default. Raises UserError.
     """
-    config = default_config()
-    _merge_file(config, Path(file), seen=())
-    _count_views_as_said(config)
-    for key, value in overrides:
-        _set(config, key, value, where="command line")
+    config = _merged(file, overrides, carried)
     _translate_published(config)
     _count_names(config)
     check(config)
-    check_words(config)
+    if carried is None:  # checkpoints may have been trained with words that had no effect
+        check_words(config)
     config.freeze()
     return config
 
 
 def config_from_text(text: str, overrides: Sequence[tuple[str, Any]] = ()) -> CfgNode:
     """The inverse of `config.dump()`: the configuration that a checkpoint carries. Raises UserError."""
+    return load_config(None, overrides, text)
+
+
+def evaluated_checkpoint(file: str | Path | None, overrides: Sequence[tuple[str, Any]]) -> str:
+    """The checkpoint that these settings evaluate (TEST.ONLY_TEST, MODEL.RESUME); empty where they train."""
+    config = _merged(file, overrides)
+    return config.MODEL.RESUME if config.TEST.ONLY_TEST else ""
+
+
+def changed_settings(carried: str, config: CfgNode) -> list[str]:
+    """`KEY old → new` of every setting that a configuration changes in the one that a checkpoint carries.
+
+    Not those that say where a run is and how it starts.
+    """
+    before = config_from_text(carried)
+    pairs = [
+        (name, value_of(before, name), value_of(config, name)) for name in _names(config) if name not in _OF_A_START
+    ]
+    return [f"{name} {old!r} → {new!r}" for name, old, new in pairs if old != new]
+
+
+_OF_A_START = ("BASE", "OUTPUT", "DEVICE", "MODEL.RESUME", "TRAIN.AUTO_RESUME", "TEST.ONLY_TEST")
+
+
+def _merged(file: str | Path | None, overrides: Sequence[tuple[str, Any]], carried: str | None = None) -> CfgNode:
+    """Defaults, a checkpoint's configuration, a yaml file and overrides, each over the one before; not checked."""
     config = default_config()
-    _merge_tree(config, yaml.safe_load(text), "", "the checkpoint's configuration")
-    _count_views_as_said(config)
+    if carried is not None:
+        where = "the checkpoint's configuration"
+        _merge_tree(config, _tree(carried, where), "", where)
+        _count_views_as_said(config)
+    use = config.TRAINER.ViFi_CLIP
+    pair = config.STAGE, use.USE  # one follows from the other, so that whoever sets one of them sets both
+    config.STAGE = use.USE = ""
+    if file is not None:
+        _merge_file(config, Path(file), seen=())
+        _count_views_as_said(config)
     for key, value in overrides:
         _set(config, key, value, where="command line")
-    _count_names(config)
-    check(config)
-    config.freeze()
+    if not config.STAGE and not use.USE:
+        config.STAGE, use.USE = pair
+    use.USE = use.USE or "both"
     return config
 
 
@@ -162,14 +197,24 @@ def _merge_file(config: CfgNode, file: Path, seen: tuple[Path, ...]) -> None:
     if file.resolve() in seen:
         raise UserError(f"{file}: BASE includes the file itself")
     try:
-        tree = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{file}: not valid yaml: {' '.join(str(error).split())}") from None
-    if not isinstance(tree, dict):
-        raise UserError(f"{file}: expected keys and values, found {type(tree).__name__}")
+        text = file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{file}: not valid yaml: {error}") from None
+    tree = _tree(text, str(file))
     for base in filter(None, _typed(tree.pop("BASE", None) or [], [""], "BASE", str(file))):
         _merge_file(config, file.parent / base, (*seen, file.resolve()))
     _merge_tree(config, tree, "", str(file))
+
+
+def _tree(text: str, where: str) -> dict[str, Any]:
+    """The keys and values of yaml text. Raises UserError."""
+    try:
+        tree = yaml.safe_load(text) or {}
+    except (yaml.YAMLError, RecursionError, ValueError) as error:  # ValueError: 2024-13-45 is no date
+        raise UserError(f"{where}: not valid yaml: {' '.join(str(error).split())}") from None
+    if not isinstance(tree, dict):
+        raise UserError(f"{where}: expected keys and values, found {type(tree).__name__}")
+    return tree
 
 
 def _merge_tree(config: CfgNode, tree: dict[str, Any], prefix: str, where: str) -> None:
@@ -209,10 +254,10 @@ def _assign(node: CfgNode, key: str, value: Any, name: str, where: str) -> None:
 def _typed(value: Any, default: Any, name: str, where: str) -> Any:
     """`value` as the type of `default`; yaml 1.1 leaves `1e-3` a string, which is the float it says."""
     kind = type(default)
-    if isinstance(value, list | tuple) and kind is list:
-        return [_typed(item, default[0], f"{name}[{i}]", where) for i, item in enumerate(value)]
     if kind is list and not isinstance(value, dict):
-        return [_typed(value, default[0], name, where)]
+        items = value if isinstance(value, list | tuple) else [value]
+        one = default[0] if default else ""  # the only list that may be empty is of names
+        return [_typed(item, one, f"{name}[{i}]" if items is value else name, where) for i, item in enumerate(items)]
     if isinstance(value, bool) or kind is bool:
         if isinstance(value, bool) and kind is bool:
             return value
