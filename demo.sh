@@ -15,13 +15,13 @@ step "1/6  The phantom: 36 patients, 38 views, outsiders, quality grades → $da
 if [ -f $data/annotations.csv ]; then echo "$data is there already"; else $python tools/phantom.py $data; fi
 
 step "2/6  Stage 1: which view → $run/view"
-CFG=configs/phantom/view.yaml bash train_stage1.sh --output $run/view
+CFG=configs/phantom/view.yaml bash train_stage1.sh --output $run/view --overwrite
 
 step "3/6  Stage 2: is it one of them at all → $run/negation"
-CFG=configs/phantom/negation.yaml bash train_stage2.sh --output $run/negation --resume $run/view/best.pth
+CFG=configs/phantom/negation.yaml bash train_stage2.sh --output $run/negation --resume $run/view/best.pth --overwrite
 
 step "4/6  Stage 3: is it good enough → $run/quality"
-CFG=configs/phantom/quality.yaml bash train_qc.sh --output $run/quality --resume $run/negation/best.pth
+CFG=configs/phantom/quality.yaml bash train_qc.sh --output $run/quality --resume $run/negation/best.pth --overwrite
 
 step "     The best checkpoint of each stage, evaluated"
 CFG=$run/view/config.yaml bash train_stage1.sh --only_test --resume $run/view/best.pth
@@ -33,4 +33,4 @@ cine=$($python -c 'from pydicom.data import get_testdata_file as file; print(fil
 $python predict.py $data/study "$cine" --resume $run/quality/best.pth --output $run/predict
 
 step "6/6  Results"
-$python tools/results.py $run/view $run/negation $run/quality
+$python tools/results.py $run/{view,negation,quality}/evaluation/*

@@ -22,8 +22,8 @@ from utils.errors import UserError, exit_code
 Changes = Sequence[tuple[str, Any]]
 
 
-def parse() -> tuple[str | None, str | None, Changes]:
-    """The configuration file, the one for where nothing else says, and the settings that the command line changes."""
+def parse() -> argparse.Namespace:
+    """The command line; `changes` are the settings that it changes in the configuration."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "-cfg", "--cfg", metavar="FILE", help="yaml file (configs/); with --only_test the checkpoint's own serves"
@@ -34,6 +34,7 @@ def parse() -> tuple[str | None, str | None, Changes]:
         help="yaml file that serves where neither -cfg nor an evaluated checkpoint does",
     )
     parser.add_argument("--output", metavar="DIR", help="OUTPUT: folder of the run")
+    parser.add_argument("--overwrite", action="store_true", help="remove the run that --output holds, and begin anew")
     parser.add_argument("--resume", metavar="CKPT", help="MODEL.RESUME: continue, grow from, or evaluate")
     parser.add_argument(
         "--pretrained", metavar="WEIGHTS", help="MODEL.PRETRAINED: openai, a tag, hf-hub:NAME or a file"
@@ -56,7 +57,8 @@ def parse() -> tuple[str | None, str | None, Changes]:
         "TRAIN.ACCUMULATION_STEPS": given.accumulation_steps,
     }
     pairs = list(zip(given.opts[::2], given.opts[1::2], strict=True))
-    return given.cfg, given.default_cfg, pairs + [(key, value) for key, value in named.items() if value is not None]
+    given.changes = pairs + [(key, value) for key, value in named.items() if value is not None]
+    return given
 
 
 def configure(file: str | None, default: str | None, changes: Changes) -> tuple[CfgNode, dict[str, Any] | None]:
@@ -75,9 +77,10 @@ def configure(file: str | None, default: str | None, changes: Changes) -> tuple[
 
 def main() -> None:
     """Configures and runs."""
-    config, content = configure(*parse())
+    given = parse()
+    config, content = configure(given.cfg, given.default_cfg, given.changes)
     with processes(config.DEVICE) as device:
-        run(config, device, content)
+        run(config, device, content, given.overwrite)
 
 
 if __name__ == "__main__":

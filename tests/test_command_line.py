@@ -32,11 +32,13 @@ def words(folder, output, **changes) -> list[str]:
 
 
 def test_the_options_are_settings_and_win_over_opts(monkeypatch):
-    arguments = "-cfg a.yaml --output o --resume r --pretrained p --only_test --batch-size 3 --accumulation-steps 4"
+    arguments = (
+        "-cfg a.yaml --output o --resume r --pretrained p --only_test --overwrite --batch-size 3 --accumulation-steps 4"
+    )
     monkeypatch.setattr(sys, "argv", ["main.py", *arguments.split(), "--opts", "OUTPUT", "x", "TRAIN.LR", "1e-3"])
-    file, default, settings = main.parse()
-    assert (file, default) == ("a.yaml", None)
-    assert dict(settings) == {
+    given = main.parse()
+    assert (given.cfg, given.default_cfg, given.overwrite) == ("a.yaml", None, True)
+    assert dict(given.changes) == {
         "TRAIN.LR": "1e-3",
         "OUTPUT": "o",
         "MODEL.RESUME": "r",
@@ -49,7 +51,8 @@ def test_the_options_are_settings_and_win_over_opts(monkeypatch):
 
 def test_options_that_are_not_given_set_nothing(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["main.py", "--cfg", "a.yaml"])
-    assert main.parse() == ("a.yaml", None, [])
+    given = main.parse()
+    assert (given.cfg, given.default_cfg, given.changes, given.overwrite) == ("a.yaml", None, [], False)
 
 
 @pytest.mark.parametrize(

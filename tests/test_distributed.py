@@ -34,8 +34,9 @@ def test_two_processes_evaluate_an_odd_list_as_one_does(tiny_runs, tmp_path):
     run = tiny_runs["quality"]  # answers all three questions, and has two lists of outsiders, odd as well
     options = ["-cfg", run / "config.yaml", "--only_test", "--resume", run / "last.pth", "--output", tmp_path]
     two_processes(*options)
-    assert json.loads((tmp_path / "metrics.json").read_text()) == json.loads((run / "metrics.json").read_text())
-    with (tmp_path / "predictions.csv").open() as ours, (run / "predictions.csv").open() as theirs:
+    test = tmp_path / "evaluation" / "quality_val"
+    assert json.loads((test / "metrics.json").read_text()) == json.loads((run / "metrics.json").read_text())
+    with (test / "predictions.csv").open() as ours, (run / "predictions.csv").open() as theirs:
         rows, expected = list(csv.DictReader(ours)), list(csv.DictReader(theirs))
     assert [row["path"] for row in rows] == [row["path"] for row in expected]
     assert len({row["path"] for row in rows}) == len(rows) == VALIDATION + 6

@@ -58,11 +58,11 @@ def test_predictions_hold_every_video_once_with_its_answers(tiny_runs, tiny_fold
 def test_only_test_repeats_the_training_s_last_figures_to_the_digit(tiny_runs, tmp_path, stage):
     run = tiny_runs[stage]
     again = [("OUTPUT", str(tmp_path)), ("TEST.ONLY_TEST", True), ("MODEL.RESUME", str(run / "last.pth"))]
-    train(configure(str(run / "config.yaml"), again))
-    assert metrics(tmp_path) == metrics(run)
-    assert (tmp_path / "predictions.csv").read_bytes() == (run / "predictions.csv").read_bytes()
+    test = train(configure(str(run / "config.yaml"), again))
+    assert metrics(test) == metrics(run)
+    assert (test / "predictions.csv").read_bytes() == (run / "predictions.csv").read_bytes()
     last = history(run)[-1]
-    assert last["val"] == {name: value for name, value in metrics(tmp_path)["metrics"].items() if value is not None}
+    assert last["val"] == {name: value for name, value in metrics(test)["metrics"].items() if value is not None}
 
 
 @pytest.mark.parametrize(("level", "decay"), [("O0", 0.9), ("O1", 0.9), ("O2", 0.0), ("O2", 0.9)])
@@ -81,14 +81,14 @@ def test_only_test_repeats_figures_at_every_precision(tiny_folder, tmp_path, lev
 def test_the_last_stage_s_checkpoint_answers_the_earlier_questions_as_before(tiny_runs, tmp_path, stage, learned_since):
     run, last = tiny_runs[stage], tiny_runs["quality"] / "last.pth"
     again = [("OUTPUT", str(tmp_path)), ("TEST.ONLY_TEST", True), ("MODEL.RESUME", str(last))]
-    train(configure(str(run / "config.yaml"), again))
+    test = train(configure(str(run / "config.yaml"), again))
     now, before = (
         list(csv.DictReader((folder / "predictions.csv").read_text(encoding="utf-8").splitlines()))
-        for folder in (tmp_path, run)
+        for folder in (test, run)
     )
     assert [{name: row[name] for name in row if name not in learned_since} for row in now] == before
     assert now[0].keys() - before[0].keys() == learned_since
-    assert metrics(tmp_path)["metrics"]["top1"] == metrics(run)["metrics"]["top1"]
+    assert metrics(test)["metrics"]["top1"] == metrics(run)["metrics"]["top1"]
 
 
 def test_zero_shot_needs_no_checkpoint(tiny_folder, tmp_path):
@@ -116,8 +116,8 @@ def test_multi_view_inference_averages_the_views_of_each_video(tiny_runs, tiny_f
     run = tiny_runs["quality"]
     again = {"OUTPUT": str(tmp_path), "TEST.ONLY_TEST": True, "MODEL.RESUME": str(run / "last.pth")}
     again |= {"TEST.MULTI_VIEW_INFERENCE": True, "DATA.OOD_FILE": ""}
-    train(configure(str(run / "config.yaml"), list(again.items())))
-    with (tmp_path / "predictions.csv").open(newline="") as lines:
+    test = train(configure(str(run / "config.yaml"), list(again.items())))
+    with (test / "predictions.csv").open(newline="") as lines:
         rows = list(csv.DictReader(lines))
     assert len(rows) == VALIDATION
     for row in rows:
@@ -130,8 +130,8 @@ def test_multi_view_inference_averages_the_views_of_each_video(tiny_runs, tiny_f
 def test_crops_on_the_device_change_nothing(tiny_folder, tiny_runs, tmp_path, stage):
     run = tiny_runs[stage]
     again = [("OUTPUT", str(tmp_path)), ("TEST.ONLY_TEST", True), ("MODEL.RESUME", str(run / "last.pth"))]
-    train(configure(str(run / "config.yaml"), [*again, ("DATA.RESIZE", "device")]))
-    assert (tmp_path / "predictions.csv").read_bytes() == (run / "predictions.csv").read_bytes()
+    test = train(configure(str(run / "config.yaml"), [*again, ("DATA.RESIZE", "device")]))
+    assert (test / "predictions.csv").read_bytes() == (run / "predictions.csv").read_bytes()
 
 
 def test_training_with_crops_on_the_device_ends_with_the_same_weights(tiny_folder, tmp_path):

@@ -104,5 +104,6 @@ def test_a_checkpoint_is_evaluated_through_the_script(tiny_runs, tmp_path):
         cwd=ROOT,
     )
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / "metrics.json").read_bytes() == (run / "metrics.json").read_bytes()
-    assert (tmp_path / "predictions.csv").read_bytes() == (run / "predictions.csv").read_bytes()
+    test = tmp_path / "evaluation" / "val"
+    assert (test / "metrics.json").read_bytes() == (run / "metrics.json").read_bytes()
+    assert (test / "predictions.csv").read_bytes() == (run / "predictions.csv").read_bytes()

@@ -96,8 +96,8 @@ def test_answers_are_those_of_an_evaluation(runs, tmp_path, monkeypatch, views):
     test = {"TEST__NUM_CLIP": views[0], "TEST__NUM_CROP": views[1], "TEST__ONLY_TEST": True}
     resume = str(runs / "quality" / "last.pth")
     options = tiny_options(runs / "data", tmp_path / "test", "quality", MODEL__RESUME=resume, **test)
-    train(configure("configs/ultracls/quality.yaml", [*options, ("TRAIN.OPT_LEVEL", "O0")]))
-    expected = read_predictions(tmp_path / "test" / "predictions.csv")
+    test = train(configure("configs/ultracls/quality.yaml", [*options, ("TRAIN.OPT_LEVEL", "O0")]))
+    expected = read_predictions(test / "predictions.csv")
     calibration = load_checkpoint(resume)["calibration"]
 
     monkeypatch.chdir(runs / "data" / "videos")

@@ -18,6 +18,7 @@ from yacs.config import CfgNode
 from models.build import build_model, configured_towers
 from models.video_clip import VideoCLIP
 from tests.media import write_video
+from trainers.folder import results_folder
 from trainers.session import run
 from utils.config import load_config
 
@@ -116,11 +117,11 @@ def tiny_clips(batch: int = 2, frames: int = 2, size: int = 32) -> Tensor:
     return torch.randn(batch, frames, 3, size, size, generator=torch.Generator().manual_seed(1))
 
 
-def train(config: CfgNode, content: dict[str, Any] | None = None) -> Path:
-    """Trains or evaluates in this process, as main.py does on one CPU; returns the folder of the run."""
+def train(config: CfgNode, content: dict[str, Any] | None = None, overwrite: bool = False) -> Path:
+    """Trains or evaluates in this process, as main.py does on one CPU; returns the folder of the results."""
     with undisturbed_logging():
-        run(config, torch.device("cpu"), content)
-    return Path(config.OUTPUT)
+        run(config, torch.device("cpu"), content, overwrite)
+    return results_folder(config)
 
 
 def assert_same(given: Any, expected: Any, where: str = "") -> None:

@@ -1,7 +1,8 @@
 """Writes a run's report again: python tools/report.py RUN.
 
-RUN is an --output folder that has been evaluated. The frames of the worst videos are read from where its config.yaml
-says the data are; where they are gone, the page is written without pictures. See docs/evaluation.md.
+RUN is the --output folder of a training that has ended, or that of an evaluation, OUTPUT/evaluation/LIST. The frames of
+the worst videos are read from where its config.yaml says the data are; where they are gone, the page is written without
+pictures. See docs/evaluation.md.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ def frames_of_run(folder: Path) -> FramesOf:
 def main() -> int:
     """Parses the command line, writes the report and prints where it is."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("run", metavar="RUN", type=Path, help="output folder with metrics.json and predictions.csv")
+    parser.add_argument("run", metavar="RUN", type=Path, help="folder with metrics.json and predictions.csv")
     folder = parser.parse_args().run
     try:
         frames = frames_of_run(folder)

@@ -1,8 +1,8 @@
 """Prints the main figures of runs side by side, and where their pages are: python tools/results.py [--mean] RUN…
 
 With --mean the runs are one experiment with several seeds: the mean of each figure, the least and the most, and the
-AUROC of every out-of-distribution score. A figure that a run does not have is left out. RUN is an --output folder that
-has been evaluated.
+AUROC of every out-of-distribution score. A figure that a run does not have is left out. RUN is the --output folder of a
+training, for the evaluation at its end, or the folder of another evaluation, OUTPUT/evaluation/LIST.
 """
 
 from __future__ import annotations
@@ -26,7 +26,10 @@ def read(folder: Path) -> dict[str, Any]:
     """The run's metrics.json. Raises UserError."""
     file = folder / "metrics.json"
     if not file.is_file():
-        raise UserError(f"{file}: no such file; evaluate the run first (main.py --only_test)")
+        raise UserError(
+            f"{file}: no such file; evaluate the run first (main.py --only_test), and name the folder of that "
+            "evaluation (RUN/evaluation/LIST)"
+        )
     return json.loads(file.read_text(encoding="utf-8"))
 
 
@@ -68,7 +71,7 @@ def main() -> int:
     """Parses the command line and prints."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--mean", action="store_true", help="figures of one experiment over its seeds")
-    parser.add_argument("runs", metavar="RUN", type=Path, nargs="+", help="output folders with metrics.json")
+    parser.add_argument("runs", metavar="RUN", type=Path, nargs="+", help="folders with metrics.json")
     given = parser.parse_args()
     if given.mean:
         print("\n".join(mean_lines(given.runs)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from evaluation.predictions import write_predictions
 from evaluation.report import write_report
 from evaluation.summary import write_metrics
 from trainers.evaluate import Evaluation, EvaluationSet, Evaluator, check_statistics
+from trainers.folder import check_folder, lock, remove_run, results_folder
 from trainers.loop import Trainer
 from trainers.precision import Precision
 from trainers.restore import restore_model
@@ -39,18 +41,26 @@ log = logging.getLogger(__name__)
 NO_CHECKPOINT = "--only_test evaluates a checkpoint: name it with --resume CKPT (MODEL.RESUME)"
 
 
-def run(config: CfgNode, device: torch.device, content: dict[str, Any] | None = None) -> None:
-    """Trains `config.STAGE`, or evaluates it with TEST.ONLY_TEST; `content` is that of MODEL.RESUME where it is read.
+def run(config: CfgNode, device: torch.device, content: dict[str, Any] | None = None, overwrite: bool = False) -> None:
+    """Trains `config.STAGE`, or evaluates it with TEST.ONLY_TEST, in a folder that no other process writes to.
 
-    Raises UserError.
+    `content` is that of MODEL.RESUME where it is read. `overwrite` removes the run that the folder holds. Raises
+    UserError.
     """
-    folder = Path(config.OUTPUT)
+    folder = results_folder(config)
+    with lock(folder) if is_main() else nullcontext():
+        if is_main():
+            check_folder(config, overwrite)
+        _run(config, device, folder, content, overwrite)
+
+
+def _run(config: CfgNode, device: torch.device, folder: Path, content: dict[str, Any] | None, overwrite: bool) -> None:
     views = read_names(config.DATA.LABEL_LIST, config.DATA.NUM_CLASSES, "DATA.NUM_CLASSES")
     grades = read_names(config.DATA.QUALITY_LIST, config.DATA.NUM_QUALITIES, "DATA.NUM_QUALITIES")
     zero_shot = config.TRAINER.ViFi_CLIP.ZS_EVAL and config.STAGE == "view"
     if config.TEST.ONLY_TEST and not config.MODEL.RESUME and not zero_shot:
         raise UserError(NO_CHECKPOINT)
-    set_up_logging(folder)
+    set_up_logging(folder, anew=overwrite)
     torch.manual_seed(config.SEED)
     training = not config.TEST.ONLY_TEST
     sets = evaluation_sets(config)
@@ -87,6 +97,8 @@ def run(config: CfgNode, device: torch.device, content: dict[str, Any] | None = 
     if evaluator.calibrates and not training:
         log.warning("no calibration yet: τ and temperature are found on %s itself", config.DATA.VAL_FILE)
     if is_main():
+        if overwrite:
+            remove_run(folder)
         write_text(folder / "config.yaml", config.dump())
     if training:
         about = {"variant": config.MODEL.VARIANT, "views": views, "grades": grades, "tokens": tokens}

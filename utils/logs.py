@@ -15,15 +15,19 @@ from utils.distributed import is_main
 from utils.files import atomic_path, flush, make_folder, writing
 
 
-def set_up_logging(folder: Path | None) -> None:
-    """Sends the log to the terminal and, with a folder, to `folder/log.txt`; only the main process speaks."""
+def set_up_logging(folder: Path | None, anew: bool = False) -> None:
+    """Sends the log to the terminal and, with a folder, to `folder/log.txt`; only the main process speaks.
+
+    `anew` drops what log.txt holds. Raises UserError where the file cannot be written.
+    """
     root = logging.getLogger()
     root.handlers.clear()
     root.setLevel(logging.INFO if is_main() else logging.ERROR)
     handlers: list[logging.Handler] = [logging.StreamHandler(sys.stdout)]
     if folder is not None and is_main():
         make_folder(folder)
-        handlers.append(logging.FileHandler(folder / "log.txt", encoding="utf-8"))
+        with writing(folder / "log.txt"):
+            handlers.append(logging.FileHandler(folder / "log.txt", "w" if anew else "a", encoding="utf-8"))
     for handler in handlers:
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname).1s %(message)s", "%H:%M:%S"))
         root.addHandler(handler)
