@@ -124,6 +124,7 @@ class Inspection:
 
     videos: int = 0
     faults: list[str] = field(default_factory=list)  # one line for each unreadable video, naming list and line
+    warnings: list[str] = field(default_factory=list)  # one line for each thing in a video that is not as its file says
     mean: tuple[float, ...] = ()  # of R, G, B in [0, 1]
     std: tuple[float, ...] = ()
 
@@ -147,12 +148,18 @@ def inspect(
         present = present[np.linspace(0, len(present) - 1, sample).round().astype(int)]
     result, parts = Inspection(len(present)), np.zeros((len(present), 3, 3))
     faults: dict[int, str] = {}
+    warnings: dict[int, tuple[str, ...]] = {}
     jobs = [(listed.path(i), every_frame, decoder) for i in present]
     for k, answer in tqdm(run_jobs(_read, jobs, workers, seconds), total=len(jobs), desc="reading", unit="video"):
-        fault, parts[k] = (f"{jobs[k][0]}: {answer.reason}", 0) if isinstance(answer, Lost) else answer
+        if isinstance(answer, Lost):
+            answer = f"{jobs[k][0]}: {answer.reason}", (), 0
+        fault, warnings[k], parts[k] = answer
         if fault:
             faults[k] = f"{_place(listed, present[k])}: {fault}"
     result.faults = [faults[k] for k in sorted(faults)]
+    result.warnings = [
+        f"{_place(listed, present[k])}: {jobs[k][0]}: {text}" for k in sorted(warnings) for text in warnings[k]
+    ]
     sums = parts.sum(0)  # in the order of the list, so that the last digits do not depend on who was first
     if sums[0, 0]:
         mean = sums[1] / sums[0]
@@ -161,9 +168,10 @@ def inspect(
     return result
 
 
-def _read(path: str, every_frame: bool, decoder: str) -> tuple[str, np.ndarray]:
-    """The fault, if any, and for each colour the number, sum and sum of squares of pixels looked at: [3, 3]."""
-    sums = np.zeros((3, 3))
+def _read(path: str, every_frame: bool, decoder: str) -> tuple[str, tuple[str, ...], np.ndarray]:
+    """The fault, if any, the warnings, and for each colour the number, sum and sum of squares of pixels looked at
+    [3, 3]."""
+    sums, warnings = np.zeros((3, 3)), ()
     try:
         with open_video(path, decoder) as video:
             looked_at = set(segment_indices(len(video), LOOKED_AT)[0].tolist())
@@ -171,9 +179,10 @@ def _read(path: str, every_frame: bool, decoder: str) -> tuple[str, np.ndarray]:
                 if number in looked_at:
                     pixels = frame.reshape(-1, 3).astype(np.float64)
                     sums += [[len(pixels)] * 3, pixels.sum(0), (pixels**2).sum(0)]
+            warnings = video.warnings
     except VideoError as error:
-        return str(error), sums
-    return "", sums
+        return str(error), warnings, sums
+    return "", warnings, sums
 
 
 def _sparse(video: Video, wanted: set[int]) -> Iterator[tuple[int, np.ndarray]]:

@@ -57,6 +57,7 @@ class Video(ABC):
         fps: frames per second, at most MAX_FPS, averaged where the rate varies; None where the file does not say.
         heart_rate: beats per minute; None where the file does not say.
         regions: what lies where in the picture; empty where the file does not say (only DICOM does).
+        warnings: what is not as the file says, and was put right or may be wrong; complete once a frame has been read.
     """
 
     path: str
@@ -66,6 +67,7 @@ class Video(ABC):
     fps: float | None = None
     heart_rate: float | None = None
     regions: tuple[Region, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @abstractmethod
     def decode(self, wanted: Sequence[int]) -> Iterator[np.ndarray]:
@@ -118,7 +120,7 @@ class Video(ABC):
 
     def _check_memory(self, count: int, height: int, width: int) -> None:
         if count * height * width * 3 > MAX_CLIP_BYTES:
-            raise VideoError(self.path, f"{count} frames of {width}×{height} pixels are too much for memory")
+            raise VideoError(self.path, f"{count} frames of {width}×{height} are too much for memory")
 
     def check_size(self) -> None:
         """Refuses sizes that no ultrasound machine makes before memory is spent on them."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -33,11 +34,14 @@ def write_object(
     shape: tuple[int, ...],
     photometric: str,
     syntax: uid.UID = uid.ExplicitVRLittleEndian,
+    *,
+    without: Sequence[str] = (),
     **elements: object,
 ) -> Path:
     """Writes an ultrasound object of `shape` [T, H, W] or [T, H, W, samples].
 
-    `pixels` are the bytes as they stand in the file, or the coded frames of a compressed `syntax`.
+    `pixels` are the bytes as they stand in the file, or the coded frames of a compressed `syntax`; `elements` are
+    further elements, or other values, and `without` those to leave out.
     """
     dataset = Dataset()
     dataset.file_meta = FileMetaDataset()
@@ -53,9 +57,31 @@ def write_object(
     for name, value in elements.items():
         setattr(dataset, name, value)
     dataset.PixelData = pixels if isinstance(pixels, bytes) else encapsulate(list(pixels))
+    for name in without:
+        delattr(dataset, name)
     dataset["PixelData"].VR = "OW" if syntax == uid.ImplicitVRLittleEndian or dataset.BitsAllocated > 8 else "OB"
     dataset.save_as(path, enforce_file_format=True)
     return Path(path)
+
+
+def items(fragments: Sequence[bytes], table: Sequence[int] = (), end: bool = True) -> bytes:
+    """Encapsulated pixel data of these fragments, with whatever a Basic Offset Table is to say (PS3.5 A.4)."""
+    padded = [
+        fragment + b"\0" * (len(fragment) % 2) for fragment in (struct.pack(f"<{len(table)}I", *table), *fragments)
+    ]
+    value = b"".join(b"\xfe\xff\x00\xe0" + struct.pack("<I", len(fragment)) + fragment for fragment in padded)
+    return value + (b"\xfe\xff\xdd\xe0\0\0\0\0" if end else b"")
+
+
+def sector(count: int = 3, height: int = 48, width: int = 64) -> np.ndarray:
+    """Frames uint8 [T, H, W, 3] as of ultrasound: grey speckle in a sector on black, with flow in it in colours."""
+    rows, columns = np.mgrid[:height, :width]
+    inside = (np.abs(columns - width / 2) < rows * 0.6) & (np.hypot(columns - width / 2, rows) < height * 0.9)
+    flow = inside & (np.abs(rows - height / 2) < 4) & (columns > width / 2)
+    speckle = np.random.default_rng(0).integers(20, 200, (count, height, width), np.uint8)
+    frames = np.where(inside, speckle, 0)[..., None].repeat(3, -1)
+    frames[:, flow] = (210, 40, 20)
+    return frames
 
 
 def jpeg(frame: np.ndarray, subsampling: str = "4:4:4", keep_rgb: bool = False) -> bytes:

@@ -51,6 +51,7 @@ def main() -> int:
     config = load_config(given.cfg, list(zip(given.opts[::2], given.opts[1::2], strict=True)))
 
     lists, faults = read_lists(config)
+    warnings: list[str] = []
     outsiders = [listed for role, listed in lists if role == "outsiders"]
     of_role = dict(lists)
     faults += check_annotations(of_role.get("training"), of_role.get("validation"), outsiders)
@@ -66,10 +67,19 @@ def main() -> int:
             seconds=given.timeout,
         )
         faults += read.faults
+        warnings += read.warnings
         if read.mean:
             mean, std = (", ".join(f"{value:.4f}" for value in values) for values in (read.mean, read.std))
             print(f"{role}: pixels of {read.videos} videos, in [0, 1], R, G, B: mean {mean}; standard deviation {std}")
-    print("\n".join([*faults, f"{len(faults) or 'no'} fault{'s' * (len(faults) != 1)}"]))
+    print(
+        "\n".join(
+            [
+                *(f"warning: {text}" for text in warnings),
+                *faults,
+                f"{len(faults) or 'no'} fault{'s' * (len(faults) != 1)}",
+            ]
+        )
+    )
     return 1 if faults else 0
 
 

@@ -41,6 +41,7 @@ def convert(root: Path, name: str, destination: Path, target: str, options: Opti
             with atomic_path(file) as temporary:
                 size = write_mjpeg(temporary, _small(video, mask, options.size), video.fps, video.heart_rate)
             record.height, record.width = size
+            record.warnings += video.warnings
     except NoImage:
         return Record(name, target, skipped=NO_IMAGE)
     except VideoError as error:
