@@ -30,6 +30,7 @@ from trainers.resume import read_checkpoint
 from trainers.stages import build_stage
 from utils.bounds import FITTED_SCORES
 from utils.distributed import barrier, is_main, rank, world
+from utils.effects import without_effect
 from utils.errors import UserError
 from utils.files import write_text
 from utils.label_list import read_names
@@ -72,6 +73,8 @@ def _run(config: CfgNode, device: torch.device, folder: Path, content: dict[str,
     for problem in check_annotations(train, sets[0].annotations, [part.annotations for part in sets[1:]]):
         log.warning("%s", problem)
     if training:
+        for sentence in without_effect(config):
+            log.warning("%s", sentence)
         check_targets(train, score=config.STAGE == "quality" and config.DATA.QUALITY_TARGET == "score")
     stage = build_stage(config)
     model, tokens = restore_model(config, views, content, answers=not training)
