@@ -11,12 +11,15 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import torch
 
+from datasets.boundary import Boundary
 from datasets.labels import Labels
 from datasets.rows import read_rows
-from utils.errors import UserError
+from utils.errors import UserError, quoted, shortened
 
 TARGETS = ("class", "quality", "multilabel", "score")
 SHOWN_FAULTS = 20
+HOW_TO_ALLOW = "DATA.ALLOW_OUTSIDE True accepts it (prepare: --allow-outside)"
+MAX_PATH = 4096  # bytes: of Linux, which allows more than others
 
 
 class Strings:
@@ -124,6 +127,7 @@ def read_annotations(
     label_names: Sequence[str] = (),
     target: str = "class",
     any_label: bool = False,
+    allow_outside: bool = False,
     faults: list[str] | None = None,
 ) -> Annotations:
     """Reads a list of videos.
@@ -138,6 +142,7 @@ def read_annotations(
         target: what the label after the path is, and which CSV column is read: "class" (column `label`),
             "quality" (column `quality`: a grade), "multilabel" (`label`: several, by spaces or commas) or "score"
             (column `score`, in [0, 1]).
+        allow_outside: names may be absolute paths outside `root`, or links that lead out of it.
         any_label: a label that is neither an id nor a name is as none, as in lists of outsiders.
         faults: where given, faulty lines are described here and left out.
 
@@ -152,11 +157,15 @@ def read_annotations(
     several: list[list[int]] = []
     found: list[str] = []
     known = Labels(label_names, num_classes)
+    boundary, folder = Boundary(root), ""
     for row in read_rows(file, target, known):
         try:
             if row.fault:
                 raise ValueError(row.fault)
             _check_path(row.path)
+            folder = folder or _folder(root, row.path)
+            if not allow_outside and not boundary.holds(os.path.join(folder, row.path)):
+                raise ValueError(f"{quoted(row.path)} leads out of {root}; {HOW_TO_ALLOW}")
             words = "" if target == "score" else row.quality if target == "quality" else row.label
             numbers = _ids(known, words, target == "multilabel", any_label)
             score = _score(row.score)
@@ -183,8 +192,7 @@ def read_annotations(
     if target == "multilabel":
         columns["labels"] = _one_hot(several, known.count)
     names, patient_names = names.freeze(), patient_names.freeze()
-    folder = _folder(root, names[0]) if len(names) else str(root)
-    return Annotations(file, folder, names, patient_names, **columns)
+    return Annotations(file, folder or str(root), names, patient_names, **columns)
 
 
 def find_list(file: str | Path, root: str | Path | None = None) -> Path:
@@ -209,8 +217,14 @@ def _check_path(path: str) -> None:
         raise ValueError("no path")
     if "\0" in path:
         raise ValueError("a zero byte in the path")
+    try:
+        size = len(os.fsencode(path))
+    except UnicodeEncodeError:
+        raise ValueError("surrogates not allowed in the path: it is not Unicode text") from None
+    if size > MAX_PATH:
+        raise ValueError(f"a path of {size} bytes, which no system has")
     if ".." in path and ".." in PurePosixPath(path.replace("\\", "/")).parts:
-        raise ValueError(f"the path {path!r} leaves the data folder; `..` is not allowed")
+        raise ValueError(f"the path {quoted(path)} leaves the data folder; `..` is not allowed")
 
 
 def _ids(known: Labels, words: str, several: bool, any_label: bool) -> list[int]:
@@ -228,9 +242,9 @@ def _score(word: str) -> float:
     try:
         score = float(word)
     except ValueError:
-        raise ValueError(f"the score {word!r} is not a number") from None
+        raise ValueError(f"the score {quoted(word)} is not a number") from None
     if not (0 <= score <= 1):
-        raise ValueError(f"the score {word} is not in [0, 1]")
+        raise ValueError(f"the score {shortened(word)} is not in [0, 1]")
     return score
 
 

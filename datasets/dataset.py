@@ -13,9 +13,10 @@ from datasets.annotations import Annotations
 from datasets.cropping import EvalCrop, TrainCrop
 from datasets.sampling import clip_indices
 from datasets.transforms import swap_background
-from datasets.video import VideoError, open_video
+from datasets.video import VideoError, errors_name, open_video
 from utils.errors import UserError
 from utils.seeding import generator
+from utils.workers import time_limit
 
 MAX_REPLACEMENTS = 10  # unreadable videos in a row after which training cannot go on
 
@@ -55,8 +56,11 @@ class VideoDataset(Dataset):
         clips: int = 1,
         crops: int = 1,
         resize_on_device: bool = False,
+        seconds: float = 0,
     ) -> None:
         """`frames` T, `size` S, `sampling` and `stride_seconds` as in `datasets.sampling`.
+
+        A video that takes more than `seconds` to read (0: any time) is unreadable.
 
         Training: `scales` of the crop, `background_swap` the probability of another video's background around the
         image. Evaluation: temporal `clips` and spatial `crops` of each video.
@@ -66,7 +70,7 @@ class VideoDataset(Dataset):
         self.sampling, self.stride_seconds = sampling, stride_seconds
         self.clips, self.crops = (1, 1) if train else (clips, crops)
         self.background_swap = background_swap if train else 0.0
-        self.resize_on_device = resize_on_device
+        self.resize_on_device, self.seconds = resize_on_device, seconds
         self.crop = TrainCrop(size, scales) if train else EvalCrop(size, crops)
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()  # persistent workers see it change
 
@@ -106,7 +110,7 @@ class VideoDataset(Dataset):
 
     def _clips(self, path: str, random: np.random.Generator) -> dict[str, torch.Tensor]:
         """`video`, `frames` and, with `resize_on_device`, `box` of one video; raises VideoError."""
-        with open_video(path, self.decoder) as video:
+        with errors_name(path), time_limit(self.seconds), open_video(path, self.decoder) as video:
             indices = clip_indices(
                 len(video),
                 self.frames,
@@ -138,7 +142,8 @@ class VideoDataset(Dataset):
     def _any_frame(self, random: np.random.Generator) -> torch.Tensor:
         """uint8 [3, H, W] of another video; black where it cannot be read (it is reported when its own turn comes)."""
         try:
-            with open_video(self.annotations.path(int(random.integers(len(self)))), self.decoder) as video:
+            path = self.annotations.path(int(random.integers(len(self))))
+            with errors_name(path), time_limit(self.seconds), open_video(path, self.decoder) as video:
                 return video.frames([int(random.integers(len(video)))])[0]
         except VideoError:
             return torch.zeros(3, 1, 1, dtype=torch.uint8)

@@ -6,6 +6,9 @@ import difflib
 import re
 from collections.abc import Sequence
 
+from utils.errors import quoted, shortened
+
+MAX_LABELS = 1 << 20  # ids where the number of classes is not known
 SEPARATORS = " \t\r\n,;"  # between the labels of one video
 
 _WORD = re.compile(rf"[^{SEPARATORS}]+")
@@ -65,21 +68,21 @@ class Labels:
             return known
         try:
             label = int(word)
-        except ValueError:
+        except ValueError:  # no number, or one of thousands of digits
             raise ValueError(self._unknown(word)) from None
-        if label < -1 or (self.count is not None and label >= self.count):
+        if not -1 <= label < (MAX_LABELS if self.count is None else self.count):
             limit = f"[0, {self.count})" if self.count is not None else "0, 1, 2, …"
-            raise ValueError(f"the label {label} is out of range: {limit}, or -1 for none")
+            raise ValueError(f"the label {shortened(str(label))} is out of range: {limit}, or -1 for none")
         return label
 
     def _unknown(self, word: str) -> str:
         if _NUMBERS.match(word):
-            return f"several labels ({word}) where one is expected"
+            return f"several labels ({shortened(word)}) where one is expected"
         if not self.names:
-            return f"the label {word!r} is not a whole number"
+            return f"the label {quoted(word)} is not a whole number"
         near = difflib.get_close_matches(spelled(word), self._ids, 1)
         meant = f"; did you mean {self.names[self._ids[near[0]]]!r}?" if near else ""
-        return f"the label {word!r} is neither a whole number nor a name of the label list{meant}"
+        return f"the label {quoted(word)} is neither a whole number nor a name of the label list{meant}"
 
 
 def spelled(name: str) -> str:

@@ -22,6 +22,7 @@ def read_list(config: CfgNode, file: str, *, outsiders: bool = False, faults: li
         label_names=class_names(config) if not outsiders else read_names(data.LABEL_LIST),
         target="score" if score else "quality" if quality else "class",
         any_label=outsiders,
+        allow_outside=data.ALLOW_OUTSIDE,
         faults=faults,
     )
 

@@ -83,13 +83,20 @@ def prepare(
 
 
 def prepare_sets(
-    source: Path, destination: Path, options: Options, plan: Plan, workers: int, **how: Any
+    source: Path,
+    destination: Path,
+    options: Options,
+    plan: Plan,
+    workers: int,
+    *,
+    allow_outside: bool = False,
+    **how: Any,
 ) -> tuple[list[Record], list[str]]:
     """As `prepare`, with the plan's patients and, where it has labels, lists for training, validation and test.
 
-    Returns the records and what to tell of the lists.
+    `allow_outside` lets a list that is the source lead out of its folder. Returns the records and what to tell of the lists.
     """
-    sources = find_sources(source, destination)
+    sources = find_sources(source, destination, allow_outside=allow_outside)
     said = read_plan(plan, sources, destination)
     records = prepare(source, destination, options, workers, sources=sources, patients=said.patients, **how)
     if not plan.labels_from:

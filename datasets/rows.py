@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from datasets.labels import SEPARATORS, Labels
-from utils.errors import UserError
+from utils.errors import UserError, quoted
 
 FIELDS = ("path", "label", "patient", "quality", "score")  # what a list may say of a video
 
@@ -29,6 +29,7 @@ _SUFFIX = re.compile(r"\.[A-Za-z][A-Za-z0-9]{1,4}$")  # of a path that ends a li
 _PATH_AND_WORDS = re.compile(r"(.*\.[A-Za-z][A-Za-z0-9]{1,4})[ \t]+([^/\\]+)$")  # where the label is not known
 _NUMBER = re.compile(r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?$")
 _BLANKS = " \t\r\n"
+MAX_LINE = 1 << 13  # characters: a path of the greatest length and labels enough
 NOTHING_KNOWN = Labels()
 
 
@@ -75,9 +76,12 @@ def _text_rows(file: Path, target: str, known: Labels) -> Iterator[Row]:
             line = line.strip(_BLANKS)
             if not line:
                 continue
+            if len(line) > MAX_LINE:
+                yield Row(number, "", fault=f"a line of {len(line)} characters, which no path and label have")
+                continue
             path, words = _split(line, known, several=target == "multilabel")
             if not words and len(line.split()) > 1 and not _SUFFIX.search(line):
-                yield Row(number, line, fault=f"expected `path label`, found {line!r}")
+                yield Row(number, line, fault=f"expected `path label`, found {quoted(line)}")
             elif field == "label":
                 yield Row(number, path, words)
             else:
@@ -120,7 +124,9 @@ def _csv_rows(file: Path, target: str, _known: Labels) -> Iterator[Row]:
         try:
             header = [cell.strip().lower() for cell in next(reader, [])]
             if missing := needed - set(header):
-                raise UserError(f"{file}:1: the header lacks {', '.join(sorted(missing))}; it is {','.join(header)!r}")
+                raise UserError(
+                    f"{file}:1: the header lacks {', '.join(sorted(missing))}; it is {quoted(','.join(header))}"
+                )
             columns = [header.index(name) if name in header else -1 for name in FIELDS]
             for cells in reader:
                 if not cells:
@@ -140,20 +146,31 @@ def _json_rows(file: Path, target: str, _known: Labels) -> Iterator[Row]:
         tree: Any = json.loads(file.read_text(encoding="utf-8-sig"))
     except json.JSONDecodeError as error:
         raise UserError(f"{file}:{error.lineno}: not valid JSON: {error.msg}") from None
+    except UnicodeDecodeError:
+        raise
+    except RecursionError:
+        raise UserError(f"{file}: nested too deeply for a list of videos") from None
+    except ValueError:
+        raise UserError(f"{file}: holds a number of thousands of digits") from None
     entries = tree.get("data_list") if isinstance(tree, dict) else tree
     if not isinstance(entries, list):
         raise UserError(f"{file}: expected a list of entries, or one under `data_list`")
     for number, entry in enumerate(entries, start=1):
         path = entry.get("filename") or entry.get("frame_dir") if isinstance(entry, dict) else None
         if isinstance(path, str):
-            others = {name: _words(entry.get(name)) for name in FIELDS[1:]}
-            yield Row(number, path.strip(_BLANKS), **others)
+            try:
+                others = {name: _words(entry.get(name)) for name in FIELDS[1:]}
+            except TypeError:
+                yield Row(number, "", fault=f"`{'`, `'.join(FIELDS[1:])}` are texts, numbers or lists of them")
+            else:
+                yield Row(number, path.strip(_BLANKS), **others)
         else:
             yield Row(number, "", fault="the entry has no `filename` or `frame_dir`")
 
 
 def _words(value: Any) -> str:
-    """What JSON gives for a field, as the other formats would write it."""
-    if isinstance(value, list):
-        return "; ".join(map(str, value))
-    return "" if value is None else str(value)
+    """What JSON gives for a field, as the other formats would write it; raises TypeError for what they cannot."""
+    values = value if isinstance(value, list) else [value]
+    if not all(isinstance(each, str | int | float | None) for each in values):
+        raise TypeError
+    return "; ".join("" if each is None else str(each) for each in values)

@@ -62,7 +62,7 @@ def test_a_line_that_is_only_a_path_has_no_label(write):
 def test_text_gives_back_what_was_written(tmp_path_factory, videos):
     file = tmp_path_factory.mktemp("list") / "list.txt"
     file.write_text("".join(f"{name} {label}\n" for name, label in videos), encoding="utf-8")
-    assert entries(read_annotations(file)) == videos
+    assert entries(read_annotations(file, allow_outside=True)) == videos
 
 
 @given(st.lists(st.tuples(NAMES, LABELS, NAMES, st.integers(0, 2), st.floats(0, 1, width=32)), min_size=1, max_size=8))
@@ -76,8 +76,11 @@ def test_csv_and_json_give_back_what_was_written(tmp_path_factory, kind, videos)
     else:
         rows = [dict(zip(columns, video, strict=True)) for video in videos]
         file.write_text(json.dumps({"metainfo": {}, "data_list": rows} if kind == "data_list" else rows))
-    views, grades = read_annotations(file), read_annotations(file, target="quality", num_classes=3)
-    scores = read_annotations(file, target="score")
+    anywhere = {"allow_outside": True}  # any text may be a name, also an absolute path
+    views, grades = (
+        read_annotations(file, **anywhere, **more) for more in ({}, {"target": "quality", "num_classes": 3})
+    )
+    scores = read_annotations(file, target="score", **anywhere)
     given = list(zip(*videos, strict=True))
     assert entries(views) == list(zip(given[0], given[1], strict=True))
     assert [views.patient(i).strip() for i in range(len(views))] == [name.strip() for name in given[2]]

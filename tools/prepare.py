@@ -41,6 +41,7 @@ def parse() -> argparse.Namespace:
         "--timeout", type=float, default=MAX_SECONDS, metavar="SECONDS", help=f"for one file (default: {MAX_SECONDS:g})"
     )
     parser.add_argument("--retry", action="store_true", help="try files again that crashed or took too long before")
+    parser.add_argument("--allow-outside", action="store_true", help="a list SRC may lead out of its folder")
     sets = parser.add_argument_group(
         "lists for training", "ORIGIN is folder, folder:N, a table or a regular expression"
     )
@@ -94,7 +95,7 @@ def main() -> int:
         quality_list=a.quality_list,
         seed=a.seed,
     )
-    how = {"seconds": a.timeout, "retry": a.retry}
+    how = {"seconds": a.timeout, "retry": a.retry, "allow_outside": a.allow_outside}
     records, of_lists = prepare_sets(a.source, a.destination, options, plan, a.workers, **how)
     faulty = describe(a.source, records)
     print("\n".join([str(a.destination / "manifest.csv"), *of_lists]))

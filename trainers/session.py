@@ -202,6 +202,7 @@ def dataset(config: CfgNode, annotations: Annotations, train: bool) -> VideoData
         clips=clips,
         crops=crops,
         resize_on_device=config.DATA.RESIZE == "device",
+        seconds=config.DATA.TIMEOUT,
     )
 
 

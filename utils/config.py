@@ -52,6 +52,8 @@ def default_config() -> CfgNode:
     c.DATA.STRIDE_SECONDS = 0.04  # time between frames with SAMPLING stride
     c.DATA.RESIZE = "worker"  # where clips are cut and resized: worker | device (whole frames travel, cores rest)
     c.DATA.MAX_BAD_FRACTION = 0.01  # a larger share of unreadable videos in an epoch stops the training
+    c.DATA.TIMEOUT = 300.0  # seconds for reading one video; one that takes longer is unreadable (0: any time)
+    c.DATA.ALLOW_OUTSIDE = False  # lists may name videos outside ROOT: absolute paths, links that lead out
     c.DATA.NUM_WORKERS = 4  # reading processes for each training process
 
     c.MODEL = CfgNode()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import reprlib
 import sys
 import time
 from collections.abc import Callable
@@ -11,8 +12,39 @@ from collections.abc import Callable
 SAID_BY_LAUNCHER = "ERRORS_SAID_BY_LAUNCHER"  # set where utils.launch says for all its processes what one left behind
 
 
+MOST_SHOWN = 80  # characters of what an input says, where a message quotes it
+MOST_IN_LINE = 1000  # characters of a line of a message; longer ones lose their middle
+
+
 class UserError(Exception):
-    """A mistake that the user can mend: its text says what is wrong, where (file, line, key) and what to do."""
+    """A mistake that the user can fix: its text says what is wrong, where (file, line, key) and what to do."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("\n".join(shortened(line, MOST_IN_LINE) for line in message.split("\n")))
+
+
+def shortened(text: str, most: int = MOST_SHOWN) -> str:
+    """The text, or its beginning and its end with an ellipsis between: at most `most` characters."""
+    if len(text) <= most:
+        return text
+    end = most // 3
+    return f"{text[: most - end - 1]}…{text[-end:]}"
+
+
+def quoted(value: object, most: int = MOST_SHOWN) -> str:
+    """What an input says, as a message shows it: in quotes, special characters escaped, of sensible length.
+
+    Safe for values of any size and depth, such as those of a yaml or JSON file.
+    """
+    if isinstance(value, str):
+        return repr(shortened(value, most))
+    brief = reprlib.Repr()
+    brief.maxlevel, brief.maxlist, brief.maxtuple, brief.maxdict, brief.maxset = 2, 4, 4, 4, 4
+    brief.maxstring, brief.maxother = most, most
+    try:
+        return shortened(brief.repr(value), most)
+    except ValueError:
+        return "a number of thousands of digits"
 
 
 def first_line(error: Exception) -> str:

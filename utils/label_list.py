@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-from utils.errors import UserError
+from utils.errors import UserError, quoted
+
+MAX_NAME = 200  # characters; a prompt holds fewer
 
 
 def read_names(file: str | Path, count: int | None = None, key: str = "") -> list[str]:
@@ -30,8 +32,10 @@ def read_names(file: str | Path, count: int | None = None, key: str = "") -> lis
         if not row:
             continue
         if len(row) != 2 or row[0].strip() != str(len(names)) or not row[1].strip():
-            raise UserError(f"{file}:{number}: expected `{len(names)},name`, found {','.join(row)!r}")
+            raise UserError(f"{file}:{number}: expected `{len(names)},name`, found {quoted(','.join(row))}")
         name = row[1].strip()
+        if len(name) > MAX_NAME or not name.isprintable():
+            raise UserError(f"{file}:{number}: the name {quoted(name)} is no text of at most {MAX_NAME} characters")
         first = line_of.setdefault(" ".join(name.split()).casefold(), number)
         if first != number:
             raise UserError(f"{file}:{number}: the name {name!r} is already in line {first}; each class needs its own")

@@ -1,12 +1,13 @@
-"""Jobs in processes of their own: one that dies or never ends costs itself and is named, and the others go on."""
+"""Work that may never end: jobs in processes of their own, which cost only themselves, and a time limit for a block."""
 
 from __future__ import annotations
 
 import multiprocessing
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Any
@@ -96,6 +97,29 @@ def _first_done(busy: Sequence[_Worker]) -> list[_Worker]:
         now = time.monotonic()
         if done := [worker for worker in busy if worker.pipe in ready or worker.deadline <= now]:
             return done
+
+
+@contextmanager
+def time_limit(seconds: float) -> Iterator[None]:
+    """Raises TimeoutError in a block that takes longer (0: never).
+
+    A library is interrupted when it next returns to Python, as decoders do after each frame. Without effect outside
+    of the main thread of a process, which alone receives signals.
+    """
+    if not seconds or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGALRM, _raise_timeout)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def _raise_timeout(*_: object) -> None:
+    raise TimeoutError
 
 
 def _serve(pipe: Connection, function: Callable[..., Any]) -> None:

@@ -44,15 +44,15 @@ class Sources:
     left_out: dict[str, str] = field(default_factory=dict)
 
 
-def find_sources(source: Path, destination: Path | None = None) -> Sources:
+def find_sources(source: Path, destination: Path | None = None, *, allow_outside: bool = False) -> Sources:
     """The videos of a list, a file or a folder that is searched through but for `destination` and its private folder.
 
-    Raises UserError where there are none.
+    `allow_outside` as in `read_annotations`. Raises UserError where there are none.
     """
     if source.is_file() and source.suffix.lower() in LISTS:
         # Any labels will do, but only CSV and JSON tell several labels from a path that ends in numbers.
         target = "class" if source.suffix.lower() == ".txt" else "multilabel"
-        listed = read_annotations(source, target=target, any_label=True)
+        listed = read_annotations(source, target=target, any_label=True, allow_outside=allow_outside)
         return Sources(Path(listed.folder), dict.fromkeys(sorted(listed.name(i) for i in range(len(listed))), ""))
     if source.is_file():
         return Sources(source.parent, {source.name: ""})
