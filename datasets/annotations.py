@@ -199,7 +199,7 @@ def find_list(file: str | Path, root: str | Path | None = None) -> Path:
     """The list as given, or under `root`. Raises UserError that names what was tried."""
     tried = [Path(file)] + ([Path(root) / file] if root and not Path(file).is_absolute() else [])
     for path in tried:
-        if path.is_file():
+        if os.path.isfile(path):
             return path
     raise UserError(f"no such list of videos: {' nor '.join(map(str, tried))} (DATA.TRAIN_FILE, VAL_FILE, OOD_FILE)")
 
@@ -218,7 +218,7 @@ def _check_path(path: str) -> None:
     if "\0" in path:
         raise ValueError("a zero byte in the path")
     try:
-        size = len(os.fsencode(path))
+        size = len(path.encode())
     except UnicodeEncodeError:
         raise ValueError("surrogates not allowed in the path: it is not Unicode text") from None
     if size > MAX_PATH:

@@ -94,7 +94,8 @@ def prepare_sets(
 ) -> tuple[list[Record], list[str]]:
     """As `prepare`, with the plan's patients and, where it has labels, lists for training, validation and test.
 
-    `allow_outside` lets a list that is the source lead out of its folder. Returns the records and what to tell of the lists.
+    `allow_outside` lets a list that is the source lead out of its folder. Returns the records, and what to tell of the
+    lists that were written.
     """
     sources = find_sources(source, destination, allow_outside=allow_outside)
     said = read_plan(plan, sources, destination)

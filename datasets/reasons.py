@@ -7,7 +7,9 @@ only what kind of error it was.
 from __future__ import annotations
 
 import errno
+import logging
 import os
+import warnings
 
 # By name of the exception's class or of one it derives from, so that no library need be loaded to know its errors.
 WORDS = {
@@ -24,6 +26,14 @@ WORDS = {
     "TarError": "the archive is damaged",
     "OSError": "it is cut short or damaged",
 }
+
+
+def silence(library: str) -> None:
+    """Keeps what a library says of files, which quotes them, out of logs and terminals."""
+    logger = logging.getLogger(library)
+    logger.addHandler(logging.NullHandler())
+    logger.propagate = False
+    warnings.filterwarnings("ignore", module=rf"{library}\b")
 
 
 class Unreadable(Exception):

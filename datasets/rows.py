@@ -55,6 +55,8 @@ def read_rows(file: Path, target: str = "class", known: Labels = NOTHING_KNOWN) 
     readers = {".csv": _csv_rows, ".json": _json_rows}
     try:
         yield from readers.get(file.suffix.lower(), _text_rows)(file, target, known)
+    except OSError as error:
+        raise UserError(f"{file}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
         raise UserError(f"{file}:{_undecodable(file)}: not UTF-8 text: {error.reason}") from None
 

@@ -10,9 +10,10 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image
 
-from datasets.reasons import Unreadable
+from datasets.reasons import Unreadable, silence
 from datasets.video import MAX_PIXELS, Video, VideoError, may_be_opened
 
+silence("PIL")
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff")
 
 

@@ -119,8 +119,8 @@ def test_no_text_of_a_dicom_header_leaves_the_program(tmp_path):
     for tag in (0x00280004, 0x00280008, 0x00280010):
         representation = dict(TEXTS)[tag]
         (source / f"{tag:08x}.dcm").write_bytes(with_text(content, tag, representation))
-    (source / "list.txt").write_text("".join(f"{file.name} 0\n" for file in sorted(source.glob("*.dcm"))))
-    listed = read_annotations(source / "list.txt")
+    (tmp_path / "list.txt").write_text("".join(f"{file.name} 0\n" for file in sorted(source.glob("*.dcm"))))
+    listed = read_annotations(tmp_path / "list.txt", source)
     dataset = VideoDataset(listed, frames=2, size=32)
     said = [sample["faults"][0][1] for sample in (dataset[i] for i in range(3))]
     said += inspect(listed, every_frame=True, sample=None, workers=1, decoder="pyav").faults

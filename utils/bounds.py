@@ -7,7 +7,7 @@ from typing import Any
 
 from yacs.config import CfgNode
 
-from utils.errors import UserError
+from utils.errors import UserError, quoted
 
 STAGES = ("view", "negation", "quality")
 SCORES = ("msp", "max_logit", "energy", "negation", "competing_to_win", "agreeing_to_differ", "mcm")
@@ -65,7 +65,7 @@ def value(config: CfgNode, name: str) -> Any:
 def one_of(name: str, given: Any, allowed: Sequence[Any]) -> None:
     """Raises UserError where the setting `name` is none of the allowed values."""
     if given not in allowed:
-        raise UserError(f"{name} must be one of {', '.join(map(str, allowed))}; found {given!r}")
+        raise UserError(f"{name} must be one of {', '.join(map(str, allowed))}; found {quoted(given)}")
 
 
 def check(config: CfgNode) -> None:

@@ -8,18 +8,22 @@ from __future__ import annotations
 
 import difflib
 import math
+import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from yacs.config import CfgNode
 
 from utils.bounds import OUTLIERS, STAGE_OF_USE, check, check_words, one_of
 from utils.bounds import value as value_of
-from utils.errors import UserError
+from utils.errors import UserError, quoted, shortened
 from utils.label_list import read_names
+from utils.yaml_text import read_yaml, read_yaml_file
+
+MAX_FILES = 64  # that a configuration may consist of
+MAX_NUMBER = (1 << 63) - 1  # of a setting that is a whole number
 
 
 def default_config() -> CfgNode:
@@ -177,13 +181,16 @@ def _merged(file: str | Path | None, overrides: Sequence[tuple[str, Any]], carri
     config = default_config()
     if carried is not None:
         where = "the checkpoint's configuration"
-        _merge_tree(config, _tree(carried, where), "", where)
+        _merge_tree(config, _keys(read_yaml(carried, where), where), "", where)
         _count_views_as_said(config)
     use = config.TRAINER.ViFi_CLIP
     pair = config.STAGE, use.USE  # one follows from the other, so that whoever sets one of them sets both
     config.STAGE = use.USE = ""
     if file is not None:
-        _merge_file(config, Path(file), seen=())
+        for number, (where, tree) in enumerate(_trees(Path(file), seen=())):
+            if number == MAX_FILES:
+                raise UserError(f"{file}: BASE leads to more than {MAX_FILES} files")
+            _merge_tree(config, tree, "", where)
         _count_views_as_said(config)
     for key, value in overrides:
         _set(config, key, value, where="command line")
@@ -193,27 +200,22 @@ def _merged(file: str | Path | None, overrides: Sequence[tuple[str, Any]], carri
     return config
 
 
-def _merge_file(config: CfgNode, file: Path, seen: tuple[Path, ...]) -> None:
-    if not file.is_file():
+def _trees(file: Path, seen: tuple[Path, ...]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """What a file and those under its BASE say, each with its place, in the order in which one overrules the other."""
+    if not os.path.isfile(file):
         raise UserError(f"{file}: no such configuration file (-cfg, or BASE of another file)")
     if file.resolve() in seen:
         raise UserError(f"{file}: BASE includes the file itself")
-    try:
-        text = file.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise UserError(f"{file}: not valid yaml: {error}") from None
-    tree = _tree(text, str(file))
+    if len(seen) == MAX_FILES:
+        raise UserError(f"{seen[0]}: BASE leads to more than {MAX_FILES} files")
+    tree = _keys(read_yaml_file(file), str(file))
     for base in filter(None, _typed(tree.pop("BASE", None) or [], [""], "BASE", str(file))):
-        _merge_file(config, file.parent / base, (*seen, file.resolve()))
-    _merge_tree(config, tree, "", str(file))
+        yield from _trees(file.parent / base, (*seen, file.resolve()))
+    yield str(file), tree
 
 
-def _tree(text: str, where: str) -> dict[str, Any]:
-    """The keys and values of yaml text. Raises UserError."""
-    try:
-        tree = yaml.safe_load(text) or {}
-    except (yaml.YAMLError, RecursionError, ValueError) as error:  # ValueError: 2024-13-45 is no date
-        raise UserError(f"{where}: not valid yaml: {' '.join(str(error).split())}") from None
+def _keys(tree: Any, where: str) -> dict[str, Any]:
+    tree = {} if tree is None else tree
     if not isinstance(tree, dict):
         raise UserError(f"{where}: expected keys and values, found {type(tree).__name__}")
     return tree
@@ -221,11 +223,11 @@ def _tree(text: str, where: str) -> dict[str, Any]:
 
 def _merge_tree(config: CfgNode, tree: dict[str, Any], prefix: str, where: str) -> None:
     for key, value in tree.items():
-        name = f"{prefix}{key}"
+        key = key if isinstance(key, str) else quoted(key)
         if isinstance(config.get(key), CfgNode) and isinstance(value, dict):
-            _merge_tree(config[key], value, f"{name}.", where)
+            _merge_tree(config[key], value, f"{prefix}{key}.", where)
         else:
-            _assign(config, str(key), value, name, where)
+            _assign(config, key, value, prefix + shortened(key), where)
 
 
 def _set(config: CfgNode, name: str, value: Any, where: str) -> None:
@@ -236,13 +238,13 @@ def _set(config: CfgNode, name: str, value: Any, where: str) -> None:
     for parent in parents:
         node = node.get(parent) if isinstance(node, CfgNode) else None
     if not isinstance(node, CfgNode):
-        raise UserError(f"{where}: unknown key {name}{_similar(name)}")
+        raise UserError(f"{where}: unknown key {shortened(name)}{_similar(name)}")
     if isinstance(value, str) and not isinstance(node.get(key), str):
         try:
-            value = yaml.safe_load(value)
-        except yaml.YAMLError:
-            raise UserError(f"{where}: cannot read the value {value!r}") from None
-    _assign(node, key, value, name, where)
+            value = read_yaml(value, where)
+        except UserError:
+            raise UserError(f"{where}: cannot read the value {quoted(value)}") from None
+    _assign(node, key, value, shortened(name), where)
 
 
 def _assign(node: CfgNode, key: str, value: Any, name: str, where: str) -> None:
@@ -266,18 +268,32 @@ def _typed(value: Any, default: Any, name: str, where: str) -> Any:
     elif kind is str and value is None:
         return ""
     elif kind is str and isinstance(value, str | int | float):
-        return str(value)
+        if (text := _text(value)) is not None:
+            return text
+    elif kind is int and isinstance(value, int):
+        if abs(value) <= MAX_NUMBER:
+            return value
     elif kind in (int, float) and isinstance(value, str | int | float):
         try:
             number = float(value)
             if kind is float and math.isfinite(number):
                 return number
-            if kind is int and number == int(number):
+            if kind is int and number == int(number) and abs(number) <= MAX_NUMBER:
                 return int(number)
         except (ValueError, OverflowError):
             pass
     words = {bool: "True or False", int: "a whole number", float: "a number", str: "text", list: "a list"}
-    raise UserError(f"{where}: {name} must be {words[kind]}, found {value!r}")
+    raise UserError(f"{where}: {name} must be {words[kind]}, found {quoted(value)}")
+
+
+def _text(value: str | int | float) -> str | None:
+    """A setting that is text; None where no file could hold it: zero bytes, halves of characters, endless numbers."""
+    try:
+        text = str(value)
+        text.encode()
+    except ValueError:
+        return None
+    return None if "\0" in text else text
 
 
 def _similar(name: str) -> str:

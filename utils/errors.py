@@ -20,7 +20,14 @@ class UserError(Exception):
     """A mistake that the user can fix: its text says what is wrong, where (file, line, key) and what to do."""
 
     def __init__(self, message: str) -> None:
-        super().__init__("\n".join(shortened(line, MOST_IN_LINE) for line in message.split("\n")))
+        super().__init__("\n".join(shortened(printable(line), MOST_IN_LINE) for line in message.split("\n")))
+
+
+def printable(text: str) -> str:
+    """The text with what would move a terminal's cursor, or is no character at all, written as an escape sequence."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def shortened(text: str, most: int = MOST_SHOWN) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 from pathlib import Path
 
 from utils.errors import UserError, quoted
@@ -17,13 +18,15 @@ def read_names(file: str | Path, count: int | None = None, key: str = "") -> lis
     blanks) or reads as another id, or the number of names is not `count` (the value of the setting `key`).
     """
     file = Path(file)
-    if not file.is_file():
+    if not os.path.isfile(file):
         raise UserError(f"{file}: no such label list (DATA.LABEL_LIST, DATA.QUALITY_LIST)")
     try:
         with file.open(encoding="utf-8-sig", newline="") as lines:
             rows = list(csv.reader(lines))
     except (UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{file}: not UTF-8 text: {error}; save it as UTF-8") from None
+    except OSError as error:
+        raise UserError(f"{file}: cannot be read: {error.strerror}") from None
     if not rows or [cell.strip() for cell in rows[0]] != ["id", "name"]:
         raise UserError(f"{file}:1: a label list begins with the line id,name")
     names: list[str] = []

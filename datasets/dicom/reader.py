@@ -25,10 +25,11 @@ from datasets.dicom.native import NativeFrames
 from datasets.dicom.pixel_data import Item, Picture, find_pixel_data
 from datasets.dicom.tables import read_palette
 from datasets.dicom.timing import frame_rate
-from datasets.reasons import Unreadable
+from datasets.reasons import Unreadable, silence
 from datasets.regions import Region, read_regions
 from datasets.video import NoImage, Video, VideoError, errors_name
 
+silence("pydicom")
 config.settings.reading_validation_mode = config.IGNORE  # else it logs values that are not of their kind
 
 # Encapsulated MPEG-2, MPEG-4 AVC and HEVC streams: 1.2.840.10008.1.2.4.100 to .108, and .1 of each: in fragments
