@@ -28,12 +28,34 @@ def described(tmp_path, frames: int = 3, **elements: object):
         ({"CineRate": "0", "RecommendedDisplayFrameRate": "30"}, 30),
         ({"FrameTime": ""}, None),
         ({"FrameTimeVector": ["0", "0", "0"], "CineRate": "50"}, 50),
+        ({"FrameTimeVector": ["0", "0", "0"], "FrameTime": "25", "CineRate": "50"}, 40),
+        ({"FrameTimeVector": ["0", "10", "10", "10", "10"], "FrameTime": "25"}, 40),  # of another length
+        ({"FrameTimeVector": ["0", "-20", "-20"], "FrameTime": "25"}, 40),
+        ({"FrameTimeVector": ["0", "0.02", "0.02"], "FrameTime": "25"}, 40),  # seconds
+        ({"FrameTimeVector": "", "FrameTime": "", "EffectiveDuration": "0.06", "CineRate": "30"}, 50),
+        ({"FrameTime": "25", "EffectiveDuration": "0.06"}, 40),
+        ({"EffectiveDuration": "0", "CineRate": "30"}, 30),
+        ({"EffectiveDuration": "0.0006", "CineRate": "30"}, 30),
+        ({"FrameTime": "0.033", "CineRate": "30"}, 30),  # seconds
+        ({"FrameTime": "0.033"}, None),
+        ({"FrameTime": "1"}, 1000),
+        ({"FrameTime": "-25", "CineRate": "-3", "RecommendedDisplayFrameRate": "30"}, 30),
+        ({"CineRate": "30000", "RecommendedDisplayFrameRate": "30"}, 30),
+        ({"RecommendedDisplayFrameRate": "30000"}, None),
         ({}, None),
     ],
 )
 def test_the_rate_is_the_first_that_the_machine_states(tmp_path, elements, fps):
     with described(tmp_path, **elements) as video:
         assert video.fps == (fps if fps is None else pytest.approx(fps))
+
+
+def test_a_rate_that_is_not_a_number_is_as_none(tmp_path):
+    path = write_object(tmp_path / "a", bytes(3 * 16), (3, 4, 4), "MONOCHROME2", FrameTime="25.000", CineRate="50")
+    for text in (b"fast  ", b"1\\\\2  ", b"nan   ", b"inf   "):
+        (tmp_path / "b").write_bytes(path.read_bytes().replace(b"25.000", text))
+        with open_video(tmp_path / "b") as video:
+            assert video.fps == 50
 
 
 def test_a_still_has_no_rate(tmp_path):
