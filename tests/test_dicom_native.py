@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 from pydicom import uid
 
+from datasets.annotations import read_annotations
+from datasets.check import inspect
 from datasets.intake.convert import convert
 from datasets.intake.records import Options
 from datasets.video import VideoError, open_video
 from tests.dicom_objects import CINE, STRIPES, sector, to_ybr, to_ybr_422, write_object
-from tests.media import frame_numbers
+from tests.media import frame_numbers, numbered_frames, write_video
 
 SECTOR = sector(12)
 
@@ -201,3 +203,53 @@ def test_pixels_that_were_decompressed_under_their_old_transfer_syntax(tmp_path,
     )
     path.write_bytes(content)
     expect(path, CINE, warning="not compressed")
+
+
+def test_shared_colours_that_cannot_be_are_refused(tmp_path):
+    """Neither the number of frames nor their grey says that these are three bytes a pixel."""
+    frames = np.tile(np.array([[230, 30, 20], [20, 40, 230]], np.uint8), (12, 20, 15, 1))
+    path = write_object(tmp_path / "a.dcm", frames.tobytes(), frames.shape, "YBR_FULL_422", without=["NumberOfFrames"])
+    with open_video(path) as video, pytest.raises(VideoError, match=r"a\.dcm: cannot be read: its colours cannot be"):
+        video.frames([0])
+
+
+def test_a_supplemental_palette_is_said(tmp_path):
+    elements = {"RedPaletteColorLookupTableDescriptor": [10, 200, 16]}
+    gray = SECTOR[..., 0]
+    path = write_object(tmp_path / "a", gray.tobytes(), gray.shape, "MONOCHROME2", **elements)
+    expect(path, np.repeat(gray[..., None], 3, -1), warning="supplemental palette")
+
+
+# Where warnings are shown.
+
+
+def test_a_check_shows_the_warnings_of_its_videos(tmp_path):
+    write_object(tmp_path / "a.dcm", CINE.tobytes(), CINE.shape, "RGB", NumberOfFrames=4)
+    write_object(tmp_path / "b.dcm", CINE.tobytes(), CINE.shape, "RGB")
+    (tmp_path / "list.txt").write_text("a.dcm 0\nb.dcm 1\n")
+    listed = read_annotations(tmp_path / "list.txt")
+    for every_frame in (True, False):
+        read = inspect(listed, every_frame=every_frame, sample=None, workers=1, decoder="pyav")
+        assert read.faults == []
+        (warning,) = read.warnings
+        assert warning == (
+            f"{tmp_path / 'list.txt'}:1: {tmp_path / 'a.dcm'}: the header declares 4 frames, the pixel data holds 6"
+        )
+
+
+def test_a_video_stream_has_the_frames_that_it_holds(tmp_path):
+    stream = write_video(tmp_path / "a.mp4", numbered_frames(20), "libx264", fps=25).read_bytes()
+    for declared, syntax in ((5, uid.MPEG4HP41), (50, uid.MPEG4HP41), (20, uid.ExplicitVRLittleEndian)):
+        path = write_object(
+            tmp_path / "a.dcm", [stream], (20, 64, 96, 3), "YBR_PARTIAL_420", uid.MPEG4HP41, NumberOfFrames=declared
+        )
+        if syntax != uid.MPEG4HP41:  # called uncompressed
+            old, new = uid.MPEG4HP41.encode() + b"\0", syntax.encode() + b"\0"
+            old, new = (len(text).to_bytes(2, "little") + text for text in (old[: len(old) // 2 * 2], new))
+            content = path.read_bytes()
+            assert old in content
+            path.write_bytes(content.replace(old, new))
+        with open_video(path) as video:
+            assert (len(video), video.fps, video.height, video.width) == (20, 25, 64, 96)
+            assert frame_numbers(video.frames([19, 3])) == [19, 3]
+            assert bool(video.warnings) == (declared != 20)

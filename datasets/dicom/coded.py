@@ -18,7 +18,10 @@ class CodedFrames:
     Attributes:
         count: how many there are, or should be where the file is cut short.
         warnings: what is not as the header says.
+        shares_colours: never; decoders give each pixel its own.
     """
+
+    shares_colours = False
 
     def __init__(self, file: BinaryIO, pixels: PixelData, header: PixelHeader) -> None:
         self.file, self.header = file, header

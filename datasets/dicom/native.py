@@ -104,6 +104,11 @@ class NativeFrames:
             size = self.form.samples * self.form.bits // 8
             self.warnings.append(f"the pixel data has {size} bytes a pixel, other than the header says")
 
+    @property
+    def shares_colours(self) -> bool:
+        """Whether two pixels share their colour."""
+        return self.form.samples == 2
+
     def picture(self, number: int) -> Picture:
         """The values of a frame; raises Unreadable where it is not all there."""
         return self._picture(number, self.form)

@@ -147,6 +147,8 @@ class DicomVideo(Video):
         self.palette = read_palette(self.dataset, self.little, self.header.signed) if label == GRAYS[-1] else None
         self.gray = read_gray_scale(self.dataset, self.header, self.little)
         self.true_meanings: dict[str, str] = {}
+        if label != GRAYS[-1] and "RedPaletteColorLookupTableDescriptor" in self.dataset:
+            self.warnings += ("a supplemental palette colours some of its grey values; they are read as grey",)
         try:
             first = self.source.picture(0)
         except Exception:  # it will be named when it is read
@@ -154,6 +156,8 @@ class DicomVideo(Video):
             return
         if first.values.ndim == 3:
             meaning = true_meaning(first.values, first.meaning, first.bits)
+            if meaning != first.meaning and self.source.shares_colours:
+                raise Unreadable("its colours cannot be what its header says")
             if meaning != first.meaning:
                 self.true_meanings[first.meaning] = meaning
                 self.warnings += (f"the colours are {meaning}, although the header says {first.meaning}",)
