@@ -10,7 +10,8 @@ from yacs.config import CfgNode
 
 from experiment.fingerprint import GRADED, find_list
 from experiment.folds import Fold
-from utils.config import STAGES, load_config
+from utils.bounds import STAGES
+from utils.config import load_config
 from utils.errors import UserError
 
 Options = list[tuple[str, str]]
