@@ -121,9 +121,9 @@ def probe(features: np.ndarray, labels: np.ndarray, groups: np.ndarray, classes:
 def contradicted(probabilities: np.ndarray, labels: np.ndarray) -> list[tuple[int, int]]:
     """Videos whose label is contradicted and the class that is confident instead, the most confident first.
 
-    A class is confident of a video whose probability [N, K] reaches the mean of those that are labelled so; a video is
-    contradicted where classes are confident of it and its own is not among them (the off-diagonal of the confident
-    joint), ranked by the probability of the other class minus that of its own.
+    A class is confident of a video whose probability [N, K] reaches the mean of those that are labelled so. A video is
+    contradicted where the likeliest of these classes is not its own (off the diagonal of the confident joint); they are
+    ranked by the probability of that class minus that of their own.
     """
     known = np.flatnonzero(np.isfinite(probabilities).all(1) & (labels >= 0))
     p, y = probabilities[known], labels[known]
@@ -132,7 +132,7 @@ def contradicted(probabilities: np.ndarray, labels: np.ndarray) -> list[tuple[in
     confident = p >= thresholds
     best = np.where(confident, p, -1).argmax(1)
     own = p[np.arange(len(y)), y]
-    wrong = confident.any(1) & ~confident[np.arange(len(y)), y] & (best != y)
+    wrong = confident.any(1) & (best != y)
     margin = p[np.arange(len(y)), best] - own
     order = sorted(np.flatnonzero(wrong), key=lambda i: -margin[i])
     return [(int(known[i]), int(best[i])) for i in order]

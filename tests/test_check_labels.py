@@ -37,8 +37,8 @@ def test_planted_labels_are_found_and_the_right_ones_suggested(seed):
     found = contradicted(probe(features, labels, patients, 5), labels)
     wrong = {i for i in range(len(labels)) if labels[i] != truth[i]}
     hits = [(i, other) for i, other in found if i in wrong]
-    assert len(hits) >= 0.9 * len(wrong)  # recall
-    assert len(hits) >= 0.75 * len(found)  # precision
+    assert len(hits) >= 0.8 * len(wrong)  # recall
+    assert len(hits) >= 0.95 * len(found)  # precision
     assert sum(i in wrong for i, _ in found[:20]) >= 19  # the most confident first
     assert np.mean([other == truth[i] for i, other in hits]) >= 0.9
 
