@@ -12,6 +12,7 @@ from typing import Any
 
 from yacs.config import CfgNode
 
+from datasets.loader import end_readers
 from trainers.resume import configuration_for
 from trainers.session import NO_CHECKPOINT, run
 from utils.checkpoint import load_checkpoint
@@ -79,8 +80,11 @@ def main() -> None:
     """Configures and runs."""
     given = parse()
     config, content = configure(given.cfg, given.default_cfg, given.changes)
-    with processes(config.DEVICE) as device:
-        run(config, device, content, given.overwrite)
+    try:
+        with processes(config.DEVICE) as device:
+            run(config, device, content, given.overwrite)
+    finally:
+        end_readers()
 
 
 if __name__ == "__main__":

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
+import signal
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -16,6 +18,7 @@ from datasets.transforms import DeviceTransform
 from utils.distributed import gather
 from utils.errors import UserError
 from utils.seeding import generator
+from utils.stopping import ignore_signals
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +72,7 @@ class TrainingData:
             num_workers=workers,
             pin_memory=pin_memory,
             persistent_workers=workers > 0,
+            worker_init_fn=ignore_signals,
         )
 
     @property
@@ -113,8 +117,21 @@ def evaluation_loader(
     """This process' share of a list: each video of the list is in exactly one share, in order."""
     share = range(rank, len(dataset), world)
     return DataLoader(
-        dataset, batch_size, sampler=share, collate_fn=collate, num_workers=workers, pin_memory=pin_memory
+        dataset,
+        batch_size,
+        sampler=share,
+        collate_fn=collate,
+        num_workers=workers,
+        pin_memory=pin_memory,
+        worker_init_fn=ignore_signals,
     )
+
+
+def end_readers() -> None:
+    """Ends the processes that read videos, also those that hang; nothing may be read afterwards."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # PyTorch's handler would raise an error for each
+    for process in multiprocessing.active_children():
+        process.kill()
 
 
 def collate(items: list[dict[str, Any]]) -> dict[str, Any]:

@@ -13,12 +13,18 @@ from datasets.transforms import DeviceTransform
 from models.quality import expected_score
 from models.video_clip import VideoCLIP
 from trainers.precision import Precision
-from utils.distributed import gather, is_main
+from utils.distributed import gather, is_main, world
+from utils.stopping import Stop
 
 
 @torch.no_grad()
 def collect(
-    model: VideoCLIP, loader: DataLoader, transform: DeviceTransform, precision: Precision, title: str
+    model: VideoCLIP,
+    loader: DataLoader,
+    transform: DeviceTransform,
+    precision: Precision,
+    title: str,
+    stop: Stop | None = None,
 ) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """Every answer of the model about every video of the loader's data set, in the order of its list.
 
@@ -26,11 +32,15 @@ def collect(
 
     `loader` yields this process' share; the shares of all processes are put together. Several views of a video
     (clips × crops) become one answer in `merge_views`, and everything else follows from that: see `judged`. Rows of
-    videos that could not be read are nan and `failed`.
+    videos that could not be read are nan and `failed`. Raises Stopped where all processes agree on it.
     """
     model.eval()
     device, kept, faults = precision.device, [], {}
-    for batch in tqdm(loader, desc=title, leave=False, disable=not is_main() or None, mininterval=5):
+    share = -(-len(loader.dataset) // world())
+    batches = stop.between(loader, -(-share // loader.batch_size)) if stop else loader
+    for batch in tqdm(
+        batches, total=len(loader), desc=title, leave=False, disable=not is_main() or None, mininterval=5
+    ):
         faults |= dict(batch["faults"])
         video = clips_on(device, batch, loader.dataset.size)
         count, views = video.shape[:2]

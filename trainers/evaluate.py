@@ -24,6 +24,7 @@ from models.video_clip import VideoCLIP
 from trainers.collect import collect
 from trainers.precision import Precision
 from utils.errors import UserError
+from utils.stopping import Stop
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +70,7 @@ class Evaluator:
         statistics: dict[str, Tensor] | None = None,
         fit_on: EvaluationSet | None = None,
         refit: bool = False,
+        stop: Stop | None = None,
     ) -> None:
         """`names` are those of the views and of the grades.
 
@@ -79,7 +81,7 @@ class Evaluator:
         self.views, self.grades = names
         self.calibration, self.calibrate = calibration, calibrate
         self.statistics, self.fit_on, self.refit = statistics or {}, fit_on, refit
-        self.transform = DeviceTransform(train=False)
+        self.transform, self.stop = DeviceTransform(train=False), stop
         self._named: set[str] = set()  # unreadable videos that the log has named
 
     @property
@@ -123,7 +125,7 @@ class Evaluator:
 
     def _answers(self, model: VideoCLIP, part: EvaluationSet, doing: str) -> dict[str, np.ndarray]:
         """As `collect`; a video that cannot be read is named in the log the first time."""
-        answers, faults = collect(model, part.loader, self.transform, self.precision, f"{doing} {part.kind}")
+        answers, faults = collect(model, part.loader, self.transform, self.precision, f"{doing} {part.kind}", self.stop)
         for name in sorted(faults.keys() - self._named):
             log.warning("%s cannot be read and counts for nothing: %s", name, faults[name])
         self._named |= faults.keys()

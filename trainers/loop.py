@@ -6,7 +6,6 @@ import logging
 import math
 from collections.abc import Sequence
 from contextlib import nullcontext
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -24,12 +23,13 @@ from trainers.guard import Guard, RunningStatistics, not_finite, poisoned
 from trainers.optimiser import MovingAverage, build_optimiser, learning_rate, load_optimiser
 from trainers.precision import Precision
 from trainers.running import Running
-from trainers.saving import BEST, LAST, checkpoint_of_epoch, commit, restore_best
+from trainers.saving import RunFiles
 from trainers.stages import Stage
 from utils.distributed import barrier, from_main, is_main, rank, share_buffers, world
 from utils.errors import UserError
-from utils.logs import Clock, MetricsLog
+from utils.logs import Clock
 from utils.seeding import generator
+from utils.stopping import Stop, Stopped
 
 log = logging.getLogger(__name__)
 
@@ -46,15 +46,16 @@ class Trainer:
         data: TrainingData,
         evaluator: Evaluator,
         about: dict[str, Any],
+        stop: Stop,
     ) -> None:
         """`about` is what a checkpoint says beside weights: variant, views, grades, tokens."""
         self.config, self.stage, self.model, self.precision = config, stage, model, precision
         self.data, self.evaluator, self.about = data, evaluator, about
-        self.folder = Path(config.OUTPUT)
+        self.stop, self.files = stop, RunFiles(config, stage.best)
         device = precision.device
         self.optimiser = build_optimiser(precision.master.items(), config)
         self.statistics = RunningStatistics(model)
-        self.guard = Guard(config.TRAIN.MAX_BAD_STEPS, data.dataset.annotations.name, self._saved)
+        self.guard = Guard(config.TRAIN.MAX_BAD_STEPS, data.dataset.annotations.name, self.files.saved_until)
         self.average = None
         if config.TRAIN.EMA_DECAY:
             self.average = MovingAverage(model, precision.weights(model), config.TRAIN.EMA_DECAY)
@@ -70,16 +71,13 @@ class Trainer:
         self.clips = min(self.group * config.TRAIN.BATCH_SIZE, len(data.sampler))
         self.steps_per_epoch = math.ceil(self.batches / self.group)
         self.epoch, self.batch, self.step = 0, 0, 0  # position: epoch, batches done in it, optimiser steps done in all
-        self.start, self.saved = 0, -1  # optimiser steps done when this run began, and when it last saved itself
-        self.best, self.best_epoch = -math.inf, -1
         self.shown = Running()
-        self.history = MetricsLog(self.folder)
-        self.last_is_whole = True  # the last.pth that is there, if any, can be read
 
     def fit(self) -> Evaluation:
         """Trains to the last epoch, saving after each and evaluating by EVAL_FREQ; returns the last evaluation.
 
-        A run that is finished already is evaluated again, and nothing is added to its history.
+        Raises Stopped, with last.pth saved, where all processes agree on it. A run that is finished already is
+        evaluated again, and nothing is added to its history.
         """
         epochs = self.config.TRAIN.EPOCHS
         if self.epoch >= epochs:
@@ -96,7 +94,8 @@ class Trainer:
             due = self.epoch + 1 == epochs or (self.epoch + 1) % self.config.EVAL_FREQ == 0
             evaluation = self._evaluate() if due else None
             self.epoch, self.batch = self.epoch + 1, 0
-            self._keep(evaluation)
+            names = self.files.names_of_epoch(self.epoch - 1, evaluation.metrics if evaluation else {})
+            self._save(evaluation, also=names)
         return evaluation
 
     def _train_epoch(self, clock: Clock) -> None:
@@ -113,9 +112,17 @@ class Trainer:
                 self.shown.norm = self._update()
             if self.batch % self.config.PRINT_FREQ == 0 or self.batch == self.batches:
                 self._report(clock)
-            save = self.config.TRAIN.SAVE_STEPS
-            if last_of_group and save and self.step % save == 0 and self.batch < self.batches:
-                self._save(None)
+            if last_of_group and self.batch < self.batches:
+                self._save_or_stop()
+
+    def _save_or_stop(self) -> None:
+        """Between two optimiser steps: writes last.pth where it is due, and leaves where that is wanted."""
+        stop, save = self.stop.agree(save=self.files.due_by_time())
+        if stop or save or self.files.due_by_steps(self.step):
+            self._save(None)
+        if stop:
+            log.warning("asked to stop: saved after step %d; TRAIN.AUTO_RESUME True goes on from there", self.step)
+            raise Stopped
 
     def _gradients(self, batch: dict[str, Tensor], synchronise: bool) -> dict[str, Tensor]:
         """Adds one batch's gradients; processes exchange them only with the last batch of a group."""
@@ -176,7 +183,7 @@ class Trainer:
         bad = {name: count for name, count in counts.items() if count}
         # Within a group, the step that the group will make.
         step = self.step + (self.batch % self.group != 0 and self.batch < self.batches)
-        self.history.write(step, epoch=self.epoch, train={**terms, "lr": rate, **bad})
+        self.files.history.write(step, epoch=self.epoch, train={**terms, "lr": rate, **bad})
         self.shown = Running()
 
     @property
@@ -195,22 +202,8 @@ class Trainer:
         last = self.epoch + 1 >= self.config.TRAIN.EPOCHS
         self._share_statistics()
         evaluation = self.evaluator(self.answering, self.epoch, intervals=last)
-        self.history.write(self.step, epoch=self.epoch, val=evaluation.metrics)
+        self.files.history.write(self.step, epoch=self.epoch, val=evaluation.metrics)
         return evaluation
-
-    def _keep(self, evaluation: Evaluation | None) -> None:
-        """Writes ckpt_epoch_N.pth by SAVE_FREQ, best.pth when it is the best so far, and last.pth."""
-        figure = evaluation.metrics.get(self.stage.best, math.nan) if evaluation else math.nan
-        better = figure > self.best
-        ended = self.epoch - 1
-        if better:
-            self.best, self.best_epoch = figure, ended
-        names = [BEST] * better
-        if self.config.SAVE_FREQ and (ended + 1) % self.config.SAVE_FREQ == 0:
-            names.append(checkpoint_of_epoch(ended))
-        self._save(evaluation, also=names)
-        if evaluation:
-            log.info("epoch %d  %s %.4f%s", ended + 1, self.stage.best, figure, "  (best so far)" if better else "")
 
     def _save(self, evaluation: Evaluation | None, also: Sequence[str] = ()) -> None:
         """Writes last.pth, and the same under the names `also` before it; all processes call this at the same place."""
@@ -219,9 +212,8 @@ class Trainer:
         weights = self.precision.weights(self.model)
         self._check_finite(weights | {f"average of {k}": v for k, v in self._averages().items()})
         if is_main():
-            self.history.flush()
-            commit(self.folder, self._content(weights, evaluation), also, keep_previous=self.last_is_whole)
-        self.saved, self.last_is_whole = self.step, True
+            self.files.commit(self._content(weights, evaluation), also)
+        self.files.note_saved(self.step)
         barrier()
 
     def _content(self, weights: dict[str, Tensor], evaluation: Evaluation | None) -> dict[str, Any]:
@@ -233,14 +225,12 @@ class Trainer:
             "batch": self.batch,
             "batches": self.batches,
             "step": self.step,
-            "best": self.best,
-            "best_epoch": self.best_epoch,
             "optimiser": self.optimiser.state_dict(),
             "scaler": self.precision.scaler.state_dict(),
             "bad_steps": (self.guard.left_out, self.guard.in_a_row),
             "bad_videos": self.data.bad,
             "shown": self.shown.state(),
-            "lines": self.history.lines,
+            **self.files.state(),
         }
         if self.average:
             training |= {"weights": weights, "average_steps": int(self.average.steps)}
@@ -263,18 +253,12 @@ class Trainer:
         if bad:
             names = ", ".join(bad[:3]) + (f" and {len(bad) - 3} more" if bad[3:] else "")
             raise UserError(
-                f"the weights are not finite after step {self.step} ({names}) and are not saved; {self._saved()}; "
-                "lower TRAIN.LR or set TRAIN.CLIP_GRAD 1"
+                f"the weights are not finite after step {self.step} ({names}) and are not saved; "
+                f"{self.files.saved_until()}; lower TRAIN.LR or set TRAIN.CLIP_GRAD 1"
             )
 
     def _averages(self) -> dict[str, Tensor]:
         return self.average.model.state_dict() if self.average else {}
-
-    def _saved(self) -> str:
-        """What this run has left on disk."""
-        if self.saved < 0:
-            return f"nothing was saved since the run began at step {self.start}"
-        return f"{self.folder / 'last.pth'} holds the weights after step {self.saved}"
 
     def load(self, content: dict[str, Any]) -> None:
         """Continues where a checkpoint (`file` its path) stopped; the model's weights are loaded already."""
@@ -289,7 +273,6 @@ class Trainer:
                 )
             self.batch = self.batches if self.batch else 0
             self.step = (self.epoch + (self.batch > 0)) * self.steps_per_epoch
-        self.start = self.step
         self.guard.left_out, self.guard.in_a_row = training.get("bad_steps", (0, 0))
         load_optimiser(self.optimiser, training["optimiser"])
         self.precision.scaler.load_state_dict(training["scaler"])
@@ -298,14 +281,4 @@ class Trainer:
             self.precision.load(self.model, training["weights"])
         self.shown.load(training.get("shown", {}), self.precision.device)
         self.data.bad = training.get("bad_videos", {})
-        self._go_on_with_files(content)
-
-    def _go_on_with_files(self, content: dict[str, Any]) -> None:
-        """Takes best.pth and metrics.jsonl back to where the checkpoint left them."""
-        training, source = content["training"], Path(content["file"])
-        self.last_is_whole = source.resolve() == (self.folder / LAST).resolve()
-        self.best_epoch = training.get("best_epoch", -1)
-        if is_main():
-            self.best = restore_best(self.folder, content, self.stage.best)
-            self.history.go_on(source.parent, training.get("lines"), self.step)
-        self.best = from_main(self.best)
+        self.files.go_on(content, self.step)

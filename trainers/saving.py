@@ -11,32 +11,100 @@ import logging
 import math
 import os
 import shutil
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from yacs.config import CfgNode
+
 from utils.checkpoint import load_checkpoint, write_checkpoint
+from utils.distributed import from_main, is_main
 from utils.errors import UserError
 from utils.files import atomic_path, temporary_path
+from utils.logs import MetricsLog
 
 log = logging.getLogger(__name__)
 
 LAST, PREVIOUS, BEST = "last.pth", "last.prev.pth", "best.pth"
 
 
-def commit(folder: Path, content: dict[str, Any], also: Sequence[str] = (), keep_previous: bool = True) -> None:
-    """Writes `content` under the names `also` and then as last.pth, whose former file becomes last.prev.pth.
+class RunFiles:
+    """The files of a training, and which of its checkpoints is the best.
 
-    With `keep_previous` False the former last.pth is damaged, and last.prev.pth stays as it is. Raises UserError where
-    the disk is full.
+    Attributes:
+        history: the lines of metrics.jsonl.
+        best, best_epoch: the best figure so far and the epoch, from 0, that it is of.
+        saved: optimiser steps that are in last.pth; −1 where this process has not written it.
     """
-    with atomic_path(folder / LAST) as written:
-        write_checkpoint(written, content)
-        for name in also:
-            with atomic_path(folder / name) as copy:
-                shutil.copyfile(written, copy)
-        if keep_previous and (folder / LAST).is_file():
-            _also_named(folder / LAST, folder / PREVIOUS)
+
+    def __init__(self, config: CfgNode, figure: str) -> None:
+        """`figure` is the metric that says which checkpoint is best."""
+        self.config, self.figure, self.folder = config, figure, Path(config.OUTPUT)
+        self.history = MetricsLog(self.folder)
+        self.best, self.best_epoch = -math.inf, -1
+        self.start, self.saved = 0, -1
+        self._saved_at = time.monotonic()
+        self._last_is_whole = True  # the last.pth that is there, if any, can be read
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint keeps of this."""
+        return {"best": self.best, "best_epoch": self.best_epoch, "lines": self.history.lines}
+
+    def go_on(self, content: dict[str, Any], step: int) -> None:
+        """Takes best.pth and metrics.jsonl back to where a checkpoint (`file` its path) left them, after `step`."""
+        training, source = content["training"], Path(content["file"])
+        self._last_is_whole = source.resolve() == (self.folder / LAST).resolve()
+        self.start, self.best_epoch = step, training.get("best_epoch", -1)
+        if is_main():
+            self.best = restore_best(self.folder, content, self.figure)
+            self.history.go_on(source.parent, training.get("lines"), step)
+        self.best = from_main(self.best)
+
+    def due_by_steps(self, step: int) -> bool:
+        """Whether SAVE_STEPS asks for a save after optimiser step `step`."""
+        every = self.config.TRAIN.SAVE_STEPS
+        return every > 0 and step % every == 0
+
+    def due_by_time(self) -> bool:
+        """Whether SAVE_MINUTES asks for a save; the clock of the main process decides, and others have to be told."""
+        minutes = self.config.TRAIN.SAVE_MINUTES
+        return is_main() and minutes > 0 and time.monotonic() - self._saved_at > 60 * minutes
+
+    def names_of_epoch(self, epoch: int, metrics: dict[str, float]) -> list[str]:
+        """The checkpoints beside last.pth that an epoch leaves, ckpt_epoch_N.pth by SAVE_FREQ and best.pth."""
+        value, frequency = metrics.get(self.figure, math.nan), self.config.SAVE_FREQ
+        better = value > self.best
+        if better:
+            self.best, self.best_epoch = value, epoch
+        if metrics:
+            log.info("epoch %d  %s %.4f%s", epoch + 1, self.figure, value, "  (best so far)" if better else "")
+        kept = frequency > 0 and (epoch + 1) % frequency == 0
+        return [BEST] * better + [checkpoint_of_epoch(epoch)] * kept
+
+    def commit(self, content: dict[str, Any], also: Sequence[str] = ()) -> None:
+        """Writes `content` under the names `also` and then as last.pth, whose former file becomes last.prev.pth.
+
+        A former file that is damaged is not kept. Raises UserError where the disk is full.
+        """
+        self.history.flush()
+        with atomic_path(self.folder / LAST) as written:
+            write_checkpoint(written, content)
+            for name in also:
+                with atomic_path(self.folder / name) as copy:
+                    shutil.copyfile(written, copy)
+            if self._last_is_whole and (self.folder / LAST).is_file():
+                _also_named(self.folder / LAST, self.folder / PREVIOUS)
+
+    def note_saved(self, step: int) -> None:
+        """last.pth holds the weights after `step`; on all processes, of which the main one has written it."""
+        self.saved, self._last_is_whole, self._saved_at = step, True, time.monotonic()
+
+    def saved_until(self) -> str:
+        """What this run has left on disk, in words."""
+        if self.saved < 0:
+            return f"nothing was saved since the run began at step {self.start}"
+        return f"{self.folder / LAST} holds the weights after step {self.saved}"
 
 
 def _also_named(file: Path, name: Path) -> None:

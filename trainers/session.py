@@ -35,6 +35,7 @@ from utils.errors import UserError
 from utils.files import write_text
 from utils.label_list import read_names
 from utils.logs import set_up_logging
+from utils.stopping import Stop
 
 log = logging.getLogger(__name__)
 
@@ -49,13 +50,15 @@ def run(config: CfgNode, device: torch.device, content: dict[str, Any] | None = 
     UserError.
     """
     folder = results_folder(config)
-    with lock(folder) if is_main() else nullcontext():
+    with lock(folder) if is_main() else nullcontext(), Stop() as stop:
         if is_main():
             check_folder(config, overwrite)
-        _run(config, device, folder, content, overwrite)
+        _run(config, device, folder, content, overwrite, stop)
 
 
-def _run(config: CfgNode, device: torch.device, folder: Path, content: dict[str, Any] | None, overwrite: bool) -> None:
+def _run(
+    config: CfgNode, device: torch.device, folder: Path, content: dict[str, Any] | None, overwrite: bool, stop: Stop
+) -> None:
     views = read_names(config.DATA.LABEL_LIST, config.DATA.NUM_CLASSES, "DATA.NUM_CLASSES")
     grades = read_names(config.DATA.QUALITY_LIST, config.DATA.NUM_QUALITIES, "DATA.NUM_QUALITIES")
     zero_shot = config.TRAINER.ViFi_CLIP.ZS_EVAL and config.STAGE == "view"
@@ -96,6 +99,7 @@ def _run(config: CfgNode, device: torch.device, folder: Path, content: dict[str,
         statistics=statistics,
         fit_on=evaluation_set(config, "train", train) if fits else None,
         refit=refit,
+        stop=stop,
     )
     if evaluator.calibrates and not training:
         log.warning("no calibration yet: τ and temperature are found on %s itself", config.DATA.VAL_FILE)
@@ -105,7 +109,7 @@ def _run(config: CfgNode, device: torch.device, folder: Path, content: dict[str,
         write_text(folder / "config.yaml", config.dump())
     if training:
         about = {"variant": config.MODEL.VARIANT, "views": views, "grades": grades, "tokens": tokens}
-        trainer = Trainer(config, stage, model, precision, training_data(config, train), evaluator, about)
+        trainer = Trainer(config, stage, model, precision, training_data(config, train), evaluator, about, stop)
         if "training" in content:
             trainer.load(content)
         counted = sum(p.numel() for p in precision.trained.values()) / 1e6

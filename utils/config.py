@@ -101,7 +101,8 @@ def default_config() -> CfgNode:
     c.TRAIN.EMA_DECAY = 0.0  # moving average of the weights, evaluated and saved in their place (0: off)
     c.TRAIN.USE_CHECKPOINT = False  # recompute activations in the backward pass: less memory, a third more time
     c.TRAIN.AUTO_RESUME = False  # continue OUTPUT/last.pth if it is there
-    c.TRAIN.SAVE_STEPS = 0  # also write last.pth every so many optimiser steps (0: at the end of each epoch)
+    c.TRAIN.SAVE_MINUTES = 10.0  # write last.pth within an epoch every so many minutes (0: at its end)
+    c.TRAIN.SAVE_STEPS = 0  # and every so many optimiser steps (0: not)
     c.TRAIN.OPPOSITE_WEIGHT = 1.0  # weight of the text-semantic-opposite loss (negation)
     c.TRAIN.NEGATION_LOSS = "clipn"  # clipn: yes or no for each class | class: CE on −logits of the negative branch
     c.TRAIN.OUTLIER_WEIGHT = 0.5  # weight of the loss on synthetic outliers (negation; 0: none are made)

@@ -1,0 +1,128 @@
+"""SIGTERM and SIGUSR1: the run saves itself where it is, leaves with code 75, and goes on from there to the bit."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import trainers.loop
+from tests.test_run_files import TWO_EPOCHS, assert_same_files
+from tests.tiny_data import history, tiny, train
+from trainers.evaluate import Evaluator
+from trainers.saving import RunFiles
+from utils import stopping
+from utils.checkpoint import load_checkpoint
+from utils.stopping import Stop, Stopped
+
+SETTINGS = TWO_EPOCHS | {"TRAIN__SAVE_STEPS": 0, "TRAIN__BATCH_SIZE": 3}  # three steps an epoch
+
+
+@pytest.fixture(scope="module")
+def whole(tiny_folder, tmp_path_factory) -> Path:
+    """What an undisturbed run leaves; moved to where the disturbed one runs, since checkpoints name their folder."""
+    folder = tmp_path_factory.mktemp("stopped") / "run"
+    train(tiny(tiny_folder, folder, **SETTINGS))
+    return folder.rename(folder.with_name("whole"))
+
+
+def signalled(patch: pytest.MonkeyPatch, kind: type, method: str, number: int, when) -> None:
+    """Sends this process a signal whenever it is within a method and `when` the object says."""
+    original = getattr(kind, method)
+
+    def method_with_signal(self, *arguments, **named):
+        if when(self):
+            os.kill(os.getpid(), number)
+        return original(self, *arguments, **named)
+
+    patch.setattr(kind, method, method_with_signal)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+@pytest.mark.parametrize("step", [1, 3])
+def test_a_run_that_is_asked_to_stop_saves_its_last_step_and_goes_on(whole, tiny_folder, monkeypatch, number, step):
+    run = whole.with_name("run")
+    before = [signal.getsignal(each) for each in stopping.SIGNALS]
+    with monkeypatch.context() as patch:
+        signalled(patch, trainers.loop.Trainer, "_update", number, lambda self: self.step == step)
+        with pytest.raises(Stopped) as caught:
+            train(tiny(tiny_folder, run, **SETTINGS))
+    assert caught.value.code == 75
+    assert [signal.getsignal(each) for each in stopping.SIGNALS] == before
+    assert load_checkpoint(run / "last.pth")["training"]["step"] == step + 1
+    train(tiny(tiny_folder, run, **SETTINGS))
+    assert_same_files(run, whole)
+    run.rename(run.with_name(f"done {number} {step}"))
+
+
+def test_a_run_that_is_asked_to_stop_in_the_evaluation_goes_on_with_the_evaluation(whole, tiny_folder, monkeypatch):
+    run = whole.with_name("run")
+    with monkeypatch.context() as patch:
+        signalled(patch, Evaluator, "__call__", signal.SIGTERM, lambda self: True)
+        with pytest.raises(Stopped):
+            train(tiny(tiny_folder, run, **SETTINGS))
+    training = load_checkpoint(run / "last.pth")["training"]
+    assert (training["epoch"], training["batch"]) == (0, 3)
+    assert [set(line) & {"train", "val"} for line in history(run)] == [{"train"}, {"train"}]
+    train(tiny(tiny_folder, run, **SETTINGS))
+    assert_same_files(run, whole)
+
+
+def test_an_evaluation_alone_is_stopped_too(whole, tiny_folder, tmp_path, monkeypatch):
+    resume = {"MODEL__RESUME": str(whole / "best.pth"), "TEST__ONLY_TEST": True}
+    signalled(monkeypatch, Evaluator, "__call__", signal.SIGTERM, lambda self: True)
+    with pytest.raises(Stopped):
+        train(tiny(tiny_folder, tmp_path, **resume))
+
+
+def test_before_the_first_step_there_is_nothing_to_wait_for():
+    with Stop(), pytest.raises(Stopped):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_a_save_falls_due_by_the_clock_and_changes_no_result(whole, tiny_folder, monkeypatch):
+    run, saves = whole.with_name("by the clock"), []
+    now = iter(range(0, 10**9, 61))  # each look at the clock is a minute later
+    monkeypatch.setattr("trainers.saving.time.monotonic", lambda: float(next(now)))
+    note = RunFiles.note_saved
+    monkeypatch.setattr(RunFiles, "note_saved", lambda self, step: (saves.append(step), note(self, step)))
+    train(tiny(tiny_folder, run, **SETTINGS | {"TRAIN__SAVE_MINUTES": 1}))
+    assert saves == [1, 2, 3, 3, 4, 5, 6, 6]
+    assert history(run) == history(whole)
+    expected, given = (load_checkpoint(folder / "last.pth")["model"] for folder in (whole, run))
+    assert all(torch.equal(given[name], value) for name, value in expected.items())
+
+
+IGNORING = """
+import os, signal, sys
+from utils.stopping import SIGNALS, Stop, ignore_signals
+if sys.argv[1] == "reader":
+    ignore_signals()
+    for number in (*SIGNALS, signal.SIGINT):
+        os.kill(os.getpid(), number)
+    sys.exit(3)
+with Stop() as stop:
+    stop.agree()
+    stop._first = -100.0  # the first signal came long ago
+    os.kill(os.getpid(), signal.SIGTERM)
+    sys.exit(4)
+"""
+
+
+@pytest.mark.parametrize(("process", "code"), [("reader", 3), ("run", -signal.SIGTERM)])
+def test_readers_ignore_the_signal_and_a_second_one_ends_a_run_at_once(process, code):
+    assert subprocess.run([sys.executable, "-c", IGNORING, process]).returncode == code
+
+
+def test_a_signal_that_comes_twice_at_the_same_time_is_one():
+    with Stop() as stop:
+        assert stop.agree() == (False, False)
+        for number in (signal.SIGTERM, signal.SIGUSR1):
+            os.kill(os.getpid(), number)
+        assert stop.agree() == (True, False)
+        assert stop.agree(save=True) == (True, True)

@@ -1,0 +1,108 @@
+"""A run that is asked to stop: all processes agree where, save, and end with a code that says "start me again"."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from utils.distributed import world
+
+SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
+EXIT_CODE = 75  # EX_TEMPFAIL of sysexits.h; schedulers can be told to queue such a job again
+SAME = 1.0  # seconds within which a signal that comes again, say to the group and from the launcher, is the same
+
+Batch = TypeVar("Batch")
+
+
+class Stopped(SystemExit):
+    """The run was asked to stop and leaves with EXIT_CODE; what it has done is saved."""
+
+    def __init__(self) -> None:
+        super().__init__(EXIT_CODE)
+
+
+class Stop:
+    """Heeds SIGTERM and SIGUSR1 for the time of a `with` block, and agrees on stopping and saving among processes.
+
+    Until the first `agree` there is nothing to save: a signal raises Stopped at once. Later ones wait for the next
+    `agree`. A second signal ends the process at once.
+    """
+
+    def __init__(self) -> None:
+        self._first: float | None = None  # when the first signal came
+        self._begun = False
+        self._before: dict[signal.Signals, Any] = {}
+        self._group: Any = None
+        self._asked: tuple[Tensor, Any] | None = None  # flags that are being exchanged
+
+    def __enter__(self) -> Stop:
+        # Flags travel between CPUs whatever the device, so that no step waits for an accelerator.
+        self._group = dist.new_group(backend="gloo") if world() > 1 else None
+        if threading.current_thread() is threading.main_thread():
+            self._before = {number: signal.signal(number, self._note) for number in SIGNALS}
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        if self._asked and kind is None:
+            self._asked[1].wait()
+
+    def _note(self, number: int, _: object) -> None:
+        now = time.monotonic()
+        if self._first is not None and now - self._first > SAME:
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+        elif self._first is None:
+            self._first = now
+            if not self._begun:
+                raise Stopped
+
+    def agree(self, save: bool = False) -> tuple[bool, bool]:
+        """Whether to stop and whether to save, the same on all processes, which all call this at the same places.
+
+        One process that wants it is enough. Of several processes each learns what was wanted at the call before: the
+        exchange goes on during the step, and nobody waits for it.
+        """
+        self._begun = True
+        wanted = [self._first is not None, save]
+        if self._group is None:
+            return wanted[0], wanted[1]
+        stop = agreed = False
+        if self._asked:
+            flags, exchange = self._asked
+            exchange.wait()
+            stop, agreed = map(bool, flags.tolist())
+        flags = torch.tensor([wanted[0], save and not agreed], dtype=torch.int32)
+        self._asked = flags, dist.all_reduce(flags, dist.ReduceOp.MAX, group=self._group, async_op=True)
+        return stop, agreed
+
+    def between(self, batches: Iterable[Batch], rounds: int) -> Iterator[Batch]:
+        """Yields `batches` and raises Stopped between two of them where all agree; for work that saves nothing.
+
+        `rounds` is the largest number of batches that a process has.
+        """
+        for batch in batches:
+            yield batch
+            self._leave_if_agreed()
+            rounds -= 1
+        for _ in range(rounds):
+            self._leave_if_agreed()
+
+    def _leave_if_agreed(self) -> None:
+        if self.agree()[0]:
+            raise Stopped
+
+
+def ignore_signals(_: int = 0) -> None:
+    """For processes that read videos: the process that trains decides when they end."""
+    for number in (*SIGNALS, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
