@@ -18,6 +18,7 @@ from utils.bounds import value
 from utils.config import _names, default_config
 from utils.effects import RULES, without_effect
 from utils.logs import Clock
+from utils.stopping import Stop
 
 TOKENS = {"TRAINER__ViFi_CLIP__PROMPT_MODEL": True, "TRAINER__ViFi_CLIP__PROMPT_DEPTH_VISION": 4}
 
@@ -74,6 +75,9 @@ COMPUTED: dict[str, tuple[object, dict]] = {
 ELSEWHERE = {
     "tests/test_config.py": ["BASE", "STAGE", "TRAINER.ViFi_CLIP.USE", "TEST.NUM_CLIP", "TEST.NUM_CROP"],
     "tests/test_run_files.py": ["OUTPUT", "TRAIN.AUTO_RESUME", "TRAIN.SAVE_STEPS"],
+    "tests/test_stopping.py": ["TRAIN.SAVE_MINUTES"],
+    "tests/test_time_limit.py": ["DATA.TIMEOUT"],
+    "tests/test_boundary.py": ["DATA.ALLOW_OUTSIDE"],
     "tests/test_training.py": ["SAVE_FREQ", "EVAL_FREQ", "PRINT_FREQ", "DATA.QUALITY_TARGET"],
     "tests/test_bad_steps.py": ["TRAIN.MAX_BAD_STEPS"],
     "tests/test_dataset.py": ["DATA.MAX_BAD_FRACTION", "DATA.ROOT", "AUG.BACKGROUND_SWAP"],
@@ -147,7 +151,7 @@ def computed(data: Path, output: Path, variant: str, stage: str, **settings) -> 
     made.prepare(model)
     precision = Precision(config.TRAIN.OPT_LEVEL, model, torch.device("cpu"))
     data = training_data(config, read_list(config, config.DATA.TRAIN_FILE, "DATA.TRAIN_FILE"))
-    trainer = Trainer(config, made, model, precision, data, evaluator=None, about={})
+    trainer = Trainer(config, made, model, precision, data, evaluator=None, about={}, stop=Stop())
     trainer._train_epoch(Clock(1))
     return precision.weights(model) | {f"average {k}": v for k, v in trainer._averages().items()}, without_effect(
         config
