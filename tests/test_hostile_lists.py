@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import sys
 import time
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import pytest
 
 from datasets.annotations import MAX_PATH, read_annotations
 from datasets.rows import MAX_LINE
-from utils.errors import MOST_IN_LINE, UserError, quoted, shortened
+from utils.errors import MOST_IN_LINE, UserError, exit_code, quoted, shortened
 from utils.label_list import read_names
 
 DEEP = 200_000
@@ -135,3 +137,11 @@ def test_quotes_of_inputs_are_short_whatever_they_hold():
     assert shortened("abcdefghij" * 10, 12) == "abcdefg…ghij" and len(shortened(LONG)) == 80
     lines = str(UserError(f"{LONG}\nsecond")).split("\n")
     assert len(lines[0]) == MOST_IN_LINE and lines[1] == "second"
+
+
+def test_file_names_that_are_no_text_are_printed_all_the_same(monkeypatch):
+    terminal = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(terminal, encoding="utf-8", write_through=True))
+    assert exit_code(lambda: print("\udcff.avi cannot be read")) == 0
+    assert terminal.getvalue() == b"\\udcff.avi cannot be read\n"
+    assert str(UserError("\udcff.avi\x1b[31m")) == "\\udcff.avi\\x1b[31m"

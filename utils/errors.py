@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import reprlib
@@ -61,6 +62,8 @@ def first_line(error: Exception) -> str:
 
 def exit_code(main: Callable[[], int | None]) -> int:
     """Runs a command's `main` and turns a `UserError` into one line on standard error and exit code 2."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a file name may be no text
     try:
         return main() or 0
     except UserError as error:

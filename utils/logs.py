@@ -27,7 +27,9 @@ def set_up_logging(folder: Path | None, anew: bool = False) -> None:
     if folder is not None and is_main():
         make_folder(folder)
         with writing(folder / "log.txt"):
-            handlers.append(logging.FileHandler(folder / "log.txt", "w" if anew else "a", encoding="utf-8"))
+            handlers.append(
+                logging.FileHandler(folder / "log.txt", "w" if anew else "a", "utf-8", errors="backslashreplace")
+            )
     for handler in handlers:
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname).1s %(message)s", "%H:%M:%S"))
         root.addHandler(handler)

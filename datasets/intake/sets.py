@@ -71,7 +71,10 @@ def _check_no_patients(said: Said, listed: Iterable[Record], salt: bytes) -> Non
 
 
 def _write_labels(file: Path, names: Sequence[str]) -> None:
-    with atomic_path(file) as temporary, temporary.open("w", newline="", encoding="utf-8") as lines:
+    with (
+        atomic_path(file) as temporary,
+        temporary.open("w", newline="", encoding="utf-8", errors="surrogateescape") as lines,
+    ):
         csv.writer(lines).writerows([("id", "name"), *enumerate(names)])
 
 
@@ -80,7 +83,10 @@ def _write_list(file: Path, records: Sequence[Record], said: Said) -> None:
     if not records:
         file.unlink(missing_ok=True)
         return
-    with atomic_path(file) as temporary, temporary.open("w", newline="", encoding="utf-8") as lines:
+    with (
+        atomic_path(file) as temporary,
+        temporary.open("w", newline="", encoding="utf-8", errors="surrogateescape") as lines,
+    ):
         writer = csv.writer(lines)
         writer.writerow(FIELDS)
         for record in records:

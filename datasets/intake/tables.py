@@ -44,7 +44,7 @@ def write_list(source: Path, destination: Path, done: dict[str, Record], salt: b
         return
     with (
         atomic_path(destination / f"{source.stem}.csv") as temporary,
-        temporary.open("w", newline="", encoding="utf-8") as file,
+        temporary.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,
     ):
         writer = csv.writer(file)
         writer.writerow(FIELDS)
