@@ -29,6 +29,19 @@ def threshold(scores: np.ndarray, rate: float) -> float:
     return float((last + lower[-1]) / 2 if len(lower) else last - (scores[-1] - last) / 1000)
 
 
+def kept_scores(scores: np.ndarray, most: int = 4096) -> np.ndarray:
+    """Finite scores, sorted float64 `[≤ most]`: what a checkpoint keeps of validation videos, to find τ by later.
+
+    All of them where they are at most `most`, so that τ is exact. Of more, those at `most` evenly spaced ranks, the
+    lowest and the highest included: τ for any rate then accepts a share that is off by less than 2 / most.
+    """
+    scores = np.asarray(scores, np.float64)
+    scores = np.sort(scores[np.isfinite(scores)])
+    if len(scores) <= most:
+        return scores
+    return scores[np.linspace(0, len(scores) - 1, most).round().astype(np.int64)]
+
+
 def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     """T > 0 such that softmax(logits / T) has the lowest mean negative log-likelihood (Guo et al. 2017).
 

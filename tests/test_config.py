@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from yacs.config import CfgNode
 
-from trainers.session import evaluation_views
+from trainers.collect import evaluation_views
 from utils.config import config_from_text, default_config, load_config
 from utils.errors import UserError
 from utils.label_list import read_names

@@ -140,10 +140,11 @@ def test_a_stage_answers_what_it_has_learned(runs, elsewhere, capsys, stage, col
 
 
 def test_a_threshold_on_a_score_of_the_view_stage_accepts_and_rejects(runs, elsewhere):
-    calibration = {"score": "msp", "tau": 0.0, "temperature": 1.0}
+    calibration = {"score": "msp", "accept_rate": 0.95, "tau": 0.0, "temperature": 1.0}
     for tau, decision in ((0.0, "accepted"), (1.1, "rejected")):
         ckpt = changed(runs / "view" / "last.pth", elsewhere / "a.pth", calibration=calibration | {"tau": tau})
-        main([str(runs / "data" / "videos" / "clip 9.avi"), "--resume", ckpt])
+        video = str(runs / "data" / "videos" / "clip 9.avi")
+        main([video, "--resume", ckpt, "--opts", "TEST.SCORE", "msp"])
         (answer,) = read()
         assert answer["decision"] == decision and answer["score"] == pytest.approx(answer["probability"], rel=1e-6)
 
@@ -154,10 +155,10 @@ def test_a_score_by_distance_uses_the_statistics_in_the_checkpoint(runs, elsewhe
     ckpt = changed(
         runs / "negation" / "last.pth",
         elsewhere / "a.pth",
-        calibration={"score": "knn", "tau": -5.0, "temperature": 1.0},
+        calibration={"score": "knn", "accept_rate": 0.95, "tau": -5.0, "temperature": 1.0},
         statistics={name: torch.from_numpy(value) for name, value in fitted.state().items()},
     )
-    predictor = load_predictor(ckpt)
+    predictor = load_predictor(ckpt, changes=[("TEST.SCORE", "knn")])
     video = str(runs / "data" / "videos" / "clip 9.avi")
     (answer,) = predict(predictor, [video], torch.device("cpu"))
 

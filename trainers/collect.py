@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm import tqdm
+from yacs.config import CfgNode
 
 from datasets.cropping import clips_on
 from datasets.transforms import DeviceTransform
@@ -15,6 +16,14 @@ from models.video_clip import VideoCLIP
 from trainers.precision import Precision
 from utils.distributed import gather, is_main, world
 from utils.stopping import Stop
+
+
+def evaluation_views(config: CfgNode) -> tuple[int, int]:
+    """Temporal clips of a video and crops of a clip that an evaluation looks at."""
+    test = config.TEST
+    return (
+        (4, 3) if test.MULTI_VIEW_INFERENCE and test.NUM_CLIP == test.NUM_CROP == 1 else (test.NUM_CLIP, test.NUM_CROP)
+    )
 
 
 @torch.no_grad()

@@ -16,11 +16,11 @@ from yacs.config import CfgNode
 from datasets.annotations import Annotations
 from datasets.transforms import DeviceTransform
 from evaluation import ood
-from evaluation.calibration import fit_temperature, threshold
 from evaluation.feature_statistics import FeatureStatistics
 from evaluation.predictions import Predictions
 from evaluation.summary import summarise
 from models.video_clip import VideoCLIP
+from trainers.calibration import calibrate
 from trainers.collect import collect
 from trainers.precision import Precision
 from utils.errors import UserError
@@ -55,7 +55,7 @@ class Evaluation:
 class Evaluator:
     """Evaluates a model on the same lists again and again.
 
-    `calibration` (score, tau, temperature) comes from a checkpoint where there is one; with `calibrate` it is found
+    `calibration` (see `trainers.calibration`) comes from a checkpoint where there is one; with `calibrates` it is found
     anew on the in-distribution list, which then has to be the validation list.
     """
 
@@ -66,7 +66,7 @@ class Evaluator:
         precision: Precision,
         names: tuple[Sequence[str], Sequence[str]],
         calibration: dict[str, Any],
-        calibrate: bool,
+        calibrates: bool,
         statistics: dict[str, Tensor] | None = None,
         fit_on: EvaluationSet | None = None,
         refit: bool = False,
@@ -79,15 +79,10 @@ class Evaluator:
         """
         self.config, self.sets, self.precision = config, sets, precision
         self.views, self.grades = names
-        self.calibration, self.calibrate = calibration, calibrate
+        self.calibration, self.calibrates = calibration, calibrates
         self.statistics, self.fit_on, self.refit = statistics or {}, fit_on, refit
         self.transform, self.stop = DeviceTransform(train=False), stop
         self._named: set[str] = set()  # unreadable videos that the log has named
-
-    @property
-    def calibrates(self) -> bool:
-        """Whether an evaluation finds the calibration anew; stage quality keeps that of the stages before it."""
-        return self.calibrate and self.config.STAGE != "quality"
 
     def __call__(self, model: VideoCLIP, epoch: int | None, intervals: bool = False) -> Evaluation:
         """All figures; `intervals` adds 95 % bootstrap intervals by patient, which take seconds.
@@ -168,20 +163,6 @@ def distance_features(answers: dict[str, np.ndarray]) -> np.ndarray:
     """
     parts = [value for name, value in answers.items() if name.startswith("block_")]
     return np.concatenate([part / np.linalg.norm(part, axis=1, keepdims=True) for part in parts], axis=1)
-
-
-def calibrate(table: Predictions, config: CfgNode) -> dict[str, Any]:
-    """Score, τ for TEST.ACCEPT_RATE of these videos, and temperature; without τ where the model lacks the score."""
-    good = table.labelled
-    if not good.any():
-        return {}
-    found: dict[str, Any] = {
-        "temperature": fit_temperature(np.log(np.maximum(table.probabilities[good], 1e-30)), table.label[good])
-    }
-    if config.TEST.SCORE in table.scores:
-        tau = threshold(table.scores[config.TEST.SCORE][good], config.TEST.ACCEPT_RATE)
-        found |= {"score": config.TEST.SCORE, "tau": tau, "accept_rate": config.TEST.ACCEPT_RATE}
-    return found
 
 
 def concatenate(tables: Sequence[Predictions]) -> Predictions:

@@ -23,6 +23,7 @@ from evaluation.calibration import at_temperature
 from evaluation.feature_statistics import FeatureStatistics
 from evaluation.predictions import Predictions
 from models.video_clip import VideoCLIP
+from trainers.calibration import SETTINGS, settle
 from trainers.collect import collect
 from trainers.evaluate import check_statistics, feature_statistics, to_predictions
 from trainers.precision import Precision
@@ -63,12 +64,17 @@ class Predictor:
 
 def load_predictor(file: str | Path, cfg: str | Path | None = None, changes: Changes = ()) -> Predictor:
     """Reads a checkpoint; `cfg` is the yaml file of one that carries no configuration. Raises UserError."""
+    for key, _ in changes:
+        if key in ("TEST.ONLY_TEST", "TEST.FIT_FEATURES"):
+            raise UserError(f"{key} changes nothing in predict.py, which reads no lists; leave it out")
     content = load_checkpoint(file)
     config, views, grades = _about(content, file, cfg, changes)
     model, _ = restore_model(config, views, named(content, config, file), answers=True)
     check_statistics(content.get("statistics"), model, config.DATA.INPUT_SIZE)
     fitted = feature_statistics(content.get("statistics"))
-    return Predictor(config, model.eval().requires_grad_(False), views, grades, content.get("calibration", {}), fitted)
+    asked = not {f"TEST.{key}" for key in SETTINGS}.isdisjoint(key for key, _ in changes)
+    calibration = settle(content, config, model.parts, fitted=fitted is not None, anew=False, asked=asked)
+    return Predictor(config, model.eval().requires_grad_(False), views, grades, calibration, fitted)
 
 
 def _about(

@@ -21,6 +21,8 @@ from datasets.transforms import DeviceTransform
 from evaluation.predictions import write_predictions
 from evaluation.report import write_report
 from evaluation.summary import write_metrics
+from trainers.calibration import changed, settle
+from trainers.collect import evaluation_views
 from trainers.evaluate import Evaluation, EvaluationSet, Evaluator, check_statistics
 from trainers.folder import check_folder, lock, remove_run, results_folder
 from trainers.loop import Trainer
@@ -72,6 +74,11 @@ def _run(
     refit = training and config.STAGE == "view"  # later stages leave what the scores by distance look at as it is
     statistics = None if refit else content.get("statistics")
     fits = fits_features(config) and not statistics
+    if config.STAGE == "quality" and config.TEST.FIT_FEATURES and not statistics:
+        raise UserError(
+            "TEST.FIT_FEATURES needs views to fit features to, and the lists of stage quality have grades: fit them in "
+            "stage negation, from whose checkpoint stage quality keeps them"
+        )
     train = read_list(config, config.DATA.TRAIN_FILE, "DATA.TRAIN_FILE") if training or fits else None
     for problem in check_annotations(train, sets[0].annotations, [part.annotations for part in sets[1:]]):
         log.warning("%s", problem)
@@ -89,19 +96,22 @@ def _run(
         raise UserError(
             "nothing trains: MODEL.FIX_TEXT and TRAINER.ViFi_CLIP (USE, PROMPT_MODEL, PROMPT_DEPTH_…) freeze all"
         )
+    # Stage quality trains nothing that the calibration is of.
+    calibrates = config.STAGE != "quality" and (training or not content.get("calibration"))
+    known = {"fitted": bool(statistics) or fits, "anew": calibrates, "asked": changed(config, content)}
     evaluator = Evaluator(
         config,
         sets,
         precision,
         (views, grades),
-        calibration=content.get("calibration", {}),
-        calibrate=training or not content.get("calibration"),
+        calibration=settle(content, config, model.parts, **known),
+        calibrates=calibrates,
         statistics=statistics,
         fit_on=evaluation_set(config, "train", train) if fits else None,
         refit=refit,
         stop=stop,
     )
-    if evaluator.calibrates and not training:
+    if calibrates and not training:
         log.warning("no calibration yet: τ and temperature are found on %s itself", config.DATA.VAL_FILE)
     if is_main():
         if overwrite:
@@ -179,14 +189,6 @@ def fits_features(config: CfgNode) -> bool:
     """
     decides = config.STAGE == "negation" and config.TEST.SCORE in FITTED_SCORES
     return config.STAGE != "quality" and (config.TEST.FIT_FEATURES or decides)
-
-
-def evaluation_views(config: CfgNode) -> tuple[int, int]:
-    """Temporal clips of a video and crops of a clip that an evaluation looks at."""
-    test = config.TEST
-    return (
-        (4, 3) if test.MULTI_VIEW_INFERENCE and test.NUM_CLIP == test.NUM_CROP == 1 else (test.NUM_CLIP, test.NUM_CROP)
-    )
 
 
 def dataset(config: CfgNode, annotations: Annotations, train: bool) -> VideoDataset:

@@ -10,7 +10,8 @@ from yacs.config import CfgNode
 from utils.errors import UserError, quoted
 
 STAGES = ("view", "negation", "quality")
-SCORES = ("msp", "max_logit", "energy", "negation", "competing_to_win", "agreeing_to_differ", "mcm")
+NEGATION_SCORES = ("negation", "competing_to_win", "agreeing_to_differ")  # of the negative branch
+SCORES = ("msp", "max_logit", "energy", *NEGATION_SCORES, "mcm")
 FITTED_SCORES = ("mahalanobis", "relative_mahalanobis", "knn")  # on features of training videos
 OUTLIERS = ("mixed", "shuffled", "turned", "virtual")
 STAGE_OF_USE = {"both": "view", "image": "view", "text": "view", "no_text": "negation", "quality": "quality"}
@@ -50,7 +51,7 @@ AT_LEAST = {
     ),
 }
 SHARES = (
-    *("DATA.MAX_BAD_FRACTION", "MODEL.DROP_PATH_RATE", "TRAIN.EMA_DECAY", "TEST.ACCEPT_RATE"),
+    *("DATA.MAX_BAD_FRACTION", "MODEL.DROP_PATH_RATE", "TRAIN.EMA_DECAY"),
     *("AUG.LABEL_SMOOTH", "AUG.COLOR_JITTER", "AUG.GRAY_SCALE", "AUG.FLIP", "AUG.ERASING", "AUG.BACKGROUND_SWAP"),
     "AUG.MIXUP_SWITCH_PROB",
 )
@@ -84,6 +85,8 @@ def check(config: CfgNode) -> None:
             raise UserError(f"{name} must lie between 0 and 1; found {value(config, name)}")
     if config.MODEL.DROP_PATH_RATE == 1:
         raise UserError("MODEL.DROP_PATH_RATE must be below 1, where nothing of the last block is left; found 1.0")
+    if not 0 < config.TEST.ACCEPT_RATE <= 1:
+        raise UserError(f"TEST.ACCEPT_RATE must lie above 0 and up to 1; found {config.TEST.ACCEPT_RATE}")
     if not config.AUG.SCALES or not all(0 < scale <= 1 for scale in config.AUG.SCALES):
         raise UserError(f"AUG.SCALES must be shares above 0 and up to 1, at least one; found {config.AUG.SCALES}")
     if config.DATA.STRIDE_SECONDS <= 0:

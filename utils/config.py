@@ -129,7 +129,7 @@ def default_config() -> CfgNode:
     c.TEST.MULTI_VIEW_INFERENCE = False  # 4 clips × 3 crops, unless NUM_CLIP or NUM_CROP say otherwise
     c.TEST.SCORE = "relative_mahalanobis"  # out-of-distribution score that accepts or rejects
     c.TEST.FIT_FEATURES = False  # scores by distance also where TEST.SCORE is not one, and in stage view
-    c.TEST.ACCEPT_RATE = 0.95  # share of validation videos that the threshold accepts
+    c.TEST.ACCEPT_RATE = 0.95  # share of validation videos that the threshold accepts, above 0
     return c
 
 
