@@ -23,6 +23,7 @@ from trainers.predict import load_predictor
 from trainers.session import evaluation_set, read_list
 from utils.errors import UserError
 
+PROBE = "a cross-validated linear probe of its features"
 PARTS = 5  # of the cross-validation of the probe
 REGULARISATION = 0.1  # of the probe, inverse: weak probes do not learn wrong labels by heart
 

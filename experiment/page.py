@@ -95,7 +95,7 @@ def _shown(stage: str, steps: Sequence[Step], output: Path) -> Shown:
             metrics = shown.summary["metrics"]
             shown.headlines = [(n, title) for n, title in report.headlines(shown.summary) if metrics[n] is not None]
             shown.main = _main(shown)
-            shown.judged = "test" if step.folder.name == "test" else "validation"
+            shown.judged = step.judged
             shown.links.insert(0, (f"report of the {shown.judged} videos", _link(step, "report.html", output)))
     score = shown.summary.get("score", "")
     charts = report.learning_curves(output / stage / "metrics.jsonl", score)

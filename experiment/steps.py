@@ -10,6 +10,7 @@ from yacs.config import CfgNode
 
 from experiment.fingerprint import GRADED, find_list
 from experiment.folds import Fold
+from trainers.folder import results_folder
 from utils.bounds import STAGES
 from utils.config import load_config
 from utils.errors import UserError
@@ -27,6 +28,7 @@ class Step:
         file: configuration.
         options: settings over it.
         folder: where its results go.
+        judged: the list of an evaluation: test, or validation where there is none.
     """
 
     stage: str
@@ -34,6 +36,7 @@ class Step:
     file: Path
     options: Options
     folder: Path
+    judged: str = ""
 
     @property
     def title(self) -> str:
@@ -59,28 +62,25 @@ def stage_files(folder: Path) -> dict[str, Path]:
     return {stage: file for stage, file in files.items() if file.is_file()}
 
 
-def results_folder(folder: Path, options: Sequence[tuple[str, str]] = ()) -> Path:
+def experiment_folder(folder: Path, options: Sequence[tuple[str, str]] = ()) -> Path:
     """The folder that holds those of the stages."""
     return Path(load_config(stage_files(folder)["view"], options).OUTPUT).parent
 
 
-def all_steps(folder: Path, options: Sequence[tuple[str, str]]) -> list[Step]:
+def all_steps(configs: Path, options: Sequence[tuple[str, str]]) -> list[Step]:
     """The steps of an experiment on its own lists, with `options` over all files."""
     steps = []
-    for stage, file in stage_files(folder).items():
+    for stage, file in stage_files(configs).items():
         config = load_config(file, options)
         output = Path(config.OUTPUT)
         steps.append(Step(stage, True, file, [*options, ("TRAIN.AUTO_RESUME", "True")], output))
         # Figures of the list that chose the checkpoint are too good: where there is a test list, it counts.
         test = find_list(Path(config.DATA.ROOT), f"{GRADED}test" if stage == "quality" else "test")
-        tested = [("DATA.VAL_FILE", str(test.name))] if test else []
-        kind = "test" if test else "best"
-        steps.append(Step(stage, False, file, [*options, *tested, *_evaluation(output, output / kind)], output / kind))
+        own = [("TEST.ONLY_TEST", "True"), ("MODEL.RESUME", str(output / "best.pth"))]
+        own += [("DATA.VAL_FILE", test.name)] if test else []
+        folder = results_folder(load_config(file, [*options, *own]))
+        steps.append(Step(stage, False, file, [*options, *own], folder, "test" if test else "validation"))
     return steps
-
-
-def _evaluation(trained: Path, output: Path) -> Options:
-    return [("OUTPUT", str(output)), ("TEST.ONLY_TEST", "True"), ("MODEL.RESUME", str(trained / "best.pth"))]
 
 
 def steps_of_fold(folder: Path, options: Sequence[tuple[str, str]], fold: Fold) -> list[Step]:

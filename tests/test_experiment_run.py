@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import re
+import shutil
 import sys
 from pathlib import Path
 
@@ -16,14 +17,23 @@ from experiment.fingerprint import Machine, look_at
 from experiment.folds import write_folds
 from experiment.page import write_page
 from experiment.stage_files import write_stage_files
-from experiment.steps import all_steps, results_folder, stage_files
+from experiment.steps import all_steps, experiment_folder, stage_files
 from tests.synthetic_run import make_predictions, make_run
 from tests.tiny_data import TRAINING, VALIDATION, VIEWS
 from tools import run
+from trainers.folder import results_folder
 from utils.config import load_config
 from utils.errors import UserError, exit_code
 
 PATIENTS = 6
+EVERYTHING = (
+    "view",
+    "view/evaluation/test",
+    "negation",
+    "negation/evaluation/test",
+    "quality",
+    "quality/evaluation/quality_val",
+)
 
 
 @pytest.fixture
@@ -31,7 +41,7 @@ def mine(tiny_folder, tmp_path):
     """The files of an experiment on the tiny videos, with a test list and patients in CSV lists."""
     data = tmp_path / "data"
     data.mkdir()
-    (data / "videos").symlink_to(tiny_folder / "videos")
+    shutil.copytree(tiny_folder / "videos", data / "videos")
     (data / "labels.csv").write_text((tiny_folder / "labels.csv").read_text())
     for start, column in (("", "label"), ("quality_", "quality")):
         for name in ("train", "val"):
@@ -56,7 +66,7 @@ def trained(monkeypatch):
         calls.append(config)
         code = fails.pop(Path(config.OUTPUT).name, 0)
         if not code:
-            make_run(Path(config.OUTPUT), small, draws=20)
+            make_run(results_folder(config), small, draws=20)
             (Path(config.OUTPUT) / "best.pth").touch()
         return type("Done", (), {"returncode": code})
 
@@ -71,14 +81,14 @@ def go(monkeypatch, *arguments) -> int:
 
 
 def outputs(calls, root: Path) -> list[str]:
-    return [os.path.relpath(config.OUTPUT, root) for config in calls]
+    return [os.path.relpath(results_folder(config), root) for config in calls]
 
 
 def test_stages_and_their_evaluations_run_in_order(mine, trained, monkeypatch, tmp_path, capsys):
     calls, _ = trained
     assert go(monkeypatch, mine) == 0
     root = tmp_path / "output"
-    assert outputs(calls, root) == ["view", "view/test", "negation", "negation/test", "quality", "quality/best"]
+    assert outputs(calls, root) == [*EVERYTHING]
     assert [config.TEST.ONLY_TEST for config in calls] == [False, True] * 3
     assert [Path(config.DATA.VAL_FILE).name for config in calls[1::2]] == ["test.csv", "test.csv", "quality_val.csv"]
     assert all(config.TRAIN.AUTO_RESUME for config in calls[::2])
@@ -91,11 +101,11 @@ def test_what_is_finished_is_left_alone_and_what_stopped_goes_on(mine, trained, 
     calls, fails = trained
     fails["negation"] = 137
     assert go(monkeypatch, mine) == 137
-    assert outputs(calls, tmp_path / "output") == ["view", "view/test", "negation"]
+    assert outputs(calls, tmp_path / "output") == [*EVERYTHING[:3]]
     assert (tmp_path / "output/index.html").is_file()  # what there is so far
     calls.clear()
     assert go(monkeypatch, mine) == 0
-    assert outputs(calls, tmp_path / "output") == ["negation", "negation/test", "quality", "quality/best"]
+    assert outputs(calls, tmp_path / "output") == [*EVERYTHING[2:]]
     calls.clear()
     assert go(monkeypatch, mine) == 0
     assert calls == []
@@ -123,7 +133,7 @@ def test_another_test_list_is_evaluated_again(mine, trained, monkeypatch, tmp_pa
     calls.clear()
     (tmp_path / "data/test.csv").write_text("path,label\nclip 0.avi,0\n")
     assert go(monkeypatch, mine) == 0
-    assert outputs(calls, tmp_path / "output") == ["view/test", "negation/test"]
+    assert outputs(calls, tmp_path / "output") == [EVERYTHING[1], EVERYTHING[3]]
 
 
 def rows(file: Path) -> list[dict[str, str]]:
@@ -211,8 +221,8 @@ def test_every_link_of_the_page_leads_somewhere_and_nothing_is_loaded(mine, trai
     assert go(monkeypatch, mine) == 0
     for config in calls:
         for name in ("report.html", "log.txt"):
-            (Path(config.OUTPUT) / name).touch()
-    root = results_folder(mine)
+            (results_folder(config) / name).touch()
+    root = experiment_folder(mine)
     page = write_page(mine, root, all_steps(mine, []), []).read_text()
     links = re.findall(r'href="([^"#]+)"', page)
     assert len(links) == 12 and all((root / link).is_file() for link in links)

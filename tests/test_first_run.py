@@ -51,7 +51,8 @@ def test_the_commands_lead_from_an_archive_to_three_stages_and_a_page(tmp_path):
     output = tmp_path / "output/mine"
     assert load_checkpoint(output / "quality/best.pth")["stage"] == "quality"
     for stage in ("view", "negation", "quality"):
-        summary = json.loads((output / stage / "test/metrics.json").read_text())
+        name = "quality_test" if stage == "quality" else "test"
+        summary = json.loads((output / stage / "evaluation" / name / "metrics.json").read_text())
         assert summary["stage"] == stage and summary["counts"]["videos"] == 3
     page = (output / "index.html").read_text()
     links = re.findall(r'href="([^"#]+)"', page)

@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from experiment.chain import run_steps
 from experiment.folds import found_folds, write_folds
 from experiment.page import write_page
-from experiment.steps import all_steps, results_folder, stage_files, steps_of_fold
+from experiment.steps import all_steps, experiment_folder, stage_files, steps_of_fold
 from utils.config import load_config
 from utils.errors import UserError, exit_code
 
@@ -35,7 +35,7 @@ def main() -> int:
     if a.fold and not (a.folds and 1 <= a.fold <= a.folds):
         raise UserError(f"--fold K takes a part from 1 to N of --folds N, found {a.fold}")
     options = list(zip(a.opts[::2], a.opts[1::2], strict=True))
-    output = results_folder(a.configs, options)
+    output = experiment_folder(a.configs, options)
     steps = all_steps(a.configs, options)
     if a.folds:
         configs = [load_config(file, options) for file in stage_files(a.configs).values()]
