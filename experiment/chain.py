@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -17,6 +18,7 @@ from datasets.annotations import find_list
 from experiment.steps import Step
 from utils.errors import UserError
 from utils.files import write_text
+from utils.stopping import SIGNALS
 
 ROOT = Path(__file__).parents[1]
 MARKER = "finished.json"  # in the folder of a step: what it was made from
@@ -41,9 +43,9 @@ def run_steps(steps: Sequence[Step], tell: Callable[[str], None]) -> int:
                 "another experiment (tools/new.py --output)"
             )
         tell(f"{number}/{len(steps)}  {step.title} → {step.folder}")
-        path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
-        code = subprocess.run(command(step), env=os.environ | {"PYTHONPATH": path}, check=False).returncode
+        code = call(command(step))
         if code:
+            tell(f"stopped with exit code {code}; the same command goes on from here")
             return code
         write_text(step.folder / MARKER, json.dumps(source, indent=1))
     return 0
@@ -54,6 +56,24 @@ def command(step: Step) -> list[str]:
     processes = int(os.environ.get("GPUS") or torch.cuda.device_count())
     launcher = ["-m", "utils.launch", str(processes)] if processes > 1 else []
     return [sys.executable, *launcher, str(ROOT / "main.py"), *step.arguments]
+
+
+def call(command: Sequence[str]) -> int:
+    """Runs a command to its end; its exit code, 128 + N where signal N ended it.
+
+    Signals that ask to stop are passed on, and an interruption, which the terminal sends to both, is left to the
+    command: a training saves itself before it ends, and this process must not kill it meanwhile.
+    """
+    path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+    with subprocess.Popen(command, env=os.environ | {"PYTHONPATH": path}) as child:
+        before = {number: signal.signal(number, lambda n, _: child.send_signal(n)) for number in SIGNALS}
+        before[signal.SIGINT] = signal.signal(signal.SIGINT, lambda *_: None)
+        try:
+            code = child.wait()
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+    return code if code >= 0 else 128 - code
 
 
 def _made_from(folder: Path) -> dict[str, str]:

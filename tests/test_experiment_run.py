@@ -60,7 +60,7 @@ def trained(monkeypatch):
     calls, fails = [], {}
     small = make_predictions(inside=30, outside=5)
 
-    def call(command, env, check):
+    def call(command):
         options = command[command.index("--opts") + 1 :]
         config = load_config(command[command.index("-cfg") + 1], list(zip(options[::2], options[1::2], strict=True)))
         calls.append(config)
@@ -68,9 +68,9 @@ def trained(monkeypatch):
         if not code:
             make_run(results_folder(config), small, draws=20)
             (Path(config.OUTPUT) / "best.pth").touch()
-        return type("Done", (), {"returncode": code})
+        return code
 
-    monkeypatch.setattr(chain.subprocess, "run", call)
+    monkeypatch.setattr(chain, "call", call)
     monkeypatch.setenv("GPUS", "1")
     return calls, fails
 
@@ -206,6 +206,19 @@ def test_mistakes_are_one_line(mine, monkeypatch, capsys, arguments, message):
 def test_a_folder_without_files_is_named(tmp_path, monkeypatch, capsys):
     assert go(monkeypatch, tmp_path) == 2
     assert "view.yaml: no such file; tools/new.py writes the files of an experiment" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("script", "code"),
+    [
+        ("signal.signal(15, lambda *_: sys.exit(75)); os.kill(os.getppid(), 15); signal.pause()", 75),
+        ("os.kill(os.getppid(), 2); sys.exit(130)", 130),  # an interruption: this process waits for the training
+        ("os.kill(os.getpid(), 9)", 137),
+        ("pass", 0),
+    ],
+)
+def test_a_training_that_is_asked_to_stop_ends_in_its_own_time(script, code):
+    assert chain.call([sys.executable, "-c", f"import os, signal, sys; {script}"]) == code
 
 
 def test_all_gpus_are_used(monkeypatch, mine):
