@@ -122,7 +122,7 @@ class DicomVideo(Video):
 
     def iterate(self, wanted: Sequence[int] | None = None) -> Iterator[np.ndarray]:
         declared = self.header.frames or 0
-        if wanted and self.length <= wanted[-1] < declared:
+        if wanted is not None and len(wanted) and self.length <= wanted[-1] < declared:
             raise VideoError(
                 self.path, f"frame {wanted[-1]} of {declared} is missing: the pixel data holds {self.length}"
             )
