@@ -131,6 +131,18 @@ def test_no_text_of_a_dicom_header_leaves_the_program(tmp_path):
         assert "DOE" not in text and "JANE" not in text
 
 
+def test_digits_in_the_place_of_a_count_are_not_quoted(tmp_path):
+    (content, *_) = dicoms(tmp_path / "whole.dcm")
+    for digits in ("471108", "47110815", "-4711081"):
+        (tmp_path / "a.dcm").write_bytes(with_text(content, 0x00280008, "IS", digits))
+        said = reason(tmp_path / "a.dcm")
+        (tmp_path / "source").mkdir(exist_ok=True)
+        (tmp_path / "source/a.dcm").write_bytes((tmp_path / "a.dcm").read_bytes())
+        (record,) = prepare(tmp_path / "source", tmp_path / digits, Options(), 0)
+        assert "4711" not in " ".join([said, record.fault, *record.warnings])
+        assert record.fault or record.warnings
+
+
 @pytest.mark.parametrize("codec", ["mjpeg", "libx264", "mpeg4"])
 @pytest.mark.parametrize("suffix", [".avi", ".mp4", ".mkv"])
 def test_no_text_of_a_video_file_is_quoted(tmp_path, codec, suffix):

@@ -102,7 +102,7 @@ def _frames(dataset: pydicom.Dataset) -> int | None:
     if count is None and _is_stated(dataset, "NumberOfFrames"):
         raise Unreadable("its number of frames is not a number")
     if count is not None and count < 0:
-        raise Unreadable(f"it declares {count} frames")
+        raise Unreadable("its number of frames is negative")
     return count or None
 
 

@@ -35,6 +35,7 @@ config.settings.reading_validation_mode = config.IGNORE  # else it logs values t
 # Encapsulated MPEG-2, MPEG-4 AVC and HEVC streams: 1.2.840.10008.1.2.4.100 to .108, and .1 of each: in fragments
 STREAMS = tuple(f"1.2.840.10008.1.2.4.{k}{part}" for k in range(100, 109) for part in ("", ".1"))
 MAX_STREAM_BYTES = 1 << 30
+MANY_FRAMES = 100_000
 META_BYTES = 1 << 20  # the file's meta information lies in these
 FLOAT_PIXEL_DATA = 0x7FE00008
 DARK = 32  # a picture without any brighter pixel shows nothing
@@ -104,7 +105,8 @@ class DicomVideo(Video):
     def _compare_frames(self) -> None:
         declared = self.header.frames
         if declared not in (None, self.length):
-            self.warnings += (f"the header declares {declared} frames, the pixel data holds {self.length}",)
+            stated = declared if declared < MANY_FRAMES else "far more"  # digits that are no count may be a patient's
+            self.warnings += (f"the header declares {stated} frames, the pixel data holds {self.length}",)
         elif declared is None and self.length > 1:
             self.warnings += (f"the header does not say that there are {self.length} frames",)
 
