@@ -11,6 +11,9 @@ from scipy.special import digamma, log_softmax, softmax
 from evaluation.bootstrap import Statistic, figures, group_sums, levels, ratio
 from evaluation.classification import checked
 
+TEMPERATURES = (0.05, 20.0)
+PRIOR_VIDEOS = 10  # the weight of the prior on the temperature
+
 
 def threshold(scores: np.ndarray, rate: float) -> float:
     """τ that accepts (score ≥ τ) the smallest share of in-distribution `scores` that is at least `rate` in (0, 1].
@@ -42,21 +45,25 @@ def kept_scores(scores: np.ndarray, most: int = 4096) -> np.ndarray:
     return scores[np.linspace(0, len(scores) - 1, most).round().astype(np.int64)]
 
 
-def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
-    """T > 0 such that softmax(logits / T) has the lowest mean negative log-likelihood (Guo et al. 2017).
+def fit_temperature(logits: np.ndarray, labels: np.ndarray, prior: float = PRIOR_VIDEOS) -> float:
+    """T in TEMPERATURES such that softmax(logits / T) has the lowest negative log-likelihood (Guo et al. 2017), with a
+    prior: that the logits are right about themselves.
 
-    `logits` `[N, K]` and `labels` `[N]` are of validation videos. T is sought in [0.01, 100]: labels that the logits
-    already rank without error want T → 0.
+    `logits` `[N, K]` and `labels` `[N]` are of validation videos. Few videos, all of them right, would want T → 0 and
+    so a certainty that they cannot prove. So `prior` further videos count, which are labelled just as softmax(logits)
+    expects, and whose likelihood is highest at T = 1: N videos, all right, move a mean confidence c to about
+    (N + prior·c) / (N + prior).
     """
     logits, labels = checked(logits, labels)
     if not len(labels):
         raise ValueError("a temperature cannot be fitted to no videos")
+    wanted = prior / len(labels) * softmax(logits, axis=1)
+    wanted[np.arange(len(labels)), labels] += 1
 
     def negative_log_likelihood(log_temperature: float) -> float:
-        likelihood = log_softmax(logits / math.exp(log_temperature), axis=1)
-        return -float(np.take_along_axis(likelihood, labels[:, None], axis=1).mean())
+        return -float((wanted * log_softmax(logits / math.exp(log_temperature), axis=1)).sum(axis=1).mean())
 
-    bounds = (math.log(0.01), math.log(100))
+    bounds = tuple(map(math.log, TEMPERATURES))
     return math.exp(minimize_scalar(negative_log_likelihood, bounds=bounds, method="bounded").x)
 
 
@@ -141,7 +148,8 @@ def joint_metrics(predictions: np.ndarray, labels: np.ndarray, scores: np.ndarra
         scores: float `[N]`; a video is accepted when its score is at least `tau`.
 
     Returns:
-        joint_accuracy: share of videos that are accepted with the right view or rejected as outsiders;
+        joint_accuracy: share of videos that are accepted with the right view or rejected as outsiders; nan without
+        insiders or without outsiders, since it would be another figure;
         accepted: share of insiders accepted; rejected: share of outsiders rejected.
     """
     return figures(joint_statistic(predictions, labels, scores, tau), len(labels))
@@ -153,10 +161,11 @@ def joint_statistic(predictions: np.ndarray, labels: np.ndarray, scores: np.ndar
     right = np.where(outside, ~accepted, accepted & (np.asarray(predictions) == labels))
 
     def statistic(weights: np.ndarray) -> dict[str, np.ndarray]:
+        ins, outs = weights @ ~outside, weights @ outside
         return {
-            "joint_accuracy": ratio(weights @ right, weights.sum(axis=1)),
-            "accepted": ratio(weights @ (accepted & ~outside), weights @ ~outside),
-            "rejected": ratio(weights @ (~accepted & outside), weights @ outside),
+            "joint_accuracy": np.where(ins * outs > 0, ratio(weights @ right, ins + outs), np.nan),
+            "accepted": ratio(weights @ (accepted & ~outside), ins),
+            "rejected": ratio(weights @ (~accepted & outside), outs),
         }
 
     return statistic

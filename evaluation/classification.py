@@ -99,7 +99,13 @@ def per_class(
         return {f"{name}/{c}": rate[:, c] for name, rate in named for c in range(classes)}
 
     figure = figures(statistic, len(labels))
-    interval = intervals(statistic, patients, draws=draws, seed=seed) if patients is not None else None
+
+    def rests_on(name: str) -> list[np.ndarray]:
+        rate, c = name.split("/")
+        return [(predictions if rate == "precision" else labels) == int(c)]
+
+    resample = {"rests_on": rests_on, "draws": draws, "seed": seed}
+    interval = intervals(statistic, patients, **resample) if patients is not None else None
     support = np.bincount(labels, minlength=classes)
     rows = []
     for c in range(classes):

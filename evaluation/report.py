@@ -12,6 +12,7 @@ from markupsafe import Markup
 from sklearn.metrics import roc_curve
 
 from evaluation import figures
+from evaluation.bootstrap import LEAST_PATIENTS
 from evaluation.calibration import at_temperature, reliability, risk_coverage
 from evaluation.classification import confusion_matrix, worst_classes
 from evaluation.figures import Line
@@ -83,6 +84,7 @@ def write_report(folder: str | Path, frames: FramesOf | None = None) -> Path:
         outsiders=_outsiders(p, summary),
         scores=_score_tables(summary),
         fpr95=FPR95,
+        least_patients=LEAST_PATIENTS,
         quality=_quality(p, summary),
         worst=worst_videos(p, summary, frames),
         failed=[shown_name(path) for path in p.path[p.failed].tolist()],
@@ -94,9 +96,9 @@ def write_report(folder: str | Path, frames: FramesOf | None = None) -> Path:
 
 
 def headlines(summary: dict) -> list[tuple[str, str]]:
-    """Names and titles of the main figures that a run has."""
+    """Names and titles of the main figures that a run has and that are defined."""
     named = ((name.format(score=summary["score"]), title) for name, title in HEADLINES)
-    return [(name, title) for name, title in named if name in summary["metrics"]]
+    return [(name, title) for name, title in named if summary["metrics"].get(name) is not None]
 
 
 def read_summary(path: Path) -> dict:
@@ -109,6 +111,7 @@ def read_summary(path: Path) -> dict:
         raise UserError(f"{path}: not readable as JSON ({error}); evaluate again (main.py --only_test)") from None
     parts = {"metrics": {}, "intervals": {}, "counts": {}, "environment": {}, "classes": [], "grades": []}
     parts |= {"per_class": [], "confused": [], "per_view": [], "tau": None, "temperature": 1.0, "score": "negation"}
+    parts |= {"fitted": None}
     return parts | summary
 
 
@@ -164,9 +167,10 @@ def _views(p: Predictions, summary: dict) -> dict[str, Markup]:
     classes = p.probabilities.shape[1]
     right, temperature = p.prediction == p.label, summary["temperature"]
     confidence = at_temperature(p.probabilities, temperature).max(axis=1)
+    own = ", fitted on these videos" if summary["fitted"] else ""
     calibrated = [
         _calibration_line("as trained", 1, p.probability, right),
-        _calibration_line(f"at temperature {temperature:.3g}", 0, confidence, right),
+        _calibration_line(f"at temperature {temperature:.3g}{own}", 0, confidence, right),
     ]
     unit = (0.0, 1.0)
     return {

@@ -16,13 +16,15 @@ from pathlib import Path
 
 import numpy as np
 
-from evaluation.bootstrap import Statistic, figures, intervals
+from evaluation.bootstrap import Groups, Statistic, figures, intervals
 from evaluation.calibration import at_temperature, calibration_statistic, joint_statistic, risk_statistic
 from evaluation.classification import classification_statistic, confused_pairs, confusion_matrix, per_class
 from evaluation.ood import ood_statistic
 from evaluation.predictions import SETS, Predictions
 from evaluation.quality import per_view, quality_statistic
 from utils.files import write_text
+
+FITTED = ("ece", "aurc", "joint_accuracy", "accepted", "rejected")  # figures that follow from temperature or τ
 
 
 def summarise(
@@ -33,6 +35,7 @@ def summarise(
     score: str = "negation",
     tau: float | None = None,
     temperature: float = 1.0,
+    fitted_here: bool | None = False,
     classes: Sequence[str] = (),
     grades: Sequence[str] = (),
     draws: int = 1000,
@@ -50,22 +53,23 @@ def summarise(
         score: the score that accepts or rejects; τ and the joint figures are of this one.
         tau: from `evaluation.calibration.threshold` on validation videos; without it there are no joint figures.
         temperature: from `fit_temperature` on validation videos.
+        fitted_here: whether those were these very videos; None if not known.
         classes: names of the K views; grades: names of the G grades.
         draws: bootstrap draws; 0 leaves the intervals out.
         seed: of the bootstrap.
         environment: what it ran on, added to `versions()`.
 
     Returns:
-        The content of `metrics.json` (docs/evaluation.md): stage, epoch, score, tau, temperature, classes, grades,
-        counts, metrics {name: float}, intervals {name: (low, high) or None}, per_class, confused, per_view,
+        The content of `metrics.json` (docs/evaluation.md): stage, epoch, score, tau, temperature, fitted, classes,
+        grades, counts, metrics {name: float}, intervals {name: (low, high) or None}, per_class, confused, per_view,
         environment.
     """
     read = predictions.where(~predictions.failed)
     metrics, ranges = {}, {}
-    for prefix, rows, statistic in _statistics(read, score, tau, temperature):
+    for prefix, rows, statistic, rests_on in _statistics(read, score, tau, temperature):
         metrics |= {prefix + name: value for name, value in figures(statistic, len(rows)).items()}
         if draws:
-            drawn = intervals(statistic, read.clusters[rows], draws=draws, seed=seed)
+            drawn = intervals(statistic, read.clusters[rows], rests_on=rests_on, draws=draws, seed=seed)
             # Resampling only adds to a calibration error, so an interval would lie beside its figure.
             ranges |= {prefix + name: None if name == "ece" else interval for name, interval in drawn.items()}
     view, graded = read.where(read.labelled), read.where(read.graded)
@@ -77,6 +81,9 @@ def summarise(
         "score": score,
         "tau": tau,
         "temperature": temperature,
+        "fitted": None
+        if fitted_here is None
+        else [name for name in FITTED if fitted_here and np.isfinite(metrics.get(name, np.nan))],
         "classes": list(classes),
         "grades": list(grades),
         "counts": _counts(predictions),
@@ -103,34 +110,52 @@ def versions() -> dict[str, str]:
 
 def _statistics(
     p: Predictions, score: str, tau: float | None, temperature: float
-) -> Iterator[tuple[str, np.ndarray, Statistic]]:
-    """Prefix of the names, indices of the videos `[n]`, and what to compute of them."""
+) -> Iterator[tuple[str, np.ndarray, Statistic, Groups | None]]:
+    """Prefix of the names, indices of the videos `[n]`, what to compute of them, and the groups that that rests on."""
     rows = np.flatnonzero(p.labelled)
     if len(rows):
         label, right = p.label[rows], (p.label == p.prediction)[rows]
-        yield "", rows, classification_statistic(p.probabilities[rows], label)
+        yield "", rows, classification_statistic(p.probabilities[rows], label), None
         scaled = at_temperature(p.probabilities[rows], temperature)
-        yield "", rows, calibration_statistic(scaled.max(axis=1), right)
-        yield "unscaled/", rows, calibration_statistic(p.probability[rows], right)
+        yield "", rows, calibration_statistic(scaled.max(axis=1), right), None
+        yield "unscaled/", rows, calibration_statistic(p.probability[rows], right), None
         if p.negative.shape[1]:
-            yield "negative/", rows, classification_statistic(p.negative[rows], label)
+            yield "negative/", rows, classification_statistic(p.negative[rows], label), None
     outside = p.set != "in"
-    if outside.any():
-        for kind in ("near", "far", "ood"):
-            rows = np.flatnonzero(~outside | (outside if kind == "ood" else p.set == kind))
-            if outside[rows].any():
-                for name, values in p.scores.items():
-                    scored = rows[np.isfinite(values[rows])]
-                    yield f"{kind}/{name}/", scored, ood_statistic(values[scored], ~outside[scored])
+    for kind in ("near", "far", "ood"):
+        rows = np.flatnonzero(~outside | (outside if kind == "ood" else p.set == kind))
+        if outside[rows].any():
+            for name, values in p.scores.items():
+                scored = rows[np.isfinite(values[rows])]
+                inside = ~outside[scored]
+                yield f"{kind}/{name}/", scored, ood_statistic(values[scored], inside), _both_sides(inside)
     if tau is not None and score in p.scores:
-        rows = np.flatnonzero((p.labelled | outside) & np.isfinite(p.scores[score]))
-        if len(rows):
-            label = np.where(outside, -1, p.label)[rows]
-            yield "", rows, joint_statistic(p.prediction[rows], label, p.scores[score][rows], tau)
-            yield "joint_", rows, risk_statistic(p.scores[score][rows], p.prediction[rows] == label)
+        yield from _decision(p, np.flatnonzero((p.labelled | outside) & np.isfinite(p.scores[score])), score, tau)
     rows = np.flatnonzero(p.graded)
     if len(rows):
-        yield "quality/", rows, quality_statistic(*_quality(p.where(rows)))
+        yield "quality/", rows, quality_statistic(*_quality(p.where(rows))), None
+
+
+def _decision(
+    p: Predictions, rows: np.ndarray, score: str, tau: float
+) -> Iterator[tuple[str, np.ndarray, Statistic, Groups]]:
+    """As `_statistics`, of views and "unknown" at τ; without insiders or without outsiders there is no joint figure."""
+    inside, values = (p.set == "in")[rows], p.scores[score][rows]
+    label, both = np.where(inside, p.label[rows], -1), _both_sides(inside)
+    groups = {"accepted": [inside], "rejected": [~inside]}
+    if len(rows):
+        yield (
+            "",
+            rows,
+            joint_statistic(p.prediction[rows], label, values, tau),
+            lambda name: groups.get(name, both(name)),
+        )
+    if inside.any() and not inside.all():
+        yield "joint_", rows, risk_statistic(values, p.prediction[rows] == label), both
+
+
+def _both_sides(inside: np.ndarray) -> Groups:
+    return lambda name: [inside, ~inside]
 
 
 def _quality(p: Predictions) -> tuple[np.ndarray, ...]:

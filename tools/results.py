@@ -40,6 +40,7 @@ def lines(folder: Path) -> list[str]:
     for name, title in headlines(summary):
         interval = summary["intervals"].get(name)
         around = f"  [{interval[0]:.3f}, {interval[1]:.3f}]" if interval else ""
+        around += "  (fitted on these videos)" if name in (summary.get("fitted") or ()) else ""
         found.append(f"  {title:<28} {summary['metrics'][name]:.3f}{around}")
     return found
 

@@ -4,12 +4,14 @@
 |---|---|
 | `temperature` | of the view probabilities |
 | `videos`, `views` | how many validation videos it was found on; TEST.NUM_CLIP and NUM_CROP of them |
+| `list` | the fingerprint of these videos' names |
 | `scores` | every score's values of these videos by name (`evaluation.calibration.kept_scores`) |
 | `score`, `accept_rate`, `tau` | TEST.SCORE, TEST.ACCEPT_RATE and their τ; absent where `scores` lacks the score |
 """
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Collection
 from typing import Any
@@ -40,10 +42,24 @@ def calibrate(table: Predictions, config: CfgNode) -> Calibration:
     found = {
         "temperature": fit_temperature(np.log(np.maximum(table.probabilities[good], 1e-30)), table.label[good]),
         "videos": int(good.sum()),
+        "list": fingerprint(table),
         "views": list(evaluation_views(config)),
         "scores": {name: torch.from_numpy(kept) for name, kept in values.items() if len(kept)},
     }
     return choose(found, config)
+
+
+def fingerprint(table: Predictions) -> str:
+    """Tells one list of in-distribution videos from another by their names, in any order; leads back to none."""
+    names = "\n".join(sorted(table.path[table.set == "in"].tolist()))
+    return hashlib.sha256(names.encode(errors="surrogateescape")).hexdigest()
+
+
+def fitted_on(calibration: Calibration, table: Predictions) -> bool | None:
+    """Whether these are the videos that the calibration was found on; None where an earlier version did not note it."""
+    if calibration and "list" not in calibration:
+        return None
+    return bool(calibration) and calibration["list"] == fingerprint(table)
 
 
 def choose(calibration: Calibration, config: CfgNode) -> Calibration:

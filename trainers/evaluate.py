@@ -20,7 +20,7 @@ from evaluation.feature_statistics import FeatureStatistics
 from evaluation.predictions import Predictions
 from evaluation.summary import summarise
 from models.video_clip import VideoCLIP
-from trainers.calibration import calibrate
+from trainers.calibration import calibrate, fitted_on
 from trainers.collect import collect
 from trainers.precision import Precision
 from utils.errors import UserError
@@ -106,6 +106,7 @@ class Evaluator:
             score=self.calibration.get("score", self.config.TEST.SCORE),
             tau=self.calibration.get("tau"),
             temperature=self.calibration.get("temperature", 1.0),
+            fitted_here=fitted_on(self.calibration, predictions),
             classes=self.views,
             grades=self.grades,
             draws=1000 if intervals else 0,

@@ -18,6 +18,7 @@ from datasets.check import check_annotations
 from datasets.dataset import VideoDataset, frames_from
 from datasets.loader import TrainingData, evaluation_loader
 from datasets.transforms import DeviceTransform
+from evaluation.calibration import PRIOR_VIDEOS
 from evaluation.predictions import write_predictions
 from evaluation.report import write_report
 from evaluation.summary import write_metrics
@@ -42,6 +43,7 @@ from utils.stopping import Stop
 log = logging.getLogger(__name__)
 
 
+FEW_VIDEOS = 10 * PRIOR_VIDEOS  # with fewer to calibrate on, the log says so
 NO_CHECKPOINT = "--only_test evaluates a checkpoint: name it with --resume CKPT (MODEL.RESUME)"
 
 
@@ -111,8 +113,18 @@ def _run(
         refit=refit,
         stop=stop,
     )
-    if calibrates and not training:
-        log.warning("no calibration yet: τ and temperature are found on %s itself", config.DATA.VAL_FILE)
+    if calibrates:
+        labelled = int((sets[0].annotations.labels >= 0).sum())
+        if not training:
+            log.warning("no calibration yet: τ and temperature are found on %s itself", config.DATA.VAL_FILE)
+        if labelled < FEW_VIDEOS:
+            log.warning(
+                "%s: %d videos with a label are few for temperature and τ; the temperature is held near 1 "
+                "(as by %d videos more), and τ is about the lowest score of these videos",
+                config.DATA.VAL_FILE,
+                labelled,
+                PRIOR_VIDEOS,
+            )
     if is_main():
         if overwrite:
             remove_run(folder)
@@ -241,8 +253,14 @@ def write_results(folder: Path, evaluation: Evaluation, lists: Sequence[Annotati
         write_predictions(folder / "predictions.csv", evaluation.predictions)
         write_metrics(folder / "metrics.json", evaluation.summary)
         write_report(folder, frames_from(lists, decoder))
+        fitted = evaluation.summary["fitted"] or ()
         for name, value in evaluation.metrics.items():
             interval = evaluation.summary["intervals"].get(name)
-            log.info("%-34s %.4f%s", name, value, f"  [{interval[0]:.4f}, {interval[1]:.4f}]" if interval else "")
+            around = f"  [{interval[0]:.4f}, {interval[1]:.4f}]" if interval else ""
+            log.info("%-34s %.4f%s%s", name, value, around, "  (fitted on these videos)" if name in fitted else "")
+        if fitted:
+            log.warning(
+                "temperature and τ were fitted on these very videos, so %s flatter themselves", ", ".join(fitted)
+            )
         log.info("results: %s", folder.resolve() / "report.html")
     barrier()
