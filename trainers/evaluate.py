@@ -31,7 +31,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class EvaluationSet:
-    """A list of videos to evaluate: `kind` is in, near, far or ood; `loader` yields this process' share."""
+    """A list of videos to evaluate: `kind` is in, near, far or ood; `loader` yields this process' share.
+
+    Videos without a label in a list of kind in are outsiders all the same (`to_predictions`).
+    """
 
     kind: str
     annotations: Annotations
@@ -182,11 +185,17 @@ def device_name(device: torch.device) -> str:
 def to_predictions(
     answers: dict[str, np.ndarray], annotations: Annotations, kind: str, fitted: FeatureStatistics | None = None
 ) -> Predictions:
-    """Answers and annotations of one list as rows of predictions.csv; `kind` is in, near, far or ood."""
+    """Answers and annotations of one list as rows of predictions.csv; `kind` is in, near, far or ood.
+
+    Videos of an "in" list that have neither a label nor a score are outsiders: their set is "ood".
+    """
     quality_list = "quality_logits" in answers and kind == "in"
+    sets = np.full(len(annotations), kind, object)
+    if kind == "in":
+        sets[(annotations.labels < 0) & ~(quality_list & np.isfinite(annotations.scores))] = "ood"
     columns: dict[str, object] = {
         "path": [annotations.name(i) for i in range(len(annotations))],
-        "set": [kind] * len(annotations),
+        "set": sets,
         "failed": answers["failed"],
         "frames": answers["frames"],
         "patient": [annotations.patient(i) for i in range(len(annotations))],
