@@ -6,6 +6,7 @@ import pytest
 
 from evaluation.predictions import read_predictions
 from tests.tiny_data import VALIDATION, metrics, tiny, train
+from trainers.session import evaluation_sets, kind_of_outsiders
 from utils.checkpoint import load_checkpoint
 
 
@@ -47,3 +48,22 @@ def test_a_graded_video_without_a_view_is_no_outsider(tiny_folder, tiny_runs, tm
     run = train(tiny(tiny_folder, tmp_path / "run", "quality", **test, DATA__VAL_FILE=file))
     assert read_predictions(run / "predictions.csv").set.tolist() == ["in"] * VALIDATION + ["ood"]
     assert metrics(run)["counts"]["ood"] == 1
+
+
+@pytest.mark.parametrize(
+    ("file", "kind"),
+    [
+        *(("ood_near.txt", "near"), ("a/far.csv", "far"), ("Near-2.json", "near"), ("my far list.txt", "far")),
+        *(("ood_linear.csv", "ood"), ("farm.txt", "ood"), ("near/other.txt", "ood"), ("nearby_far.txt", "far")),
+    ],
+)
+def test_near_and_far_are_words_of_the_list_s_name(file, kind):
+    assert kind_of_outsiders(file) == kind
+
+
+def test_an_evaluation_takes_the_kind_from_the_name(tiny_folder, tmp_path):
+    for name in ("ood_linear.csv", "ood-far.csv"):
+        (tmp_path / name).write_text("path\nnear 0.avi\n")
+    lists = f"{tmp_path}/ood_linear.csv,{tmp_path}/ood-far.csv"
+    sets = evaluation_sets(tiny(tiny_folder, tmp_path / "run", DATA__OOD_FILE=lists))
+    assert [part.kind for part in sets] == ["in", "ood", "far"]

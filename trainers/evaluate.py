@@ -128,6 +128,8 @@ class Evaluator:
         for name in sorted(faults.keys() - self._named):
             log.warning("%s cannot be read and counts for nothing: %s", name, faults[name])
         self._named |= faults.keys()
+        if part.kind == "in":
+            check_read(part.annotations, answers["failed"].astype(bool), scores=self.config.STAGE == "quality")
         return answers
 
     def _fit(self, model: VideoCLIP, training: EvaluationSet) -> dict[str, Tensor]:
@@ -141,6 +143,17 @@ class Evaluator:
 def feature_statistics(statistics: dict[str, Tensor] | None) -> FeatureStatistics | None:
     """What a checkpoint holds under `statistics`, to score with; None where it holds nothing."""
     return FeatureStatistics(**{name: value.numpy() for name, value in statistics.items()}) if statistics else None
+
+
+def check_read(validation: Annotations, failed: np.ndarray, scores: bool) -> None:
+    """Raises UserError where all videos that figures would be of `failed`, bool [N]; `scores` as for `targeted`."""
+    wanted = validation.targeted(scores)
+    wanted = wanted if wanted.any() else np.ones_like(failed)
+    if failed[wanted].all():
+        raise UserError(
+            f"{validation.file}: none of the {wanted.sum()} videos to evaluate on could be read (the log says why); "
+            "correct DATA.ROOT or the list DATA.VAL_FILE: tools/check_data.py checks them"
+        )
 
 
 def check_statistics(statistics: dict[str, Tensor] | None, model: VideoCLIP, size: int) -> None:
@@ -192,7 +205,7 @@ def to_predictions(
     quality_list = "quality_logits" in answers and kind == "in"
     sets = np.full(len(annotations), kind, object)
     if kind == "in":
-        sets[(annotations.labels < 0) & ~(quality_list & np.isfinite(annotations.scores))] = "ood"
+        sets[~annotations.targeted(scores=quality_list)] = "ood"
     columns: dict[str, object] = {
         "path": [annotations.name(i) for i in range(len(annotations))],
         "set": sets,
