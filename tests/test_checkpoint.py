@@ -10,6 +10,7 @@ import torch
 from yacs.config import CfgNode
 
 from clip.architectures import build_towers
+from tests.damage import small_content
 from tests.tiny_data import VIEWS, assert_same, configure, tiny, tiny_model, tiny_options, train
 from trainers.resume import find_checkpoint, load_weights, read_checkpoint
 from utils.checkpoint import load_checkpoint, save_checkpoint
@@ -19,10 +20,11 @@ GRADES = ["very bad", "not good", "good"]
 
 
 def test_what_is_saved_is_loaded_and_needs_no_trust(tmp_path):
-    content = {"model": {"w": torch.randn(3, dtype=torch.bfloat16)}, "epoch": 3, "views": ["a", "é"], "best": -np.inf}
+    content = small_content() | {"model": {"w": torch.randn(3, dtype=torch.bfloat16)}, "grades": ["a", "é", "c"]}
+    content["training"]["best"] = -np.inf
     save_checkpoint(tmp_path / "new" / "a.pth", content)
-    assert_same(load_checkpoint(tmp_path / "new" / "a.pth"), {"format": 1, **content})
-    assert_same(torch.load(tmp_path / "new" / "a.pth", weights_only=True), {"format": 1, **content})
+    assert_same(load_checkpoint(tmp_path / "new" / "a.pth"), {"format": 2, **content})
+    assert_same(torch.load(tmp_path / "new" / "a.pth", weights_only=True), {"format": 2, **content})
 
 
 @pytest.mark.parametrize("name", ["last.pth", "best.pth", "ckpt_epoch_0.pth"])
@@ -38,9 +40,10 @@ class Unsaveable:
 
 
 def test_a_save_that_fails_leaves_the_former_checkpoint_and_nothing_else(tmp_path):
-    save_checkpoint(tmp_path / "last.pth", {"model": {"w": torch.ones(2)}})
+    content = small_content()
+    save_checkpoint(tmp_path / "last.pth", content | {"model": {"w": torch.ones(2)}})
     with pytest.raises(OSError, match="no space"):
-        save_checkpoint(tmp_path / "last.pth", {"model": {"w": torch.zeros(2)}, "more": Unsaveable()})
+        save_checkpoint(tmp_path / "last.pth", content | {"model": {"w": torch.zeros(2)}, "more": Unsaveable()})
     assert [file.name for file in tmp_path.iterdir()] == ["last.pth"]
     assert load_checkpoint(tmp_path / "last.pth")["model"]["w"].tolist() == [1, 1]
 
@@ -59,8 +62,8 @@ def test_files_that_are_no_checkpoints_are_named(tmp_path):
     assert refusal(file).startswith(f"{file}: damaged or not a checkpoint (")
     torch.save([1], file)
     assert refusal(file) == f"{file}: not a checkpoint of this program nor of the published code: it has no `model`"
-    save_checkpoint(file, {"model": {}, "format": 2})
-    assert refusal(file) == f"{file}: written in format 2, this program reads format 1"
+    torch.save({"model": {}, "format": 3}, file)
+    assert refusal(file) == f"{file}: written in format 3, this program reads format 2"
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.99])

@@ -89,6 +89,7 @@ ELSEWHERE = {
         *("DATA.VAL_FILE", "DATA.OOD_FILE", "DATA.DATASET", "TEST.ONLY_TEST", "TEST.MULTI_VIEW_INFERENCE"),
         *("TEST.SCORE", "TEST.FIT_FEATURES", "TEST.ACCEPT_RATE"),
     ],
+    "tests/test_parity_training.py": ["TRAIN.DECAY_ALL"],
     "tests/test_clip_weights.py": ["MODEL.ARCH", "MODEL.PRETRAINED", "MODEL.QUICK_GELU"],
     "tests/test_checkpoint.py": ["MODEL.RESUME", "MODEL.VARIANT"],
     "the same answers by design": ["DATA.DECODER", "DATA.RESIZE", "DATA.NUM_WORKERS", "TRAIN.USE_CHECKPOINT"],

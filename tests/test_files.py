@@ -15,6 +15,7 @@ import pytest
 import torch
 
 import predict
+from tests.damage import small_content
 from trainers.answers import write_answers
 from utils import files
 from utils.checkpoint import load_checkpoint, save_checkpoint
@@ -41,7 +42,7 @@ def refusal(action) -> str:
 
 
 def test_a_full_disk_is_one_line_and_the_former_file_is_kept(tmp_path):
-    save_checkpoint(tmp_path / "last.pth", {"model": {"w": torch.ones(2)}})
+    save_checkpoint(tmp_path / "last.pth", small_content() | {"model": {"w": torch.ones(2)}})
     write_text(tmp_path / "a.txt", "before")
     with disk_with(50_000):
         large = {"model": {"w": torch.ones(100_000)}}

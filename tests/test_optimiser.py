@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from trainers.optimiser import MovingAverage, build_optimiser, learning_rate
+from trainers.optimiser import MovingAverage, build_optimiser, learning_rate, load_optimiser
 from trainers.precision import Precision
 from utils.config import default_config
 
@@ -157,3 +157,15 @@ def test_a_gradient_that_overflows_float16_skips_the_step_and_halves_the_scale(l
     precision.step(optimiser, clip=1)
     assert (precision.master["w"].item(), model.w.item(), precision.scaler.get_scale()) == (0.5, 0.5, 2.0)
     assert precision.master["w"].grad is None and model.w.grad is None
+
+
+def test_a_resumed_optimiser_keeps_its_moments_and_takes_today_s_weight_decay():
+    module = torch.nn.Linear(3, 2)
+    before = build_optimiser(module.named_parameters(), config(WEIGHT_DECAY=0.1))
+    module(torch.ones(3)).sum().backward()
+    before.step()
+    after = build_optimiser(module.named_parameters(), config(WEIGHT_DECAY=0.3))
+    load_optimiser(after, before.state_dict())
+    assert [group["weight_decay"] for group in after.param_groups] == [0.3, 0.0]
+    for parameter in module.parameters():
+        assert torch.equal(after.state[parameter]["exp_avg"], before.state[parameter]["exp_avg"])

@@ -7,12 +7,14 @@ import os
 from pathlib import Path
 
 import numpy as np
+import open_clip
 import pytest
 import torch
 
 from clip.architectures import build_towers
 from models.build import build_model, class_prompts
 from models.released import translate
+from models.video_clip import VideoCLIP
 from utils.config import load_config
 
 HERE = Path(__file__).parent / "data" / "parity"
@@ -34,12 +36,13 @@ NAMES = {
 def fixtures():
     for folder in (HERE, os.environ.get("PARITY_FIXTURES")):
         for manifest in sorted(Path(folder).glob("*.json")) if folder else ():
-            yield pytest.param(manifest, id=manifest.stem)
+            if not manifest.stem.startswith("train_"):  # tests/test_parity_training.py
+                yield pytest.param(manifest, id=manifest.stem)
 
 
 def fixture_weights(folder: Path):
     """The fixtures' own `weights.py`; another folder may bring its own, else ours serves."""
-    file = folder / "weights.py" if (folder / "weights.py").is_file() else HERE / "weights.py"
+    file = next((f for f in (folder / "weights.py", folder.parent / "weights.py") if f.is_file()), HERE / "weights.py")
     spec = importlib.util.spec_from_file_location("parity_weights", file)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -55,21 +58,27 @@ def released_config(manifest: dict):
     return load_config(Path("configs/released") / FILE[stage], overrides)
 
 
+def published_model(config, manifest: dict, weights) -> tuple[VideoCLIP, open_clip.CLIP, list[str]]:
+    """The released model with a fixture's weights, the towers it was made of, and the names of the views."""
+    towers = build_towers(config.MODEL.ARCH, config.DATA.INPUT_SIZE, quick_gelu=True)
+    with torch.no_grad():
+        towers.token_embedding.weight.copy_(torch.from_numpy(weights.token_embedding()))
+    views = manifest["classes"] if config.STAGE != "quality" else [f"view {i}" for i in range(config.DATA.NUM_CLASSES)]
+    model = build_model(config, views, towers)
+    state = {key: torch.from_numpy(value) for key, value in weights.state_dict(manifest).items()}
+    answer = model.load_state_dict(translate(state, config.MODEL.SHARED_BLOCKS), strict=False)
+    assert not answer.unexpected_keys
+    assert [key for key in answer.missing_keys if not key.endswith("prompts.embeddings")] == []
+    return model, towers, views
+
+
 @pytest.mark.parametrize("file", fixtures())
 def test_released_variant_answers_as_the_published_code(file: Path):
     weights = fixture_weights(file.parent)
     manifest, expected = weights.load(file.stem, file.parent)
     config = released_config(manifest)
-    towers = build_towers(config.MODEL.ARCH, config.DATA.INPUT_SIZE, quick_gelu=True)
-    with torch.no_grad():
-        towers.token_embedding.weight.copy_(torch.from_numpy(weights.token_embedding()))
-    views = manifest["classes"] if config.STAGE != "quality" else [f"view {i}" for i in range(config.DATA.NUM_CLASSES)]
-    model = build_model(config, views, towers).eval()
-
-    state = {key: torch.from_numpy(value) for key, value in weights.state_dict(manifest).items()}
-    answer = model.load_state_dict(translate(state, config.MODEL.SHARED_BLOCKS), strict=False)
-    assert not answer.unexpected_keys
-    assert [key for key in answer.missing_keys if not key.endswith("prompts.embeddings")] == []
+    model, towers, views = published_model(config, manifest, weights)
+    model.eval()
 
     if "prompt_token_ids" in expected:
         ids = class_prompts(config, views, towers.token_embedding, negative=False).token_ids

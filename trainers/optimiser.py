@@ -16,14 +16,20 @@ from utils.errors import UserError
 
 
 def build_optimiser(named: Iterable[tuple[str, nn.Parameter]], config: CfgNode) -> torch.optim.Optimizer:
-    """AdamW or SGD over named float32 parameters; no weight decay on biases, norms, scalars and learnable tokens.
+    """AdamW or SGD over named float32 parameters.
+
+    No weight decay on biases, norms, scalars and learnable tokens, unless TRAIN.DECAY_ALL.
 
     Fused, on the CPU too: `Precision.step` can then leave a step to the device to make or not.
     """
     named = list(named)
     decayed = [p for name, p in named if decays(name, p)]
     rest = [p for name, p in named if not decays(name, p)]
-    groups = [{"params": decayed, "weight_decay": config.TRAIN.WEIGHT_DECAY}, {"params": rest, "weight_decay": 0.0}]
+    decay = config.TRAIN.WEIGHT_DECAY
+    groups = [
+        {"params": decayed, "weight_decay": decay},
+        {"params": rest, "weight_decay": decay if config.TRAIN.DECAY_ALL else 0.0},
+    ]
     groups = [group for group in groups if group["params"]]
     if config.TRAIN.OPTIMIZER == "adamw":
         return torch.optim.AdamW(groups, lr=config.TRAIN.LR, betas=(0.9, 0.98), eps=1e-8, fused=True)
@@ -39,14 +45,31 @@ def decays(name: str, parameter: nn.Parameter) -> bool:
 
 
 def load_optimiser(optimiser: torch.optim.Optimizer, state: dict[str, Any]) -> None:
-    """Takes over a checkpoint's state, also of an optimiser that was not fused. Raises UserError for another kind."""
-    if _kind(state) != _kind(optimiser.state_dict()):
+    """Takes over a checkpoint's state, also of an optimiser that was not fused; its settings stay those of today.
+
+    Raises UserError for the state of another optimiser or of other parameters.
+    """
+    own = optimiser.state_dict()
+    if _kind(state) != _kind(own):
         raise UserError(
             "the checkpoint's optimiser is another, or trains other parts: resume with the TRAIN.OPTIMIZER, "
             "MODEL.FIX_TEXT and TRAINER.ViFi_CLIP of its own run (config.yaml beside it)"
         )
-    optimiser.load_state_dict(
-        state | {"param_groups": [{**group, "fused": True, "foreach": None} for group in state["param_groups"]]}
+    parameters = [p for group in optimiser.param_groups for p in group["params"]]
+    for number, moments in state["state"].items():
+        if number >= len(parameters) or not _belongs(moments, parameters[number], "betas" in own["param_groups"][0]):
+            raise UserError(f"the checkpoint's optimiser holds no state of its parameter {number}: resume another one")
+    saved = zip(own["param_groups"], state["param_groups"], strict=True)
+    groups = [today | {"lr": before["lr"]} for today, before in saved]  # each step sets its own rate
+    optimiser.load_state_dict(state | {"param_groups": groups})
+
+
+def _belongs(moments: dict[str, Any], parameter: nn.Parameter, adam: bool) -> bool:
+    """Whether these are the moments of a parameter, by name and shape."""
+    shaped = {"exp_avg", "exp_avg_sq"} if adam else {"momentum_buffer"}
+    whole = moments.keys() == shaped | ({"step"} if adam else set())
+    return whole and all(
+        isinstance(moments[name], torch.Tensor) and moments[name].shape == parameter.shape for name in shaped
     )
 
 

@@ -13,7 +13,7 @@ from yacs.config import CfgNode
 from models.released import is_published, published_prompts, translate
 from models.video_clip import VideoCLIP
 from utils.bounds import STAGES
-from utils.checkpoint import load_checkpoint
+from utils.checkpoint import DamagedCheckpoint, load_checkpoint
 from utils.config import changed_settings, load_config
 from utils.errors import UserError
 
@@ -27,11 +27,28 @@ ADDED = {"negative": ("negative.", "negative_text."), "quality": ("quality.",)}
 
 
 def find_checkpoint(config: CfgNode) -> str:
-    """`last.pth` of the output folder with TRAIN.AUTO_RESUME, else MODEL.RESUME, else empty."""
-    last = Path(config.OUTPUT) / "last.pth"
-    if config.TRAIN.AUTO_RESUME and not config.TEST.ONLY_TEST and last.is_file():
-        return str(last)
-    return config.MODEL.RESUME
+    """With TRAIN.AUTO_RESUME the `last.pth` of the output folder, else MODEL.RESUME, else empty.
+
+    A `last.pth` that is damaged or gone gives way to the `last.prev.pth` beside it.
+    """
+    last, before = (Path(config.OUTPUT) / name for name in ("last.pth", "last.prev.pth"))
+    if not config.TRAIN.AUTO_RESUME or config.TEST.ONLY_TEST or not (last.is_file() or before.is_file()):
+        return config.MODEL.RESUME
+    if before.is_file() and (why := _why_unreadable(last)) and not _why_unreadable(before):
+        log.warning("%s: the run goes on from %s", why, before)
+        return str(before)
+    return str(last)
+
+
+def _why_unreadable(file: Path) -> str | None:
+    """What is wrong with a checkpoint that is damaged or not there; None with one that is whole."""
+    if not file.is_file():
+        return f"{file} is gone"
+    try:
+        load_checkpoint(file)
+    except DamagedCheckpoint as error:
+        return str(error)
+    return None
 
 
 def configuration_for(

@@ -11,10 +11,17 @@ from typing import Any
 import numpy as np
 import torch
 
+from utils.checkpoint_fields import bad_weights, fault, is_weights
 from utils.errors import UserError, first_line
 from utils.files import atomic_path
+from utils.seal import DamageError, check_archive, seal
 
-FORMAT = 1
+FORMAT = 2  # ends with a digest of itself
+WITHOUT_DIGEST = 1  # as earlier versions wrote it
+
+
+class DamagedCheckpoint(UserError):
+    """A checkpoint that is not, or not wholly, what was written."""
 
 
 def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
@@ -29,33 +36,45 @@ def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
 def write_checkpoint(path: Path, content: dict[str, Any]) -> None:
     """Writes `content` straight to `path`, which a caller renames."""
     with path.open("wb") as file:  # a file of Python's, since torch's own does not say why a write failed
-        torch.save({"format": FORMAT, **content}, file)
+        torch.save({**content, "format": FORMAT}, file)
+    seal(path)
 
 
 def load_checkpoint(path: str | Path) -> dict[str, Any]:
     """The content of one of our checkpoints, or of one of the published code (whose only key then is `model`).
 
-    Tensors arrive on the CPU. Raises UserError where the file is missing, damaged, or holds neither.
+    Tensors arrive on the CPU. Raises UserError where the file is missing, damaged, or holds neither: every flipped bit
+    is found (`utils.seal`), every field is looked at (`utils.checkpoint_fields`), and weights are finite.
     """
     path = Path(path)
     if not path.is_file():
         raise UserError(f"{path}: no such checkpoint (--resume, MODEL.RESUME)")
     try:
+        sealed = check_archive(path)
         content = _load_plain(path)
+    except DamageError as error:
+        raise DamagedCheckpoint(f"{path}: damaged: {first_line(error)}; take another checkpoint of the run") from None
     except pickle.UnpicklingError as error:
-        found = re.search(r"GLOBAL (\S+)", str(error))
+        if not (found := re.search(r"GLOBAL (\S+)", str(error))):
+            raise DamagedCheckpoint(f"{path}: damaged or not a checkpoint ({first_line(error)})") from None
         raise UserError(
-            f"{path}: holds objects{f' ({found[1]})' if found else ''} that loading would have to execute; "
+            f"{path}: holds objects ({found[1]}) that loading would have to execute; "
             "keep its weights alone: torch.save({'model': torch.load(FILE)['model']}, NEW)"
         ) from None
     except Exception as error:  # a cut-off archive raises whatever zip, pickle or torch meet first
-        raise UserError(f"{path}: damaged or not a checkpoint ({first_line(error)})") from None
+        raise DamagedCheckpoint(f"{path}: damaged or not a checkpoint ({first_line(error)})") from None
     if not isinstance(content, dict) or not isinstance(content.get("model"), dict):
         raise UserError(f"{path}: not a checkpoint of this program nor of the published code: it has no `model`")
     if "format" not in content:
-        return {"model": content["model"]}
-    if content["format"] != FORMAT:
+        content = {"model": content["model"]}
+        wrong = None if is_weights(content["model"]) else "`model` is not a dict of tensors"
+        wrong = wrong or bad_weights(content["model"])
+    elif content["format"] not in (FORMAT, WITHOUT_DIGEST):
         raise UserError(f"{path}: written in format {content['format']}, this program reads format {FORMAT}")
+    else:
+        wrong = fault(content) if sealed or content["format"] == WITHOUT_DIGEST else "its digest is gone"
+    if wrong:
+        raise DamagedCheckpoint(f"{path}: damaged: {wrong}; take another checkpoint of the run")
     return content
 
 

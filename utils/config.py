@@ -90,6 +90,7 @@ def default_config() -> CfgNode:
     c.TRAIN.EPOCHS = 30
     c.TRAIN.WARMUP_EPOCHS = 5.0  # learning rate rises linearly from 0 over these epochs
     c.TRAIN.WEIGHT_DECAY = 0.001  # not on biases, norms, positions and prompt tokens
+    c.TRAIN.DECAY_ALL = False  # decay biases, norms, scalars and learnable tokens too, as the published code does
     c.TRAIN.LR = 8.0e-6  # peak learning rate
     c.TRAIN.BATCH_SIZE = 8  # videos a process and batch
     c.TRAIN.ACCUMULATION_STEPS = 1  # batches whose gradients make one optimiser step
