@@ -81,7 +81,7 @@ def main() -> None:
     given = parse()
     config, content = configure(given.cfg, given.default_cfg, given.changes)
     try:
-        with processes(config.DEVICE) as device:
+        with processes(config.DEVICE, config.TRAIN.TIMEOUT) as device:
             run(config, device, content, given.overwrite)
     finally:
         end_readers()

@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     videos = find_videos(given.paths, left_out)
     predictor = load_predictor(given.resume, given.cfg, given.changes)
     check_writable(given.output)
-    with processes(predictor.config.DEVICE) as device:
+    with processes(predictor.config.DEVICE, predictor.config.TRAIN.TIMEOUT) as device:
         answers = predict(predictor, videos, device)
         if is_main():
             files = write_answers(given.output, answers)

@@ -78,15 +78,15 @@ def test_the_shares_of_an_epoch_are_equally_long_and_leave_no_video_out(processe
 
 
 def test_alone_there_is_one_process_and_nothing_to_wait_for():
-    with processes("cpu") as device:
+    with processes("cpu", 60) as device:
         assert (device, rank(), world()) == (torch.device("cpu"), 0, 1)
         assert (gather("a"), from_main("a"), barrier()) == (["a"], "a", None)
 
 
 def test_a_gpu_that_is_not_there_is_a_mistake(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(UserError) as caught, processes("cuda"):
+    with pytest.raises(UserError) as caught, processes("cuda", 60):
         pass
     assert str(caught.value) == "DEVICE is cuda, but no CUDA device is visible; set it to cpu or auto"
-    with processes("auto") as device:
+    with processes("auto", 60) as device:
         assert device == torch.device("cpu")

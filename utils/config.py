@@ -103,6 +103,7 @@ def default_config() -> CfgNode:
     c.TRAIN.USE_CHECKPOINT = False  # recompute activations in the backward pass: less memory, a third more time
     c.TRAIN.AUTO_RESUME = False  # continue OUTPUT/last.pth if it is there
     c.TRAIN.SAVE_MINUTES = 10.0  # write last.pth within an epoch every so many minutes (0: at its end)
+    c.TRAIN.TIMEOUT = 1800.0  # seconds that a process waits for another, or for a batch of videos, before it gives up
     c.TRAIN.SAVE_STEPS = 0  # and every so many optimiser steps (0: not)
     c.TRAIN.OPPOSITE_WEIGHT = 1.0  # weight of the text-semantic-opposite loss (negation)
     c.TRAIN.NEGATION_LOSS = "clipn"  # clipn: yes or no for each class | class: CE on −logits of the negative branch

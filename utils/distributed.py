@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
 import torch
 import torch.distributed as dist
 
-from utils.errors import UserError
+from utils.errors import LostPeer, UserError
 
 
 def rank() -> int:
@@ -28,23 +30,35 @@ def is_main() -> bool:
 
 
 @contextmanager
-def processes(device: str):
-    """Joins the processes that torchrun started, yields this one's device, and parts at the end.
+def processes(device: str, seconds: float) -> Iterator[torch.device]:
+    """Joins the processes that utils.launch or torchrun started, yields this one's device, and parts at the end.
 
-    `device` is `auto`, `cpu` or `cuda`. Raises UserError where CUDA is asked for and absent.
+    `device` is `auto`, `cpu` or `cuda`. Raises UserError where CUDA is asked for and absent, and LostPeer where another
+    process ends or does not answer for so many seconds.
     """
     if device == "cuda" and not torch.cuda.is_available():
         raise UserError("DEVICE is cuda, but no CUDA device is visible; set it to cpu or auto")
     cuda = device != "cpu" and torch.cuda.is_available()
     local = int(os.environ.get("LOCAL_RANK", 0))
+    if cuda and local >= torch.cuda.device_count():
+        raise UserError(
+            f"{os.environ.get('LOCAL_WORLD_SIZE', local + 1)} processes are asked for (GPUS), one a device, but "
+            f"{torch.cuda.device_count()} CUDA devices are visible; ask for fewer, or set DEVICE cpu"
+        )
     chosen = torch.device("cuda", local) if cuda else torch.device("cpu")
     if cuda:
         torch.cuda.set_device(chosen)
     joined = int(os.environ.get("WORLD_SIZE", 1)) > 1
     if joined:
-        dist.init_process_group("nccl" if cuda else "gloo")
+        dist.init_process_group("nccl" if cuda else "gloo", timeout=timedelta(seconds=seconds))
     try:
         yield chosen
+    except (RuntimeError, dist.DistError) as error:
+        if joined and (isinstance(error, dist.DistError) or "/gloo/" in str(error)):
+            raise LostPeer(
+                f"process {rank()}: another process has ended or did not answer for {seconds:g} s (TRAIN.TIMEOUT)"
+            ) from None
+        raise
     finally:
         if joined:
             dist.destroy_process_group()

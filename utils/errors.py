@@ -7,11 +7,10 @@ import json
 import os
 import reprlib
 import sys
-import time
 from collections.abc import Callable
 
-SAID_BY_LAUNCHER = "ERRORS_SAID_BY_LAUNCHER"  # set where utils.launch says for all its processes what one left behind
-
+ERROR_FILE = "RUN_ERROR_FILE"  # set where utils.launch says for all its processes why one failed, which that file tells
+STOPPED = 75  # EX_TEMPFAIL of sysexits.h: the run was asked to stop; schedulers can be told to queue such a job again
 
 MOST_SHOWN = 80  # characters of what an input says, where a message quotes it
 MOST_IN_LINE = 1000  # characters of a line of a message; longer ones lose their middle
@@ -22,6 +21,10 @@ class UserError(Exception):
 
     def __init__(self, message: str) -> None:
         super().__init__("\n".join(shortened(printable(line), MOST_IN_LINE) for line in message.split("\n")))
+
+
+class LostPeer(UserError):
+    """Another process of the run has ended or does not answer; this one is not the cause."""
 
 
 def printable(text: str) -> str:
@@ -66,8 +69,11 @@ def exit_code(main: Callable[[], int | None]) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")  # a file name may be no text
     try:
         return main() or 0
+    except LostPeer as error:
+        _say(str(error), cause="peer")
+        return 1
     except UserError as error:
-        _say(str(error))
+        _say(str(error), cause="mistake")
         return 2
     except KeyboardInterrupt:
         if os.environ.get("LOCAL_RANK", "0") == "0":
@@ -75,11 +81,10 @@ def exit_code(main: Callable[[], int | None]) -> int:
         return 130
 
 
-def _say(words: str) -> None:
-    """Prints a mistake, or leaves it in torchrun's error file where the launcher prints it once for all processes."""
-    file = os.environ.get("TORCHELASTIC_ERROR_FILE")
-    if file and SAID_BY_LAUNCHER in os.environ:
-        with open(file, "w", encoding="utf-8") as stream:
-            json.dump({"message": words, "timestamp": int(time.time())}, stream)
+def _say(words: str, cause: str) -> None:
+    """Prints a mistake, or leaves it where the launcher finds it, which prints one for all processes."""
+    if ERROR_FILE in os.environ:
+        with open(os.environ[ERROR_FILE], "w", encoding="utf-8") as stream:
+            json.dump({"message": words, "cause": cause}, stream)
     else:
         print(f"error: {words}", file=sys.stderr)

@@ -1,37 +1,159 @@
 """Several processes of one script on this machine: `python -m utils.launch COUNT SCRIPT ARGUMENTS…`.
 
-torchrun, but a user's mistake stays one line with exit code 2 however many processes make it.
+As torchrun, but a failure is one line that names its cause, however many processes it brings down; SIGTERM, SIGUSR1 and
+SIGINT are passed on; and the processes die with this one, however it ends.
 """
 
 from __future__ import annotations
 
-import logging
+import ctypes
+import json
+import math
 import os
+import signal
+import socket
+import subprocess
 import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
 
-from torch.distributed.elastic.multiprocessing.api import SignalException
-from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
-from torch.distributed.run import main as torchrun
+from utils.errors import ERROR_FILE, STOPPED
 
-from utils.errors import SAID_BY_LAUNCHER
+ASKS_TO_STOP = {signal.SIGTERM, signal.SIGUSR1}
+PASSED_ON = {*ASKS_TO_STOP, signal.SIGINT, signal.SIGHUP}
+INTERRUPTED = 130  # of a process that got SIGINT
+PR_SET_PDEATHSIG = 1  # prctl(2)
+PATIENCE = 20.0  # seconds from the first process that ends to the last, before those that are left are killed
+
+
+@dataclass
+class Rank:
+    """One process: its number, itself, and the file where it says why it failed."""
+
+    number: int
+    process: subprocess.Popen
+    file: Path
+
+    @property
+    def code(self) -> int | None:
+        """The exit code; None while it runs, minus the signal that ended it."""
+        return self.process.poll()
+
+    @property
+    def said(self) -> dict[str, str]:
+        """Why it failed, in its own words: `message` and `cause`; empty where it could not say."""
+        try:
+            return json.loads(self.file.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+
+    @property
+    def lost_peer(self) -> bool:
+        """Whether it failed because another did."""
+        return self.said.get("cause") == "peer"
 
 
 def launch(count: int, script: list[str]) -> int:
     """Runs `count` processes to their end; the exit code of the one that failed first, 0 if none did."""
-    os.environ[SAID_BY_LAUNCHER] = "1"
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // count)))
-    logging.disable()  # torchrun's account of which process was stopped by which signal
-    try:
-        torchrun(["--standalone", "--nproc_per_node", str(count), *script])
-    except ChildFailedError as error:
-        number, failure = error.get_first_failure()
-        # Only a user's mistake comes with words; any other error has printed its traceback itself.
-        said = failure.message if os.path.isfile(failure.error_file) else f"process {number} ended with an error"
-        print(f"error: {said}", file=sys.stderr)
-        return failure.exitcode if failure.exitcode > 0 else 128 - failure.exitcode
-    except SignalException as stopped:
-        return 128 + stopped.sigval
-    return 0
+    signal.pthread_sigmask(signal.SIG_BLOCK, PASSED_ON | {signal.SIGCHLD})  # waited for, in `_wait`
+    with tempfile.TemporaryDirectory() as folder:
+        ranks = _start(count, script, Path(folder))
+        try:
+            failed, passed_on = _wait(ranks)
+            return _outcome(ranks, failed, passed_on)
+        finally:
+            for rank in ranks:
+                rank.process.kill()
+                rank.process.wait()
+
+
+def _start(count: int, script: list[str], folder: Path) -> list[Rank]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    common = {
+        "WORLD_SIZE": count,
+        "LOCAL_WORLD_SIZE": count,
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": port,
+        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", max(1, (os.cpu_count() or 1) // count)),
+    }
+    ranks, launcher = [], os.getpid()
+    for number in range(count):
+        file = folder / str(number)
+        own = common | {"RANK": number, "LOCAL_RANK": number, ERROR_FILE: file}
+        process = subprocess.Popen(
+            [sys.executable, *script],
+            env=os.environ | {name: str(value) for name, value in own.items()},
+            start_new_session=True,  # a signal to the terminal's group reaches the processes once, through this one
+            preexec_fn=lambda: _be_a_child_of(launcher),
+        )
+        ranks.append(Rank(number, process, file))
+    return ranks
+
+
+def _be_a_child_of(launcher: int) -> None:
+    """Runs in the new process: it hears signals again, and the system kills it when the launcher ends."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, PASSED_ON | {signal.SIGCHLD})
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != launcher:  # it ended before it could be told so
+            os._exit(1)
+
+
+def _wait(ranks: list[Rank]) -> tuple[list[Rank], list[int]]:
+    """Waits for the end of all; those that failed, in the order of their ends, and the signals that were passed on.
+
+    Where one ends for a reason of its own, the others are of no use, and are killed. Where one stops because it was
+    asked to, or because another does not answer, the others have PATIENCE seconds to end, too.
+    """
+    failed: list[Rank] = []
+    passed_on: list[int] = []
+    deadline = math.inf
+    while any(rank.code is None for rank in ranks) and time.monotonic() < deadline:
+        heard = signal.sigtimedwait(PASSED_ON | {signal.SIGCHLD}, max(0.0, min(deadline - time.monotonic(), 60.0)))
+        if heard is not None and heard.si_signo in PASSED_ON:
+            passed_on.append(heard.si_signo)
+            for rank in ranks:
+                rank.process.send_signal(heard.si_signo)
+        new = [rank for rank in ranks if rank.code and rank not in failed]
+        failed += new
+        if any(rank.code != STOPPED and not rank.lost_peer for rank in new):
+            break
+        if new:
+            deadline = min(deadline, time.monotonic() + PATIENCE)
+    return failed, passed_on
+
+
+def _outcome(ranks: list[Rank], failed: list[Rank], passed_on: list[int]) -> int:
+    """Says in one line what went wrong, and returns the exit code."""
+    if not failed:
+        return 0
+    silent = [rank for rank in ranks if rank.code is None]
+    if all(rank.lost_peer for rank in failed) and silent:
+        names = " and ".join(f"process {rank.number} (pid {rank.process.pid})" for rank in silent)
+        print(f"error: {names} did not answer within TRAIN.TIMEOUT and was killed", file=sys.stderr)
+        return 1
+    first = min(failed, key=lambda rank: (rank.lost_peer, rank.code == STOPPED))
+    if first.code in (STOPPED, INTERRUPTED):
+        return first.code
+    if -first.code in passed_on:
+        # One signal ends nothing but a process that has not begun and so has nothing to save.
+        return STOPPED if len(passed_on) == 1 and -first.code in ASKS_TO_STOP else 128 - first.code
+    print(f"error: {_cause(first)}", file=sys.stderr)
+    return first.code if first.code > 0 else 128 - first.code
+
+
+def _cause(rank: Rank) -> str:
+    if "message" in rank.said:
+        return rank.said["message"]
+    if rank.code > 0:
+        return f"process {rank.number} ended with an error"  # it has printed its traceback
+    name = signal.Signals(-rank.code).name
+    hint = "; the system may be short of memory" if name == "SIGKILL" else ""
+    return f"process {rank.number} (pid {rank.process.pid}) was ended by {name}{hint}"
 
 
 if __name__ == "__main__":

@@ -14,19 +14,19 @@ import torch.distributed as dist
 from torch import Tensor
 
 from utils.distributed import world
+from utils.errors import STOPPED
 
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
-EXIT_CODE = 75  # EX_TEMPFAIL of sysexits.h; schedulers can be told to queue such a job again
 SAME = 1.0  # seconds within which a signal that comes again, say to the group and from the launcher, is the same
 
 Batch = TypeVar("Batch")
 
 
 class Stopped(SystemExit):
-    """The run was asked to stop and leaves with EXIT_CODE; what it has done is saved."""
+    """The run was asked to stop and leaves with code STOPPED; what it has done is saved."""
 
     def __init__(self) -> None:
-        super().__init__(EXIT_CODE)
+        super().__init__(STOPPED)
 
 
 class Stop:
