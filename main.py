@@ -12,7 +12,7 @@ from typing import Any
 
 from yacs.config import CfgNode
 
-from datasets.loader import end_readers
+from datasets.reading import end_readers
 from trainers.resume import configuration_for
 from trainers.session import NO_CHECKPOINT, run
 from utils.checkpoint import load_checkpoint
@@ -80,12 +80,12 @@ def main() -> None:
     """Configures and runs."""
     given = parse()
     config, content = configure(given.cfg, given.default_cfg, given.changes)
-    try:
-        with processes(config.DEVICE, config.TRAIN.TIMEOUT) as device:
-            run(config, device, content, given.overwrite)
-    finally:
-        end_readers()
+    with processes(config.DEVICE, config.TRAIN.TIMEOUT) as device:
+        run(config, device, content, given.overwrite)
 
 
 if __name__ == "__main__":
-    raise SystemExit(exit_code(main))
+    try:
+        raise SystemExit(exit_code(main))
+    finally:
+        end_readers()

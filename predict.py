@@ -12,6 +12,7 @@ import os
 from collections.abc import Sequence
 
 from datasets.intake.find import find_videos, summary
+from datasets.reading import end_readers
 from trainers.answers import table, write_answers
 from trainers.predict import load_predictor, predict
 from utils.distributed import is_main, processes
@@ -61,4 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(exit_code(main))
+    try:
+        raise SystemExit(exit_code(main))
+    finally:
+        end_readers()

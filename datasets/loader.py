@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import multiprocessing
-import signal
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -14,11 +12,12 @@ import torch.nn.functional as F
 from torch.utils.data import DataLoader, Sampler
 
 from datasets.dataset import VideoDataset
+from datasets.reading import WatchedDataset, read
 from datasets.transforms import DeviceTransform
 from utils.distributed import gather
 from utils.errors import UserError
 from utils.seeding import generator
-from utils.stopping import ignore_signals
+from utils.stopping import leave_signals_to_parent
 
 log = logging.getLogger(__name__)
 
@@ -57,22 +56,25 @@ class TrainingData:
         world: int,
         pin_memory: bool,
         max_bad_fraction: float,
+        timeout: float = 0,
     ) -> None:
+        """`timeout`: seconds that the reading processes may take for a batch (0: no limit)."""
         self.dataset, self.transform = dataset, transform
         self.sampler = EpochSampler(len(dataset), seed, rank, world)
         self.batch_size, self.max_bad_fraction = batch_size, max_bad_fraction
         self.batches = -(-len(self.sampler) // batch_size)
         self.bad: dict[str, str] = {}  # why videos could not be read in this epoch, by name
         self._named: set[str] = set()  # which of them the log has named, in any epoch
-        self._loader = DataLoader(
-            dataset,
+        self.loader = DataLoader(
+            WatchedDataset(dataset, workers),
             batch_size,
             sampler=self.sampler,
             collate_fn=collate,
             num_workers=workers,
             pin_memory=pin_memory,
             persistent_workers=workers > 0,
-            worker_init_fn=ignore_signals,
+            worker_init_fn=leave_signals_to_parent,
+            timeout=timeout if workers else 0,
         )
 
     @property
@@ -88,7 +90,7 @@ class TrainingData:
         self.bad = self.bad if skip else {}  # a resume within an epoch goes on counting
         self.dataset.set_epoch(epoch)
         self.sampler.epoch, self.sampler.skip = epoch, skip * self.batch_size
-        for batch in self._loader:
+        for batch in read(self.loader):
             self._note(batch.pop("faults"))
             yield batch
 
@@ -112,30 +114,29 @@ class TrainingData:
 
 
 def evaluation_loader(
-    dataset: VideoDataset, *, batch_size: int, workers: int, rank: int, world: int, pin_memory: bool
+    dataset: VideoDataset, *, batch_size: int, workers: int, rank: int, world: int, pin_memory: bool, timeout: float = 0
 ) -> DataLoader:
     """This process' share of a list: each video of the list is in exactly one share, in order."""
     share = range(rank, len(dataset), world)
     return DataLoader(
-        dataset,
+        WatchedDataset(dataset, workers),
         batch_size,
         sampler=share,
         collate_fn=collate,
         num_workers=workers,
         pin_memory=pin_memory,
-        worker_init_fn=ignore_signals,
+        worker_init_fn=leave_signals_to_parent,
+        timeout=timeout if workers else 0,
     )
 
 
-def end_readers() -> None:
-    """Ends the processes that read videos, also those that hang; nothing may be read afterwards."""
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # PyTorch's handler would raise an error for each
-    for process in multiprocessing.active_children():
-        process.kill()
+def collate(items: list[dict[str, Any] | UserError]) -> dict[str, Any]:
+    """Items stacked into tensors, frames of other sizes padded; their faults (name, reason) joined into one list.
 
-
-def collate(items: list[dict[str, Any]]) -> dict[str, Any]:
-    """Items stacked into tensors, frames of other sizes padded; their faults (name, reason) joined into one list."""
+    Where a process found a mistake, the batch is `mistake` alone, what to say about it.
+    """
+    if mistake := next((item for item in items if isinstance(item, UserError)), None):
+        return {"mistake": str(mistake)}
     faults = [fault for item in items for fault in item["faults"]]
     names = [name for name in items[0] if name not in ("faults", "video")]
     joined = {name: torch.stack([torch.as_tensor(item[name]) for item in items]) for name in names}

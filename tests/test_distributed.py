@@ -90,3 +90,16 @@ def test_a_gpu_that_is_not_there_is_a_mistake(monkeypatch):
     assert str(caught.value) == "DEVICE is cuda, but no CUDA device is visible; set it to cpu or auto"
     with processes("auto", 60) as device:
         assert device == torch.device("cpu")
+
+
+def test_more_processes_than_gpus_are_a_mistake(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
+    with pytest.raises(UserError) as caught, processes("auto", 60):
+        pass
+    assert str(caught.value) == (
+        "4 processes are asked for (GPUS), one a device, but 1 CUDA devices are visible; "
+        "ask for fewer, or set DEVICE cpu"
+    )

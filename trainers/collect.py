@@ -10,6 +10,7 @@ from tqdm import tqdm
 from yacs.config import CfgNode
 
 from datasets.cropping import clips_on
+from datasets.reading import read, reading_faults
 from datasets.transforms import DeviceTransform
 from models.quality import expected_score
 from models.video_clip import VideoCLIP
@@ -44,34 +45,36 @@ def collect(
     videos that could not be read are nan and `failed`. Raises Stopped where all processes agree on it.
     """
     model.eval()
-    device, kept, faults = precision.device, [], {}
     share = -(-len(loader.dataset) // world())
-    batches = stop.between(loader, -(-share // loader.batch_size)) if stop else loader
-    for batch in tqdm(
-        batches, total=len(loader), desc=title, leave=False, disable=not is_main() or None, mininterval=5
-    ):
-        faults |= dict(batch["faults"])
-        video = clips_on(device, batch, loader.dataset.size)
-        count, views = video.shape[:2]
-        # Kernels round differently for batches of another size: filled up, the last one of a share has the usual size,
-        # and an answer does not depend on how many processes share the list.
-        video = torch.cat([video, video[-1:].expand(loader.batch_size - count, *video.shape[1:])])
-        clips = transform(video.flatten(0, 1))
-        with precision.autocast():
-            answers = model(clips, model.parts)
-        # Results stay on the device until the end: one transfer rather than one wait a batch.
-        merged = {
-            name: merge_views(name, value, views)[:count]
-            for name, value in answers.items()
-            if not name.startswith("text")
-        }
-        kept.append(merged | judged(merged))
-        for name in ("index", "failed"):
-            kept[-1][name] = batch[name]
-        kept[-1]["frames"] = batch["frames"].flatten(1)
+    batches = stop.between(read(loader), -(-share // loader.batch_size)) if stop else read(loader)
+    shown = {"total": len(loader), "desc": title, "leave": False, "disable": not is_main() or None, "mininterval": 5}
+    kept, faults = [], {}
+    with reading_faults([loader]):
+        for batch in tqdm(batches, **shown):
+            faults |= dict(batch["faults"])
+            kept.append(_answers(model, batch, loader, transform, precision))
     own = {name: torch.cat([batch[name].cpu() for batch in kept]).numpy() for name in kept[0]} if kept else {}
     everywhere = {name: reason for share in gather(faults) for name, reason in share.items()}
     return _together(gather(own)), everywhere
+
+
+def _answers(
+    model: VideoCLIP, batch: dict[str, Tensor], loader: DataLoader, transform: DeviceTransform, precision: Precision
+) -> dict[str, Tensor]:
+    """What the model answers about a batch, a row a video; left on the device, which saves a wait a batch."""
+    video = clips_on(precision.device, batch, loader.dataset.size)
+    count, views = video.shape[:2]
+    # Kernels round differently for batches of another size: filled up, the last one of a share has the usual size,
+    # and an answer does not depend on how many processes share the list.
+    video = torch.cat([video, video[-1:].expand(loader.batch_size - count, *video.shape[1:])])
+    clips = transform(video.flatten(0, 1))
+    with precision.autocast():
+        answers = model(clips, model.parts)
+    merged = {
+        name: merge_views(name, value, views)[:count] for name, value in answers.items() if not name.startswith("text")
+    }
+    where = {"index": batch["index"], "failed": batch["failed"], "frames": batch["frames"].flatten(1)}
+    return merged | judged(merged) | where
 
 
 def merge_views(name: str, values: Tensor, views: int) -> Tensor:

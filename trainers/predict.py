@@ -106,6 +106,7 @@ def predict(predictor: Predictor, videos: Sequence[str], device: torch.device) -
         rank=rank(),
         world=world(),
         pin_memory=device.type == "cuda",
+        timeout=config.TRAIN.TIMEOUT,
     )
     model = predictor.model.to(device)
     precision = Precision(config.TRAIN.OPT_LEVEL, model, device)

@@ -17,6 +17,7 @@ from datasets.annotations import Annotations
 from datasets.check import check_annotations
 from datasets.dataset import VideoDataset, frames_from
 from datasets.loader import TrainingData, evaluation_loader
+from datasets.reading import reading_faults
 from datasets.transforms import DeviceTransform
 from evaluation.calibration import PRIOR_VIDEOS
 from evaluation.predictions import write_predictions
@@ -143,7 +144,8 @@ def _run(
             counted,
             device,
         )
-        evaluation = trainer.fit()
+        with reading_faults([trainer.data.loader]):
+            evaluation = trainer.fit()
     else:
         evaluation = evaluator(model, content.get("epoch"), intervals=True)
     write_results(folder, evaluation, [part.annotations for part in sets], config.DATA.DECODER)
@@ -189,6 +191,7 @@ def evaluation_set(config: CfgNode, kind: str, annotations: Annotations) -> Eval
         rank=rank(),
         world=world(),
         pin_memory=torch.cuda.is_available(),
+        timeout=config.TRAIN.TIMEOUT,
     )
     return EvaluationSet(kind, annotations, loader)
 
@@ -243,6 +246,7 @@ def training_data(config: CfgNode, annotations: Annotations) -> TrainingData:
         rank=rank(),
         world=world(),
         pin_memory=torch.cuda.is_available(),
+        timeout=config.TRAIN.TIMEOUT,
         max_bad_fraction=config.DATA.MAX_BAD_FRACTION,
     )
 

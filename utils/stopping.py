@@ -102,7 +102,18 @@ class Stop:
             raise Stopped
 
 
-def ignore_signals(_: int = 0) -> None:
-    """For processes that read videos: the process that trains decides when they end."""
-    for number in (*SIGNALS, signal.SIGINT):
-        signal.signal(number, signal.SIG_IGN)
+def leave_signals_to_parent(_: int = 0) -> None:
+    """For processes that read videos: they ignore what asks the run to stop, unless their parent sends it.
+
+    Not by ignoring signals altogether, since the parent ends them by SIGTERM.
+    """
+    numbers = {*SIGNALS, signal.SIGINT}
+    if hasattr(signal, "sigwaitinfo"):
+        signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+        threading.Thread(target=_listen, args=(numbers, os.getppid()), daemon=True).start()
+
+
+def _listen(numbers: set[signal.Signals], parent: int) -> None:
+    while signal.sigwaitinfo(numbers).si_pid != parent:
+        pass
+    os._exit(0)

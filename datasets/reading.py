@@ -1,0 +1,89 @@
+"""Processes that read videos: what they were reading when they died or hung, and mistakes that they find."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import re
+import signal
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader, Dataset, get_worker_info
+
+from datasets.dataset import VideoDataset
+from utils.errors import UserError
+
+NONE = -1
+
+
+class WatchedDataset(Dataset):
+    """A data set whose reading processes note which video they are at, and hand on a UserError as a value.
+
+    Raised, it would arrive as a traceback.
+    """
+
+    def __init__(self, dataset: VideoDataset, workers: int) -> None:
+        self.dataset, self.size = dataset, dataset.size
+        self.reading = torch.full((workers, 2), NONE).share_memory_()  # process and video of each
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> dict[str, Any] | UserError:
+        worker = get_worker_info()
+        if worker is None:
+            return self.dataset[index]
+        at = self.reading[worker.id]
+        at[0], at[1] = os.getpid(), index
+        try:
+            return self.dataset[index]
+        except UserError as error:
+            return error
+        finally:
+            at[1] = NONE
+
+    def busy(self) -> dict[int, str]:
+        """The process ids that are reading, each with the name of its video."""
+        name = self.dataset.annotations.name
+        return {process: name(video) for process, video in self.reading.tolist() if video != NONE}
+
+
+def read(loader: DataLoader) -> Iterator[dict[str, Any]]:
+    """The loader's batches. Raises UserError where a reading process found a mistake, died, or does not answer."""
+    with reading_faults([loader]):
+        for batch in loader:
+            if "mistake" in batch:
+                raise UserError(batch["mistake"])
+            yield batch
+
+
+@contextmanager
+def reading_faults(loaders: Sequence[DataLoader]) -> Iterator[None]:
+    """Turns the death or the silence of a reading process, which may be noticed anywhere, into one line."""
+    try:
+        yield
+    except RuntimeError as error:
+        busy = {process: video for loader in loaders for process, video in loader.dataset.busy().items()}
+        if late := re.match(r"DataLoader timed out after ([\d.]+) seconds", str(error)):
+            at = ", ".join(f"{video} (process {process})" for process, video in busy.items()) or "nothing"
+            raise UserError(
+                f"no batch of videos came for {float(late[1]):g} s (TRAIN.TIMEOUT); still being read: {at}; look at "
+                "that file and its disk"
+            ) from None
+        if dead := re.match(r"DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\)", str(error)):
+            at = ", ".join(busy[process] for process in map(int, dead[1].split(",")) if process in busy) or "no video"
+            raise UserError(
+                f"reading process {dead[1]} died while it read {at}; the file may be damaged, or the system short of "
+                "memory (DATA.NUM_WORKERS)"
+            ) from None
+        raise
+
+
+def end_readers() -> None:
+    """Ends the processes that read videos, also those that hang; nothing may be read afterwards."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # PyTorch's handler would raise an error for each
+    for process in multiprocessing.active_children():
+        process.kill()
