@@ -275,10 +275,11 @@ class Trainer:
             self.step = (self.epoch + (self.batch > 0)) * self.steps_per_epoch
         self.guard.left_out, self.guard.in_a_row = training.get("bad_steps", (0, 0))
         load_optimiser(self.optimiser, training["optimiser"])
-        self.precision.scaler.load_state_dict(training["scaler"])
-        if self.average and "weights" in training:
-            self.average.steps.fill_(training["average_steps"])
+        self.precision.load_scaler(training["scaler"])
+        if "weights" in training:  # `model` is their average, which the optimiser's state does not belong to
             self.precision.load(self.model, training["weights"])
+            if self.average:
+                self.average.steps.fill_(training["average_steps"])
         self.shown.load(training.get("shown", {}), self.precision.device)
         self.data.bad = training.get("bad_videos", {})
         self.files.go_on(content, self.step)

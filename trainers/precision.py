@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from contextlib import AbstractContextManager, nullcontext
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -50,6 +50,11 @@ class Precision:
     def cast(self, model: nn.Module) -> nn.Module:
         """A model of float32 weights as this level computes with it: for O2 a copy in half precision."""
         return halve(copy.deepcopy(model), self.half) if self.level == "O2" else model
+
+    def load_scaler(self, state: dict[str, Any]) -> None:
+        """Takes over a gradient scaler's state; one of a run that had none is empty, and the scale is found anew."""
+        if state:
+            self.scaler.load_state_dict(state)
 
     def backward(self, loss: Tensor) -> None:
         """Adds the gradients of `loss`."""
