@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 
 import numpy as np
-from scipy.linalg import eigh
+from scipy.linalg import LinAlgError, eigh, svd
 from sklearn.covariance import ledoit_wolf
 
 from utils.seeding import generator
+
+FEWEST = 2  # labelled training videos: a single one has no spread
 
 
 @dataclass(frozen=True)
@@ -38,10 +40,17 @@ class FeatureStatistics:
     def fit(
         cls, features: np.ndarray, labels: np.ndarray, *, neighbour: int = 10, bank: int = 5000, seed: int = 0
     ) -> FeatureStatistics:
-        """From finite training features `[N, D]` and labels `[N]`; at most `bank` of them are kept, drawn by `seed`."""
+        """From training features `[N, D]` and labels `[N]`; at most `bank` of them are kept, drawn by `seed`.
+
+        Raises ValueError for fewer than `FEWEST` videos, and for features that are not finite in float32.
+        """
         features, labels = np.asarray(features, np.float64), np.asarray(labels)
-        if features.ndim != 2 or len(features) < 2 or labels.shape != features.shape[:1]:
-            raise ValueError(f"expected features [N ≥ 2, D] and labels [N], got {features.shape} and {labels.shape}")
+        if features.ndim != 2 or len(features) < FEWEST or 0 in features.shape or labels.shape != features.shape[:1]:
+            raise ValueError(
+                f"expected features [N ≥ {FEWEST}, D ≥ 1] and labels [N], got {features.shape} and {labels.shape}"
+            )
+        if not (np.abs(features) <= np.finfo(np.float32).max).all():
+            raise ValueError("features that are not finite in float32: leave such videos out and count them")
         classes, index = np.unique(labels, return_inverse=True)
         member = np.eye(len(classes))[index]
         means = (member.T @ features) / member.sum(axis=0)[:, None]
@@ -73,9 +82,24 @@ class FeatureStatistics:
 
 def _whitening(residuals: np.ndarray) -> np.ndarray:
     """Square root of the inverse of the residuals' shrunk covariance, `[D, D]`; directions of no variance stay 0."""
-    values, vectors = eigh(ledoit_wolf(residuals, assume_centered=True)[0])
-    kept = values > values.max() * 1e-10
+    values, vectors = _eigen(ledoit_wolf(residuals, assume_centered=True)[0])
+    # The inverse of a root below that of float32's smallest number could overflow where it is used.
+    kept = values > max(values.max() * 1e-10, np.finfo(np.float32).tiny)
     return (vectors / np.where(kept, np.sqrt(np.where(kept, values, 1)), np.inf)) @ vectors.T
+
+
+def _eigen(covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Eigenvalues `[D]` and eigenvectors `[D, D]`, in columns, of a covariance `[D, D]`.
+
+    With fewer videos than dimensions, shrinking makes most eigenvalues equal. LAPACK's default driver (evr) fails on
+    some such matrices; divide and conquer (evd) does not. The singular values of a covariance are its eigenvalues.
+    """
+    symmetric = (covariance + covariance.T) / 2
+    try:
+        return eigh(symmetric, driver="evd")
+    except LinAlgError:
+        vectors, values, _ = svd(symmetric, lapack_driver="gesvd")
+        return values, vectors
 
 
 def _unit(features: np.ndarray) -> np.ndarray:

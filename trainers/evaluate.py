@@ -16,7 +16,7 @@ from yacs.config import CfgNode
 from datasets.annotations import Annotations
 from datasets.transforms import DeviceTransform
 from evaluation import ood
-from evaluation.feature_statistics import FeatureStatistics
+from evaluation.feature_statistics import FEWEST, FeatureStatistics
 from evaluation.predictions import Predictions
 from evaluation.summary import summarise
 from models.video_clip import VideoCLIP
@@ -128,10 +128,19 @@ class Evaluator:
         return answers
 
     def _fit(self, model: VideoCLIP, training: EvaluationSet) -> dict[str, Tensor]:
-        """Where the features of the readable, labelled training videos lie."""
+        """Where the finite features of the labelled training videos lie; empty where there are too few."""
         answers = self._answers(model, training, "fit features")
-        good = ~answers["failed"].astype(bool) & (training.annotations.labels >= 0)
-        fitted = FeatureStatistics.fit(distance_features(answers)[good], training.annotations.labels[good])
+        features, labels = distance_features(answers), training.annotations.labels
+        good = ~answers["failed"].astype(bool) & (labels >= 0) & np.isfinite(features).all(axis=1)
+        if good.sum() < FEWEST:
+            log.warning(
+                "%s: %d labelled videos with finite features, at least %d are needed: no scores by distance this time",
+                training.annotations.file,
+                good.sum(),
+                FEWEST,
+            )
+            return {}
+        fitted = FeatureStatistics.fit(features[good], labels[good])
         return {name: torch.from_numpy(np.asarray(array)) for name, array in fitted.state().items()}
 
 
@@ -160,10 +169,13 @@ def check_statistics(statistics: dict[str, Tensor] | None, model: VideoCLIP, siz
 def distance_features(answers: dict[str, np.ndarray]) -> np.ndarray:
     """What the scores by distance look at, float32 [N, S]: intermediate features, each of unit length, side by side.
 
+    Features that are all 0 stay 0.
+
     Not the branches' features: `VideoCLIP.intermediate_blocks` says why, docs/results.md has the figures.
     """
     parts = [value for name, value in answers.items() if name.startswith("block_")]
-    return np.concatenate([part / np.linalg.norm(part, axis=1, keepdims=True) for part in parts], axis=1)
+    lengths = [np.linalg.norm(part, axis=1, keepdims=True) for part in parts]
+    return np.concatenate([part / np.where(n > 0, n, 1) for part, n in zip(parts, lengths, strict=True)], axis=1)
 
 
 def concatenate(tables: Sequence[Predictions]) -> Predictions:

@@ -20,6 +20,7 @@ from datasets.loader import TrainingData, evaluation_loader
 from datasets.reading import reading_faults
 from datasets.transforms import DeviceTransform
 from evaluation.calibration import PRIOR_VIDEOS
+from evaluation.feature_statistics import FEWEST
 from evaluation.predictions import write_predictions
 from evaluation.report import write_report
 from evaluation.summary import write_metrics
@@ -89,6 +90,8 @@ def _run(
         for sentence in without_effect(config):
             log.warning("%s", sentence)
         check_targets(train, score=config.STAGE == "quality" and config.DATA.QUALITY_TARGET == "score")
+    if fits:
+        check_fit(train)
     stage = build_stage(config)
     model, tokens = restore_model(config, views, content, answers=not training)
     model.to(device)
@@ -166,6 +169,16 @@ def check_targets(train: Annotations, score: bool) -> None:
         raise UserError(
             f"{train.file}: {len(without)} videos have no {'score' if score else 'label'} to train on "
             f"(lines {shown}); give them one or remove them"
+        )
+
+
+def check_fit(train: Annotations) -> None:
+    """Raises UserError where too few training videos have a label for the scores by distance to be fitted."""
+    labelled = int((train.labels >= 0).sum())
+    if labelled < FEWEST:
+        raise UserError(
+            f"{train.file}: {labelled} labelled videos, and scores by distance are fitted to at least {FEWEST}: add "
+            "videos, or set TEST.SCORE msp and TEST.FIT_FEATURES False"
         )
 
 
