@@ -39,27 +39,28 @@ def lock(folder: Path) -> Iterator[None]:
     """
     make_folder(folder)
     with writing(folder / LOCK):
-        file = (folder / LOCK).open("a+", encoding="utf-8")
-    with file:
+        file = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
         try:
             # Not flock, which the worker processes of a killed run would hold on to.
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except (BlockingIOError, PermissionError):
-            file.seek(0)
-            holder = file.read(200).strip() or "a process that has just begun"
+            holder = os.read(file, 200).decode(errors="replace") or "a process that has just begun"
             raise UserError(
                 f"{folder}: another run is writing there ({holder}); wait for its end, stop it, or name another folder "
                 "(--output DIR)"
             ) from None
         except OSError as error:
             log.warning("%s: the disk has no locks (%s), so see to it that no other run writes there", folder, error)
-        file.truncate(0)
-        file.write(f"process {os.getpid()} on {HOST}")
-        file.flush()
+        os.ftruncate(file, 0)
+        with writing(folder / LOCK):
+            os.write(file, f"process {os.getpid()} on {HOST}".encode())
         try:
             yield
         finally:
-            file.truncate(0)
+            os.ftruncate(file, 0)
+    finally:
+        os.close(file)
 
 
 def check_folder(config: CfgNode, overwrite: bool) -> None:

@@ -8,6 +8,7 @@ import math
 import sys
 import time
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +28,9 @@ def set_up_logging(folder: Path | None, anew: bool = False) -> None:
     if folder is not None and is_main():
         make_folder(folder)
         with writing(folder / "log.txt"):
-            handlers.append(
-                logging.FileHandler(folder / "log.txt", "w" if anew else "a", "utf-8", errors="backslashreplace")
-            )
+            if anew:
+                (folder / "log.txt").unlink(missing_ok=True)
+            handlers.append(LogFile(folder / "log.txt", encoding="utf-8", errors="backslashreplace"))
     for handler in handlers:
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname).1s %(message)s", "%H:%M:%S"))
         root.addHandler(handler)
@@ -37,6 +38,19 @@ def set_up_logging(folder: Path | None, anew: bool = False) -> None:
     warnings.formatwarning = lambda message, *_, **__: str(message)
     for noisy in ("httpx", "huggingface_hub", "open_clip", "matplotlib", "PIL", "pydicom"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+class LogFile(logging.FileHandler):
+    """log.txt, whose lines are lost while the disk is full; the terminal has them."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Drops what could not be written, so that it is not tried again with every line."""
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handleError(record)
+            return
+        with suppress(OSError):
+            self.stream.close()
+        self.stream = None  # the next line opens the file again
 
 
 class MetricsLog:
