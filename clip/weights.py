@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import zipfile
 from pathlib import Path
 
 import open_clip
@@ -14,6 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from clip.architectures import REGISTRY_NAME, build_towers
+from clip.torchscript import is_torchscript, read_torchscript
 from utils.errors import UserError, first_line
 
 log = logging.getLogger(__name__)
@@ -80,13 +80,13 @@ def _locate(registry_name: str, pretrained: str, tag_known: bool, arch: str) -> 
 def read_state_dict(file: Path) -> dict[str, torch.Tensor]:
     """Name → tensor of a safetensors file, a TorchScript archive or a saved state dict (bare, or under `state_dict`).
 
-    Nothing in the file is executed but TorchScript's own loader. Raises UserError for any other content.
+    Nothing in the file is executed. Raises UserError for any other content.
     """
     try:
         if file.suffix == ".safetensors":
             return load_file(file)
-        if _is_torchscript(file):
-            state = torch.jit.load(file, map_location="cpu").state_dict()
+        if is_torchscript(file):
+            state = read_torchscript(file)
         else:
             state = torch.load(file, map_location="cpu", weights_only=True)
     except (RuntimeError, ValueError, EOFError, OSError, SafetensorError) as error:
@@ -97,13 +97,6 @@ def read_state_dict(file: Path) -> dict[str, torch.Tensor]:
     if not state or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise UserError(f"{file}: expected a state dict (names and tensors), found something else")
     return {key.removeprefix("module."): value for key, value in state.items() if key not in _NOT_WEIGHTS}
-
-
-def _is_torchscript(file: Path) -> bool:
-    if not zipfile.is_zipfile(file):
-        return False
-    with zipfile.ZipFile(file) as archive:
-        return any(name.endswith("constants.pkl") for name in archive.namelist())
 
 
 def _load(towers: open_clip.CLIP, state: dict[str, torch.Tensor], file: Path, arch: str) -> None:

@@ -113,6 +113,10 @@ class Annotations:
         code = int(self.patients[i])
         return self._patient_names[code] if code >= 0 else ""
 
+    def targeted(self, scores: bool) -> np.ndarray:
+        """Which videos have a label or, where `scores` count, a score: bool [N]; not of multi-label lists."""
+        return (self.labels >= 0) | (scores & np.isfinite(self.scores))
+
     labels = property(lambda self: self._columns["labels"].numpy())
     scores = property(lambda self: self._columns["scores"].numpy())
     patients = property(lambda self: self._columns["patients"].numpy())

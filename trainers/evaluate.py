@@ -31,7 +31,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class EvaluationSet:
-    """A list of videos to evaluate: `kind` is in, near, far or ood; `loader` yields this process' share."""
+    """A list of videos to evaluate: `kind` is in, near, far or ood; `loader` yields this process' share.
+
+    Videos without a label in a list of kind in are outsiders all the same (`to_predictions`).
+    """
 
     kind: str
     annotations: Annotations
@@ -125,6 +128,8 @@ class Evaluator:
         for name in sorted(faults.keys() - self._named):
             log.warning("%s cannot be read and counts for nothing: %s", name, faults[name])
         self._named |= faults.keys()
+        if part.kind == "in":
+            check_read(part.annotations, answers["failed"].astype(bool), scores=self.config.STAGE == "quality")
         return answers
 
     def _fit(self, model: VideoCLIP, training: EvaluationSet) -> dict[str, Tensor]:
@@ -147,6 +152,17 @@ class Evaluator:
 def feature_statistics(statistics: dict[str, Tensor] | None) -> FeatureStatistics | None:
     """What a checkpoint holds under `statistics`, to score with; None where it holds nothing."""
     return FeatureStatistics(**{name: value.numpy() for name, value in statistics.items()}) if statistics else None
+
+
+def check_read(validation: Annotations, failed: np.ndarray, scores: bool) -> None:
+    """Raises UserError where all videos that figures would be of `failed`, bool [N]; `scores` as for `targeted`."""
+    wanted = validation.targeted(scores)
+    wanted = wanted if wanted.any() else np.ones_like(failed)
+    if failed[wanted].all():
+        raise UserError(
+            f"{validation.file}: none of the {wanted.sum()} videos to evaluate on could be read (the log says why); "
+            "correct DATA.ROOT or the list DATA.VAL_FILE: tools/check_data.py checks them"
+        )
 
 
 def check_statistics(statistics: dict[str, Tensor] | None, model: VideoCLIP, size: int) -> None:
@@ -194,11 +210,17 @@ def device_name(device: torch.device) -> str:
 def to_predictions(
     answers: dict[str, np.ndarray], annotations: Annotations, kind: str, fitted: FeatureStatistics | None = None
 ) -> Predictions:
-    """Answers and annotations of one list as rows of predictions.csv; `kind` is in, near, far or ood."""
+    """Answers and annotations of one list as rows of predictions.csv; `kind` is in, near, far or ood.
+
+    Videos of an "in" list that have neither a label nor a score are outsiders: their set is "ood".
+    """
     quality_list = "quality_logits" in answers and kind == "in"
+    sets = np.full(len(annotations), kind, object)
+    if kind == "in":
+        sets[~annotations.targeted(scores=quality_list)] = "ood"
     columns: dict[str, object] = {
         "path": [annotations.name(i) for i in range(len(annotations))],
-        "set": [kind] * len(annotations),
+        "set": sets,
         "failed": answers["failed"],
         "frames": answers["frames"],
         "patient": [annotations.patient(i) for i in range(len(annotations))],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -86,6 +87,8 @@ def _run(
     train = read_list(config, config.DATA.TRAIN_FILE, "DATA.TRAIN_FILE") if training or fits else None
     for problem in check_annotations(train, sets[0].annotations, [part.annotations for part in sets[1:]]):
         log.warning("%s", problem)
+    if training or not content.get("calibration"):
+        check_validation(sets[0].annotations, config)
     if training:
         for sentence in without_effect(config):
             log.warning("%s", sentence)
@@ -182,17 +185,33 @@ def check_fit(train: Annotations) -> None:
         )
 
 
+def check_validation(validation: Annotations, config: CfgNode) -> None:
+    """Raises UserError where no validation video has what the stage's figures compare with."""
+    quality = config.STAGE == "quality"
+    if not validation.targeted(scores=quality).any():
+        what = "grade or score" if quality else "label"
+        raise UserError(
+            f"{validation.file}: none of its {len(validation)} videos has a {what}, so there is nothing to validate "
+            "on; give them one, or name another list (DATA.VAL_FILE)"
+        )
+
+
 def evaluation_sets(config: CfgNode) -> list[EvaluationSet]:
-    """The validation list, then the lists of outsiders; a list named …near… or …far… is that kind."""
+    """The validation list, then the lists of outsiders."""
     named = [("in", config.DATA.VAL_FILE)]
     for file in filter(None, (part.strip() for part in config.DATA.OOD_FILE.split(","))):
-        stem = Path(file).stem
-        named.append((next((kind for kind in ("near", "far") if kind in stem), "ood"), file))
+        named.append((kind_of_outsiders(file), file))
     sets = []
     for kind, file in named:
         annotations = read_list(config, file, "DATA.VAL_FILE" if kind == "in" else "DATA.OOD_FILE", kind != "in")
         sets.append(evaluation_set(config, kind, annotations))
     return sets
+
+
+def kind_of_outsiders(file: str) -> str:
+    """The kind of a list of outsiders: near or far where its name holds that word (`ood_near.txt`), else ood."""
+    words = re.split(r"[\W_]+", Path(file).stem.lower())
+    return next((kind for kind in ("near", "far") if kind in words), "ood")
 
 
 def evaluation_set(config: CfgNode, kind: str, annotations: Annotations) -> EvaluationSet:
