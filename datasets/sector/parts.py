@@ -1,0 +1,209 @@
+"""The parts of an image: evidence that hangs together, each with the outline that fits it best."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy import ndimage
+
+from datasets.sector.cells import close, grow, shrink, thick_parts
+from datasets.sector.geometry import Envelope, Outline, fit_outline
+
+Mask = np.ndarray
+GAP, THICKNESS = 2, 4  # cells: narrower gaps are bridged; thinner things are writing, traces, scales
+LEAST_PART = 0.01  # share of the picture
+LEAST_PIECE, PIECES = 0.001, 12  # smaller things that may be pieces of a part, and how many are tried
+LEAST_HEIGHT = 0.12  # of the picture's, that a sector has
+EXTENSION = 0.02  # of a part's area: less is not looked into
+FRINGE = 0.005  # share of the picture: less beyond the rows of a strip belongs to it
+SLIM = 0.08  # share of the picture's short side: narrower things are no part of an image
+BAR = 6  # times as wide as high
+LEAST_OPENING = 0.3  # columns a row, between the sides of a sector: 17 degrees
+TOUCH = 2  # cells between an outline and evidence that touches it
+LEAST_FIT, GOOD_FIT, SURE_FIT, BETTER = 0.6, 0.7, 0.75, 0.1
+EMPTIER = 0.96  # share of an outline that pieces fill where it is better to have pieces
+
+
+@dataclass(frozen=True)
+class Part:
+    """Cells that hang together, and their outline; `fit` is the share of the outline that they touch, in [0, 1]."""
+
+    cells: Mask
+    outline: Outline
+    area: Mask  # the cells of the outline
+    fit: float
+
+    @classmethod
+    def of(cls, cells: Mask, cut_from: Mask | None = None) -> Part:
+        """The part with the outline that fits these cells; where they have been cut from others is no touch."""
+        outline = fit_outline(cells)
+        area = outline.paint(cells.shape)
+        rim = area & ~shrink(area, 1, border=False)
+        touched = rim & grow(cells, TOUCH)
+        if cut_from is not None:
+            touched &= ~grow(cut_from & ~cells, TOUCH)
+        inside = (cells & area).sum() / cells.sum()
+        return cls(cells, outline, area, float(inside * touched.sum() / max(1, rim.sum())))
+
+    @property
+    def fits(self) -> bool:
+        """Whether the outline says more of the image than its convex hull; a sector is told by less than a box."""
+        return self.fit >= (LEAST_FIT if self.is_sector else GOOD_FIT)
+
+    @property
+    def is_slim(self) -> bool:
+        """Whether it is a panel of a menu or a colour bar."""
+        left, top, right, bottom = self.outline.box
+        return min(right - left, bottom - top) < SLIM * min(self.cells.shape)
+
+    def towards_apex(self) -> Mask:
+        """The cells between the apex of a sector and the sector."""
+        left, top, right, bottom = self.outline.box
+        above = self.outline.apex[1] < (top + bottom) / 2
+        box = (left, -np.inf, right, bottom) if above else (left, top, right, np.inf)
+        return replace(self.outline, near=0.0, box=box).paint(self.cells.shape, margin=TOUCH)
+
+    @property
+    def is_sector(self) -> bool:
+        """Whether its sides meet at a point: no menu and no logo looks like this."""
+        if self.outline.apex is None or self.area.any(1).sum() < LEAST_HEIGHT * len(self.area):
+            return False
+        return abs(self.outline.sides[1].slope - self.outline.sides[0].slope) > LEAST_OPENING
+
+
+def find_parts(cells: Mask) -> list[Part]:
+    """The parts of an image in evidence, the largest first."""
+    closed = ndimage.binary_fill_holes(close(cells, GAP))
+    pieces = [Part.of(piece) for piece in list(thick_parts(closed, THICKNESS - 1, LEAST_PIECE))[:PIECES]]
+    parts = _gathered(pieces)
+    large = [piece for part in parts if part.cells.mean() >= LEAST_PART for piece in _divided(part, part.cells)]
+    small = [part for part in parts if part.cells.mean() < LEAST_PART]
+    parts = _merged(sorted(large, key=lambda part: -part.cells.sum()) + small)
+    return [part for part in parts if part.cells.mean() >= LEAST_PART and not part.is_slim]
+
+
+def extended(part: Part, faint: Mask) -> Part:
+    """The part with the dark rest of its sector, where that shows and has a sector's outline as well."""
+    if (faint & ~part.area).sum() < EXTENSION * part.area.sum():
+        return part
+    for cells in thick_parts(close(faint | part.cells, 1), THICKNESS, part.cells.mean()):
+        if (cells & part.cells).sum() > 0.8 * part.cells.sum():
+            whole = Part.of(ndimage.binary_fill_holes(cells))
+            held = (part.cells & whole.area).sum() > 0.98 * (part.cells & part.area).sum()
+            better = whole.is_sector and held and whole.fit > max(GOOD_FIT, part.fit - BETTER / 2)
+            return whole if better and whole.area.sum() > part.area.sum() else part
+    return part
+
+
+def _gathered(pieces: list[Part]) -> list[Part]:
+    """Pieces that one outline holds, which fits as well as theirs did, as one part; before the others."""
+    held = pieces
+    for _ in range(2):
+        if len(held) < 2:
+            return pieces
+        whole = Part.of(np.any([piece.cells for piece in held], axis=0))
+        held = [piece for piece in held if (piece.cells & whole.area).sum() > 0.9 * piece.cells.sum()]
+    if len(held) < 2 or not _together(held, whole):
+        return pieces
+    return [whole, *(piece for piece in pieces if not any(piece is one for one in held))]
+
+
+def _together(pieces: Sequence[Part], both: Part) -> bool:
+    """Whether an outline fits as well as those of the pieces, without much that they leave free."""
+    sizes = [piece.cells.sum() for piece in pieces]
+    fit = np.average([piece.fit for piece in pieces], weights=sizes)
+    room = (1.05 + 2 * (1 - fit)) * np.any([piece.area for piece in pieces], axis=0).sum()
+    return both.fits and both.fit > fit - BETTER and both.area.sum() < min(room, 2 * sum(sizes))
+
+
+def _divided(part: Part, origin: Mask, depth: int = 2) -> list[Part]:
+    """What hangs together by a bridge (writing, a trace), or a sector and a strip that touch, is several parts if that
+    fits better, or as well with less around it."""
+    best, score, area = [part], part.fit + BETTER, part.area.sum()
+    for cut in _cuts(part) if depth else ():
+        pieces = [piece for cells in cut for piece in _divided(Part.of(cells, origin), origin, depth - 1)]
+        sizes = [piece.cells.sum() for piece in pieces]
+        if sum(sizes) <= 0.85 * part.cells.sum():
+            continue
+        fit = np.average([piece.fit for piece in pieces], weights=sizes)
+        tight = sum(piece.area.sum() for piece in pieces) < EMPTIER * area and min(p.fit for p in pieces) > SURE_FIT
+        if fit > score or (tight and len(best) == 1):
+            best, score = pieces, max(fit, score)
+    return best
+
+
+def _cuts(part: Part) -> Iterator[list[Mask]]:
+    """Ways to take cells apart: below and above a strip, beside it; at what is thin if the outline fits badly."""
+    for turned in (False, True):
+        yield _split(part.cells, turned)
+    if part.fit < GOOD_FIT:
+        for thickness in (2 * THICKNESS, 4 * THICKNESS):
+            yield list(thick_parts(part.cells, thickness, LEAST_PART))
+
+
+def _split(cells: Mask, turned: bool) -> list[Mask]:
+    """Cells above, in and below the rows (`turned`: columns) that are as wide as the whole: a strip's."""
+    cells = cells.T if turned else cells
+    edge = Envelope.of(cells)
+    left, _, right, _ = edge.box
+    full = np.flatnonzero((edge.left <= left + TOUCH) & (edge.right >= right - TOUCH))
+    if len(full) < 0.1 * len(edge.y) or len(full) < 0.4 * (full[-1] - full[0] + 1):
+        return []
+    first, last = int(edge.y[full[0]]), int(edge.y[full[-1]]) + 1
+    first = 0 if cells[:first].sum() < FRINGE * cells.size else first
+    last = len(cells) if cells[last:].sum() < FRINGE * cells.size else last
+    pieces = []
+    for start, stop in ((0, first), (first, last), (last, len(cells))):
+        piece = np.zeros_like(cells)
+        piece[start:stop] = cells[start:stop]
+        if piece.mean() >= LEAST_PART:
+            pieces += [found.T if turned else found for found in thick_parts(piece, 2, LEAST_PART)]
+    return pieces
+
+
+def _merged(parts: list[Part]) -> list[Part]:
+    """Parts that one outline fits as well are one: the near field above an echo-free band, and what lies below."""
+    for number, part in enumerate(parts):
+        if part.cells.mean() < LEAST_PART:
+            break
+        for other in parts[number + 1 :]:
+            both = _joined(part, other)
+            if both is not None:
+                rest = [kept for kept in parts if kept is not part and kept is not other]
+                return _merged(sorted([both, *rest], key=lambda part: -part.cells.sum()))
+    return parts
+
+
+def _joined(part: Part, other: Part) -> Part | None:
+    """Two parts as one, if they are pieces of one outline, which holds them both and fits.
+
+    What lies between the apex of a sector and the sector belongs to it; two boxes in line belong together; other
+    outlines must fit as well as the pieces did and may not be mostly empty.
+    """
+    cells = other.cells
+    if (grow(part.cells, 1) & cells).any():  # they have been divided
+        return None
+    if (cells & part.area).sum() > 0.95 * cells.sum():
+        return replace(part, cells=part.cells | cells)
+    between = part.is_sector and not _is_bar(other.outline.box)
+    between = between and (cells & (towards := part.towards_apex())).sum() > 0.6 * cells.sum()
+    both = Part.of(part.cells | (cells & towards if between else cells))
+    held = min((piece & both.area).sum() / piece.sum() for piece in (part.cells, cells))
+    if held < (0.6 if between else 0.9) or both.fit < LEAST_FIT:
+        return None
+    in_line = not both.is_sector and _in_line(part.outline.box, other.outline.box)
+    together = in_line or (between and both.is_sector) or _together((part, other), both)
+    return both if together else None
+
+
+def _is_bar(box: tuple[float, ...]) -> bool:
+    """Whether a box is a panel of a menu rather than a near field."""
+    return box[2] - box[0] > BAR * (box[3] - box[1])
+
+
+def _in_line(box: tuple[float, ...], other: tuple[float, ...]) -> bool:
+    """Whether two boxes have the same left and right, or the same top and bottom."""
+    apart = np.abs(np.subtract(box, other))
+    return apart[[0, 2]].max() <= TOUCH or apart[[1, 3]].max() <= TOUCH

@@ -1,0 +1,33 @@
+"""The ultrasound image is found on screens whose truth is known: moving, frozen and single pictures."""
+
+from __future__ import annotations
+
+import pytest
+
+from datasets.sector import MOSTLY_IMAGE, find_image
+from tests.prepare.screens import LAYOUTS, draw_screen
+
+QUICK = ("pointed", "flat_top", "small", "band", "doppler", "ecg", "logo")
+STATES = ("moving", "frozen", "single")
+
+
+def check(layout: str, state: str) -> None:
+    screen = draw_screen(layout, state, 0)
+    found = find_image(screen.frames, screen.regions)
+    assert found.confidence >= MOSTLY_IMAGE
+    assert (found.mask & screen.image).sum() >= 0.95 * (found.mask | screen.image).sum()
+    assert (screen.image & ~found.mask).sum() <= 0.01 * screen.image.sum(), "the image is cut"
+    assert (screen.writing & found.mask).sum() <= 0.005 * screen.writing.sum(), "writing is left"
+
+
+@pytest.mark.parametrize("state", STATES)
+@pytest.mark.parametrize("layout", QUICK)
+def test_the_image_is_found_and_the_writing_goes(layout, state):
+    check(layout, state)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("state", STATES)
+@pytest.mark.parametrize("layout", sorted(set(LAYOUTS) - set(QUICK) - {"zoomed"}))
+def test_the_image_is_found_on_further_layouts(layout, state):
+    check(layout, state)
