@@ -64,6 +64,7 @@ class Annotations:
         file: the list.
         folder: the folder that the names are relative to.
         labels: np.int64 [N], −1 = none; for multi-label lists float32 [N, K] of 0 and 1.
+        views: np.int32 [N], the views of a list whose labels are grades or that has scores, −1 = none.
         scores: np.float32 [N] in [0, 1], nan = none.
         patients: np.int32 [N] codes in order of appearance, −1 = none.
         lines: np.int32 [N] line numbers in the list (entries of a JSON list count from 1).
@@ -117,6 +118,11 @@ class Annotations:
         """Which videos have a label or, where `scores` count, a score: bool [N]; not of multi-label lists."""
         return (self.labels >= 0) | (scores & np.isfinite(self.scores))
 
+    @property
+    def views(self) -> np.ndarray:
+        """See the class; −1 throughout where views were not asked for."""
+        return self._columns["views"].numpy() if "views" in self._columns else np.full(len(self), -1, np.int32)
+
     labels = property(lambda self: self._columns["labels"].numpy())
     scores = property(lambda self: self._columns["scores"].numpy())
     patients = property(lambda self: self._columns["patients"].numpy())
@@ -129,6 +135,7 @@ def read_annotations(
     *,
     num_classes: int | None = None,
     label_names: Sequence[str] = (),
+    view_names: Sequence[str] = (),
     target: str = "class",
     any_label: bool = False,
     allow_outside: bool = False,
@@ -143,6 +150,8 @@ def read_annotations(
         num_classes: labels must lie in [0, num_classes), by default as many as names; −1 or none marks a video
             without one.
         label_names: names of the classes (or grades) in order of id, which a list may give in place of ids.
+        view_names: where given, `views` are read from the column `label` of a CSV or JSON list beside target "quality"
+            or "score"; what is no view of these is none.
         target: what the label after the path is, and which CSV column is read: "class" (column `label`),
             "quality" (column `quality`: a grade), "multilabel" (`label`: several, by spaces or commas) or "score"
             (column `score`, in [0, 1]).
@@ -157,10 +166,10 @@ def read_annotations(
     file = find_list(file, root)
     root = Path(root) if root else file.parent
     names, patient_names, codes = Strings(), Strings(), {}
-    labels, scores, patients, lines = array("q"), array("f"), array("i"), array("i")
+    labels, scores, patients, lines, views = array("q"), array("f"), array("i"), array("i"), array("i")
     several: list[list[int]] = []
     found: list[str] = []
-    known = Labels(label_names, num_classes)
+    known, known_views = Labels(label_names, num_classes), Labels(view_names)
     boundary, folder = Boundary(root), ""
     for row in read_rows(file, target, known):
         try:
@@ -180,6 +189,8 @@ def read_annotations(
         labels.append(numbers[0] if numbers else -1)
         several.append(numbers) if target == "multilabel" else None
         scores.append(score)
+        if view_names:
+            views.append(next(iter(_ids(known_views, row.label, several=False, any_label=True)), -1))
         lines.append(row.line)
         if row.patient and row.patient not in codes:
             codes[row.patient] = len(codes)
@@ -193,6 +204,8 @@ def read_annotations(
     if not len(names) and not faults:
         raise UserError(f"{file}: names no videos")
     columns = {"labels": labels, "scores": scores, "patients": patients, "lines": lines}
+    if view_names:
+        columns["views"] = views
     if target == "multilabel":
         columns["labels"] = _one_hot(several, known.count)
     names, patient_names = names.freeze(), patient_names.freeze()

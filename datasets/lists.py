@@ -20,6 +20,7 @@ def read_list(config: CfgNode, file: str, *, outsiders: bool = False, faults: li
         file,
         data.ROOT,
         label_names=class_names(config) if not outsiders else read_names(data.LABEL_LIST),
+        view_names=read_names(data.LABEL_LIST) if quality else (),
         target="score" if score else "quality" if quality else "class",
         any_label=outsiders,
         allow_outside=data.ALLOW_OUTSIDE,

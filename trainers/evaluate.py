@@ -212,12 +212,12 @@ def to_predictions(
 ) -> Predictions:
     """Answers and annotations of one list as rows of predictions.csv; `kind` is in, near, far or ood.
 
-    Videos of an "in" list that have neither a label nor a score are outsiders: their set is "ood".
+    Videos of an "in" list that have neither a view nor a grade nor a score are outsiders: their set is "ood".
     """
     quality_list = "quality_logits" in answers and kind == "in"
     sets = np.full(len(annotations), kind, object)
     if kind == "in":
-        sets[~annotations.targeted(scores=quality_list)] = "ood"
+        sets[~annotations.targeted(scores=quality_list) & (annotations.views < 0)] = "ood"
     columns: dict[str, object] = {
         "path": [annotations.name(i) for i in range(len(annotations))],
         "set": sets,
@@ -238,6 +238,7 @@ def to_predictions(
     if quality_list:
         columns["grade"] = annotations.labels
         columns["score_target"] = annotations.scores
+        columns["label"] = annotations.views
     else:
         columns["label"] = annotations.labels if kind == "in" else np.full(len(annotations), -1)
     return Predictions(**columns)
