@@ -16,7 +16,7 @@ from datasets.intake.names import hash_patient
 from datasets.intake.records import Options, Record
 from datasets.reasons import reason_of
 from datasets.regions import Region, fitting_regions
-from datasets.sector import MOSTLY_IMAGE, image_mask
+from datasets.sector import MOSTLY_IMAGE, find_image
 from datasets.video import NoImage, Video, VideoError, open_video
 from utils.errors import UserError
 from utils.files import atomic_path
@@ -60,12 +60,9 @@ def _find_image(video: Video, record: Record) -> np.ndarray:
     if video.regions and not regions:
         record.warnings.append("the region tags do not fit the picture and were not used")
     sample = sample.permute(0, 2, 3, 1).numpy()
-    mask, confidence = image_mask(sample, regions)
-    if confidence < MOSTLY_IMAGE:
-        record.warnings.append(
-            "the ultrasound image was not found for sure; nothing was painted black, burned-in text may remain"
-        )
-        mask = np.ones_like(mask)
+    found = find_image(sample, regions)
+    record.warnings += found.warnings
+    mask = found.mask if found.confidence >= MOSTLY_IMAGE else np.ones_like(found.mask)
     record.masked = round(float(1 - mask.mean()), 4)
     record.modality = guess_modality(sample, mask, regions)
     return mask

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from datasets.sector.text import find_writing
+from datasets.sector.text import Strokes
 
 CELLS = 256  # along the short side
 LEAST_CHANGE = 4.0  # grey levels over time, mean of a cell; compression makes still writing tremble by less
@@ -19,6 +19,7 @@ LIT = 0.3  # share of a cell's pixels and frames that is lit where there is spec
 BLOCK, RINGING = 8, 0.1  # pixels, and the share of what is bright that rings around it
 RINGING_MEAN = 0.3  # of that, in the mean of a cell
 FAINT = 1.0  # grey levels between background and what is dark in an image, mean of a cell
+NOISIEST = 8.0  # grey levels that compression spreads a background over, at most
 FLAT = 2  # grey levels between neighbours: less is a flat panel, not grain
 
 Mask = np.ndarray  # bool [H, W], of pixels or of cells
@@ -28,7 +29,8 @@ Mask = np.ndarray  # bool [H, W], of pixels or of cells
 class Evidence:
     """Cells [h, w] of a recording; `cell` is their side in pixels, `shape` that of the picture in pixels.
 
-    `faint` is all that is not background, panels of menus and what rings around writing included.
+    `faint` is all that is not background, panels of menus and what rings around writing included. `writing` are words
+    and traces; `ink` is what is drawn of the words, in pixels.
     """
 
     shape: tuple[int, int]
@@ -37,6 +39,7 @@ class Evidence:
     grain: Mask
     faint: Mask
     writing: Mask
+    ink: Mask
 
     @property
     def is_still(self) -> bool:
@@ -52,14 +55,16 @@ def gather(frames: np.ndarray) -> Evidence:
     ground, noise = _background(usual, change)
     halo = _halo(brightest, ground, noise)
     light = _lit_share(luma, ground, halo)
-    writing = find_writing(usual)
+    strokes = Strokes.of(usual)
+    words = strokes.words()
+    writing = words | strokes.traces()
     moves, share = _cell_means(change, cell), _cell_means(light, cell)
     grainy = (_roughness(usual) >= FLAT) & _departs(usual, ground, halo) & ~writing
     moves = (moves > max(LEAST_CHANGE, 0.1 * np.percentile(moves, 95))) & (share > LIT)
     grain = _cell_means(grainy.astype(np.float32), cell) > LIT
     faint = np.abs(_cell_means(luma.mean(0, dtype=np.float32), cell) - ground)
     faint = faint > np.maximum(FAINT, RINGING_MEAN * _cell_means(halo, cell))
-    return Evidence(usual.shape, cell, moves, grain, faint, _cell_means(writing, cell) > 0)
+    return Evidence(usual.shape, cell, moves, grain, faint, _cell_means(writing, cell) > 0, words & strokes.mask)
 
 
 def _luma(frames: np.ndarray) -> np.ndarray:
@@ -84,11 +89,11 @@ def _background(usual: np.ndarray, change: np.ndarray) -> tuple[int, float]:
     """The grey level around images, and how far compression carries single pixels away from it."""
     flat = usual[(_roughness(usual) < FLAT) & (change <= LEAST_CHANGE)]
     if len(flat) < 0.02 * usual.size:
-        return 0, 8.0
+        return 0, NOISIEST
     ground = int(np.bincount(flat, minlength=256).argmax())
     near = np.abs(ndimage.uniform_filter(usual, 9).astype(np.int16) - ground) <= 3
     spread = np.abs(usual[near].astype(np.int16) - ground)
-    return ground, float(np.clip(np.percentile(spread, 97) + 1.5, 2, 8))
+    return ground, float(np.clip(np.percentile(spread, 97) + 1.5, 2, NOISIEST)) if near.any() else NOISIEST
 
 
 def _roughness(usual: np.ndarray) -> np.ndarray:

@@ -18,8 +18,9 @@ SLANT = 0.09  # columns a row: less is upright, the side of a box
 STEEPEST = 1.9  # columns a row
 LEAST_SUPPORT = 0.14  # share of its length that touches evidence
 FEWEST = 7  # rows, columns or angles that make a bound
-SURE, UNSURE = 0.5, 0.3  # support of a side that is mirrored, and of one that is given up for it
+SURE, UNSURE = 0.45, 0.3  # support of a side that is mirrored, and of one that is given up for it
 PAIRS = 1500  # lines that are tried
+STICKING_OUT = 0.06  # share of an edge beyond which there may be ticks and the like
 TURN = 2  # against what lies outside: worth so many that touch
 
 
@@ -156,8 +157,10 @@ def _with_radii(outline: Outline, part: Mask) -> Outline:
 
 
 def _edge(at: np.ndarray, sign: int) -> float:
-    """The row or column that most of the outermost cells touch; the extreme one if too few do."""
-    return float(np.median(at[_touching(at, sign)]))
+    """The row or column that most of the outermost cells touch; the extreme one if too few do or many lie beyond."""
+    edge = float(np.median(at[_touching(at, sign)]))
+    beyond = (sign * (at - edge) > NEAR).mean()
+    return edge if beyond < STICKING_OUT else float(sign * (sign * at).max())
 
 
 def _arc(radii: np.ndarray, sign: int) -> float:

@@ -19,6 +19,7 @@ MARGIN = 1.0  # pixels around an outline
 MOVING_SHARE = 0.3  # of a part's cells: less, and the part is still
 LARGE = 0.06  # share of the picture that a still box beside another part has at least
 CONTACT, LENGTH = 4, 12  # cells between a still part and a moving one that it touches, and how many it touches
+LEAST_INK = 0.15  # share of a word's ink: less in the mask is a corner that its margin touches
 TAG_TRUST = 0.7  # confidence in a tagged box that could not be refined
 TAG_SLACK = 3  # cells that a tagged box may be too small
 MOST_OF_STRIP = 0.6  # of a tagged strip's box: if the rest is dark the box is right
@@ -133,7 +134,7 @@ def _fills(found: Mask, cells: Mask, evidence: Evidence) -> bool:
 def _find(evidence: Evidence, within: Mask) -> Finding:
     """The image among the cells `within`, and the confidence in it."""
     moves, grain = evidence.moves & within, evidence.grain & within
-    parts = find_parts(grain if evidence.is_still else moves | grain)
+    parts = find_parts(grain) if evidence.is_still else _find_moving(moves, grain)
     kept = _images(parts, moves, evidence.is_still)
     mask = np.zeros(evidence.shape, bool)
     if not kept:
@@ -151,6 +152,15 @@ def _find(evidence: Evidence, within: Mask) -> Finding:
             trust.append(part.cells.sum() / shape.sum() * (0.5 if evidence.is_still else 1.0))
     sizes = [part.cells.sum() for part in kept]
     return Finding(mask, float(np.average(trust, weights=sizes) * sum(sizes) / sum(part.cells.sum() for part in parts)))
+
+
+def _find_moving(moves: Mask, grain: Mask) -> list[Part]:
+    """Parts of what moves and of grain; where they fit no outline together, what moves alone may."""
+    parts = []
+    for part in find_parts(moves | grain):
+        alone = [] if part.fits else find_parts(moves & part.cells)
+        parts += alone if alone and all(other.fits for other in alone) else [part]
+    return parts
 
 
 def _images(parts: Sequence[Part], moves: Mask, still: bool) -> list[Part]:
@@ -174,14 +184,16 @@ def _pixels(cells: Mask, evidence: Evidence) -> Mask:
 
 
 def _shows_writing(mask: Mask, evidence: Evidence) -> bool:
-    """Whether words stand in the mask where there is no grain around them."""
+    """Whether words stand in the mask across its border, or where there is no grain around them."""
+    labels, _ = ndimage.label(evidence.writing)
     inside = mask[:: evidence.cell, :: evidence.cell]
-    labels, _ = ndimage.label(evidence.writing & inside)
     for number, box in enumerate(ndimage.find_objects(labels), start=1):
+        pixels = tuple(slice(part.start * evidence.cell, part.stop * evidence.cell) for part in box)
+        ink, kept = evidence.ink[pixels].sum(), (evidence.ink & mask)[pixels].sum()
+        if kept < LEAST_INK * ink or not ink:
+            continue
         around = tuple(slice(max(0, part.start - CONTACT), part.stop + CONTACT) for part in box)
-        ring = ~evidence.writing[around] & inside[around]
-        if (labels[box] == number).sum() > 2 * CONTACT * CONTACT and (
-            evidence.grain[around] & ring
-        ).sum() < 0.3 * ring.sum():
+        ring = inside[around] & (labels[around] != number)
+        if kept < (1 - LEAST_INK) * ink or (evidence.grain[around] & ring).sum() < 0.3 * ring.sum():
             return True
     return False

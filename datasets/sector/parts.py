@@ -17,13 +17,14 @@ LEAST_PART = 0.01  # share of the picture
 LEAST_PIECE, PIECES = 0.001, 12  # smaller things that may be pieces of a part, and how many are tried
 LEAST_HEIGHT = 0.12  # of the picture's, that a sector has
 EXTENSION = 0.02  # of a part's area: less is not looked into
-FRINGE = 0.005  # share of the picture: less beyond the rows of a strip belongs to it
+NEAR_STRIP = 0.15  # of a strip's height, between the strip and a piece of it
+WIDE = 0.7  # of a strip's width: its border may be as ragged
 SLIM = 0.08  # share of the picture's short side: narrower things are no part of an image
 BAR = 6  # times as wide as high
 LEAST_OPENING = 0.3  # columns a row, between the sides of a sector: 17 degrees
 TOUCH = 2  # cells between an outline and evidence that touches it
 LEAST_FIT, GOOD_FIT, SURE_FIT, BETTER = 0.6, 0.7, 0.75, 0.1
-EMPTIER = 0.96  # share of an outline that pieces fill where it is better to have pieces
+EMPTIER = 0.97  # share of an outline that pieces fill where it is better to have pieces
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,7 @@ def _together(pieces: Sequence[Part], both: Part) -> bool:
     """Whether an outline fits as well as those of the pieces, without much that they leave free."""
     sizes = [piece.cells.sum() for piece in pieces]
     fit = np.average([piece.fit for piece in pieces], weights=sizes)
-    room = (1.05 + 2 * (1 - fit)) * np.any([piece.area for piece in pieces], axis=0).sum()
+    room = (1.0 + 2 * (1 - fit)) * np.any([piece.area for piece in pieces], axis=0).sum()
     return both.fits and both.fit > fit - BETTER and both.area.sum() < min(room, 2 * sum(sizes))
 
 
@@ -151,9 +152,11 @@ def _split(cells: Mask, turned: bool) -> list[Mask]:
     full = np.flatnonzero((edge.left <= left + TOUCH) & (edge.right >= right - TOUCH))
     if len(full) < 0.1 * len(edge.y) or len(full) < 0.4 * (full[-1] - full[0] + 1):
         return []
+    wide = np.flatnonzero(edge.right - edge.left < WIDE * (right - left))
     first, last = int(edge.y[full[0]]), int(edge.y[full[-1]]) + 1
-    first = 0 if cells[:first].sum() < FRINGE * cells.size else first
-    last = len(cells) if cells[last:].sum() < FRINGE * cells.size else last
+    above, below = edge.y[wide[wide < full[0]]], edge.y[wide[wide > full[-1]]]
+    first = min(first, int(above[-1]) + 1) if len(above) else 0
+    last = max(last, int(below[0])) if len(below) else len(cells)
     pieces = []
     for start, stop in ((0, first), (first, last), (last, len(cells))):
         piece = np.zeros_like(cells)
@@ -193,7 +196,7 @@ def _joined(part: Part, other: Part) -> Part | None:
     held = min((piece & both.area).sum() / piece.sum() for piece in (part.cells, cells))
     if held < (0.6 if between else 0.9) or both.fit < LEAST_FIT:
         return None
-    in_line = not both.is_sector and _in_line(part.outline.box, other.outline.box)
+    in_line = not both.is_sector and _in_line(part.outline.box, other.outline.box, other.cells.mean() < LEAST_PART)
     together = in_line or (between and both.is_sector) or _together((part, other), both)
     return both if together else None
 
@@ -203,7 +206,13 @@ def _is_bar(box: tuple[float, ...]) -> bool:
     return box[2] - box[0] > BAR * (box[3] - box[1])
 
 
-def _in_line(box: tuple[float, ...], other: tuple[float, ...]) -> bool:
-    """Whether two boxes have the same left and right, or the same top and bottom."""
-    apart = np.abs(np.subtract(box, other))
-    return apart[[0, 2]].max() <= TOUCH or apart[[1, 3]].max() <= TOUCH
+def _in_line(box: tuple[float, ...], other: tuple[float, ...], is_piece: bool) -> bool:
+    """Whether two boxes have the same left and right, or the same top and bottom; a piece may be shorter, and near."""
+    for first, last, low, high in ((0, 2, 1, 3), (1, 3, 0, 2)):
+        if max(abs(box[first] - other[first]), abs(box[last] - other[last])) <= TOUCH:
+            return True
+        inside = other[first] >= box[first] - TOUCH and other[last] <= box[last] + TOUCH
+        gap = max(other[low] - box[high], box[low] - other[high])
+        if is_piece and inside and gap < NEAR_STRIP * (box[high] - box[low]):
+            return True
+    return False

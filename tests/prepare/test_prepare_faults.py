@@ -77,8 +77,8 @@ def test_an_error_that_no_reader_names_is_a_fault_too(seven, tmp_path, monkeypat
 
     from datasets.intake import convert
 
-    find = convert.image_mask
-    monkeypatch.setattr(convert, "image_mask", no_image)
+    find = convert.find_image
+    monkeypatch.setattr(convert, "find_image", no_image)
     records = prepare(seven, tmp_path / "done", Options(keep_names=True), workers)
     assert faults(records) == {"2.mp4": "cannot be prepared: its content is damaged (RuntimeError)"}
     assert len(manifest(tmp_path / "done")) == 6
