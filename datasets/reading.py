@@ -6,7 +6,8 @@ import multiprocessing
 import os
 import re
 import signal
-from collections.abc import Iterator, Sequence
+import weakref
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,6 +18,7 @@ from datasets.dataset import VideoDataset
 from utils.errors import UserError
 
 NONE = -1
+_watched: weakref.WeakSet[WatchedDataset] = weakref.WeakSet()
 
 
 class WatchedDataset(Dataset):
@@ -28,6 +30,7 @@ class WatchedDataset(Dataset):
     def __init__(self, dataset: VideoDataset, workers: int) -> None:
         self.dataset, self.size = dataset, dataset.size
         self.reading = torch.full((workers, 2), NONE).share_memory_()  # process and video of each
+        _watched.add(self)
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -52,21 +55,20 @@ class WatchedDataset(Dataset):
 
 
 def read(loader: DataLoader) -> Iterator[dict[str, Any]]:
-    """The loader's batches. Raises UserError where a reading process found a mistake, died, or does not answer."""
-    with reading_faults([loader]):
-        for batch in loader:
-            if "mistake" in batch:
-                raise UserError(batch["mistake"])
-            yield batch
+    """The loader's batches. Raises UserError where a reading process found a mistake."""
+    for batch in loader:
+        if "mistake" in batch:
+            raise UserError(batch["mistake"])
+        yield batch
 
 
 @contextmanager
-def reading_faults(loaders: Sequence[DataLoader]) -> Iterator[None]:
-    """Turns the death or the silence of a reading process, which may be noticed anywhere, into one line."""
+def reading_faults() -> Iterator[None]:
+    """Turns the death or the silence of a reading process, which may be noticed anywhere, into a UserError."""
     try:
         yield
     except RuntimeError as error:
-        busy = {process: video for loader in loaders for process, video in loader.dataset.busy().items()}
+        busy = {process: video for data in list(_watched) for process, video in data.busy().items()}
         if late := re.match(r"DataLoader timed out after ([\d.]+) seconds", str(error)):
             at = ", ".join(f"{video} (process {process})" for process, video in busy.items()) or "nothing"
             raise UserError(

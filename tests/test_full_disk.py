@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.test_files import disk_with, refusal
-from tests.test_run_files import TWO_EPOCHS, assert_same_files
-from tests.tiny_data import tiny, train
+from tests.test_run_files import TWO_EPOCHS
+from tests.tiny_data import assert_same_files, tiny, train
 from utils.checkpoint import load_checkpoint
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import utils.logs
-from tests.tiny_data import assert_same, history, tiny, train
+from tests.tiny_data import assert_same, assert_same_files, history, tiny, train
 from trainers.evaluate import Evaluator
 from utils.checkpoint import load_checkpoint, save_checkpoint
 
@@ -67,20 +67,6 @@ def killed_at(moment: str | int, patch: pytest.MonkeyPatch) -> Iterator[list[str
         patched.setattr(utils.logs.MetricsLog, "write", write)
         patched.setattr(Evaluator, "__call__", evaluate)
         yield met
-
-
-def assert_same_files(run: Path, whole: Path) -> None:
-    """Every file but the logs, checkpoints by their content."""
-
-    def names(folder: Path) -> set[str]:
-        return {file.name for file in folder.iterdir()} - {"log.txt", "tensorboard", "last.prev.pth"}
-
-    assert names(run) == names(whole)
-    for name in sorted(names(whole)):
-        if name.endswith(".pth"):
-            assert_same(load_checkpoint(run / name), load_checkpoint(whole / name), name)
-        else:
-            assert (run / name).read_bytes() == (whole / name).read_bytes(), name
 
 
 @pytest.fixture(scope="module")

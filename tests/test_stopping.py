@@ -12,8 +12,8 @@ import pytest
 import torch
 
 import trainers.loop
-from tests.test_run_files import TWO_EPOCHS, assert_same_files
-from tests.tiny_data import history, tiny, train
+from tests.test_run_files import TWO_EPOCHS
+from tests.tiny_data import assert_same_files, history, tiny, train
 from trainers.evaluate import Evaluator
 from trainers.saving import RunFiles
 from utils import stopping

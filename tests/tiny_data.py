@@ -20,6 +20,7 @@ from models.video_clip import VideoCLIP
 from tests.media import write_video
 from trainers.folder import results_folder
 from trainers.session import run
+from utils.checkpoint import load_checkpoint
 from utils.config import load_config
 
 VIEWS = ("Apical_4C 2D", "Apical 2C 2D", "Short Axis", "Subcostal 4C")
@@ -138,6 +139,20 @@ def assert_same(given: Any, expected: Any, where: str = "") -> None:
         assert given.dtype == expected.dtype and torch.equal(given, expected), where
     else:
         assert given == expected, where
+
+
+def assert_same_files(run: Path, whole: Path) -> None:
+    """Every file but the logs, checkpoints by their content."""
+
+    def names(folder: Path) -> set[str]:
+        return {file.name for file in folder.iterdir()} - {"log.txt", "tensorboard", "last.prev.pth"}
+
+    assert names(run) == names(whole)
+    for name in sorted(names(whole)):
+        if name.endswith(".pth"):
+            assert_same(load_checkpoint(run / name), load_checkpoint(whole / name), name)
+        else:
+            assert (run / name).read_bytes() == (whole / name).read_bytes(), name
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from tqdm import tqdm
 from yacs.config import CfgNode
 
 from datasets.cropping import clips_on
-from datasets.reading import read, reading_faults
+from datasets.reading import read
 from datasets.transforms import DeviceTransform
 from models.quality import expected_score
 from models.video_clip import VideoCLIP
@@ -49,10 +49,9 @@ def collect(
     batches = stop.between(read(loader), -(-share // loader.batch_size)) if stop else read(loader)
     shown = {"total": len(loader), "desc": title, "leave": False, "disable": not is_main() or None, "mininterval": 5}
     kept, faults = [], {}
-    with reading_faults([loader]):
-        for batch in tqdm(batches, **shown):
-            faults |= dict(batch["faults"])
-            kept.append(_answers(model, batch, loader, transform, precision))
+    for batch in tqdm(batches, **shown):
+        faults |= dict(batch["faults"])
+        kept.append(_answers(model, batch, loader, transform, precision))
     own = {name: torch.cat([batch[name].cpu() for batch in kept]).numpy() for name in kept[0]} if kept else {}
     everywhere = {name: reason for share in gather(faults) for name, reason in share.items()}
     return _together(gather(own)), everywhere

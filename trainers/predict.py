@@ -18,6 +18,7 @@ from yacs.config import CfgNode
 
 from datasets.annotations import Annotations
 from datasets.loader import evaluation_loader
+from datasets.reading import reading_faults
 from datasets.transforms import DeviceTransform
 from evaluation.calibration import at_temperature
 from evaluation.feature_statistics import FeatureStatistics
@@ -110,7 +111,8 @@ def predict(predictor: Predictor, videos: Sequence[str], device: torch.device) -
     )
     model = predictor.model.to(device)
     precision = Precision(config.TRAIN.OPT_LEVEL, model, device)
-    answers, faults = collect(model, loader, DeviceTransform(train=False), precision, "predict")
+    with reading_faults():
+        answers, faults = collect(model, loader, DeviceTransform(train=False), precision, "predict")
     predictions = to_predictions(answers, annotations, "in", predictor.fitted)
     return to_answers(predictions, predictor, faults)
 

@@ -57,7 +57,7 @@ def run(config: CfgNode, device: torch.device, content: dict[str, Any] | None = 
     UserError.
     """
     folder = results_folder(config)
-    with lock(folder) if is_main() else nullcontext(), Stop() as stop:
+    with lock(folder) if is_main() else nullcontext(), Stop(config.TRAIN.TIMEOUT) as stop, reading_faults():
         if is_main():
             check_folder(config, overwrite)
         _run(config, device, folder, content, overwrite, stop)
@@ -150,8 +150,7 @@ def _run(
             counted,
             device,
         )
-        with reading_faults([trainer.data.loader]):
-            evaluation = trainer.fit()
+        evaluation = trainer.fit()
     else:
         evaluation = evaluator(model, content.get("epoch"), intervals=True)
     write_results(folder, evaluation, [part.annotations for part in sets], config.DATA.DECODER)

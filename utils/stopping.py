@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterable, Iterator
+from datetime import timedelta
 from typing import Any, TypeVar
 
 import torch
@@ -36,7 +37,9 @@ class Stop:
     `agree`. A second signal ends the process at once.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, seconds: float = 1800.0) -> None:
+        """`seconds` that a process waits for another's answer."""
+        self._limit = timedelta(seconds=seconds)
         self._first: float | None = None  # when the first signal came
         self._begun = False
         self._before: dict[signal.Signals, Any] = {}
@@ -45,7 +48,7 @@ class Stop:
 
     def __enter__(self) -> Stop:
         # Flags travel between CPUs whatever the device, so that no step waits for an accelerator.
-        self._group = dist.new_group(backend="gloo") if world() > 1 else None
+        self._group = dist.new_group(backend="gloo", timeout=self._limit) if world() > 1 else None
         if threading.current_thread() is threading.main_thread():
             self._before = {number: signal.signal(number, self._note) for number in SIGNALS}
         return self
