@@ -33,15 +33,14 @@ class Stopped(SystemExit):
 class Stop:
     """Heeds SIGTERM and SIGUSR1 for the time of a `with` block, and agrees on stopping and saving among processes.
 
-    Until the first `agree` there is nothing to save: a signal raises Stopped at once. Later ones wait for the next
-    `agree`. A second signal ends the process at once.
+    A signal is heeded at the next `agree`, and never raises where it happens to arrive: Python ignores errors in hooks
+    and destructors. A second signal ends the process at once.
     """
 
     def __init__(self, seconds: float = 1800.0) -> None:
         """`seconds` that a process waits for another's answer."""
         self._limit = timedelta(seconds=seconds)
         self._first: float | None = None  # when the first signal came
-        self._begun = False
         self._before: dict[signal.Signals, Any] = {}
         self._group: Any = None
         self._asked: tuple[Tensor, Any] | None = None  # flags that are being exchanged
@@ -66,8 +65,6 @@ class Stop:
             os.kill(os.getpid(), number)
         elif self._first is None:
             self._first = now
-            if not self._begun:
-                raise Stopped
 
     def agree(self, save: bool = False) -> tuple[bool, bool]:
         """Whether to stop and whether to save, the same on all processes, which all call this at the same places.
@@ -75,7 +72,6 @@ class Stop:
         One process that wants it is enough. Of several processes each learns what was wanted at the call before: the
         exchange goes on during the step, and nobody waits for it.
         """
-        self._begun = True
         wanted = [self._first is not None, save]
         if self._group is None:
             return wanted[0], wanted[1]
