@@ -7,4 +7,6 @@ set_up requirements-dev.txt
 .venv/bin/ruff format --check --quiet . && .venv/bin/ruff check --quiet .
 only=(-m "not slow")
 [ "${1:-}" = --all ] && only=() && shift
-exec .venv/bin/python -m pytest ${only[@]+"${only[@]}"} "$@"
+# A process for each core, up to four (each may hold 3 GB), with a thread of its own.
+export OMP_NUM_THREADS=1
+exec .venv/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile ${only[@]+"${only[@]}"} "$@"

@@ -30,7 +30,9 @@ _CLASS = re.compile(
     r"^class (\w+)\(Module\):\n  __parameters__ = \[(.*)\](?:\n  __buffers__ = \[(.*)\])?$", re.MULTILINE
 )
 _LONGEST_CODE = 16 << 20  # bytes of a file; OpenAI's are below 1 MB
-_MOST_MODULES = 100_000  # a pickle of a few hundred bytes can describe a tree without end
+# A pickle of a few hundred bytes can describe a tree without end.
+_MOST_MODULES = 100_000
+_LONGEST_NAME = 1_000  # characters
 
 
 def is_torchscript(file: Path) -> bool:
@@ -127,7 +129,7 @@ def _tensors(module: Any) -> dict[str, torch.Tensor]:
     while waiting:
         prefix, owner = waiting.pop()
         seen += 1
-        if seen > _MOST_MODULES or not isinstance(owner, _Object):
+        if seen > _MOST_MODULES or len(prefix) > _LONGEST_NAME or not isinstance(owner, _Object):
             raise pickle.UnpicklingError("an archive holds a tree of modules")
         for name, value in owner.attributes.items():
             if isinstance(value, torch.Tensor) and name in owner.tensors:

@@ -71,6 +71,7 @@ def reading_faults() -> Iterator[None]:
         busy = {process: video for data in list(_watched) for process, video in data.busy().items()}
         if late := re.match(r"DataLoader timed out after ([\d.]+) seconds", str(error)):
             at = ", ".join(f"{video} (process {process})" for process, video in busy.items()) or "nothing"
+            end_readers()  # which would be waited for otherwise
             raise UserError(
                 f"no batch of videos came for {float(late[1]):g} s (TRAIN.TIMEOUT); still being read: {at}; look at "
                 "that file and its disk"
@@ -85,7 +86,9 @@ def reading_faults() -> Iterator[None]:
 
 
 def end_readers() -> None:
-    """Ends the processes that read videos, also those that hang; nothing may be read afterwards."""
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # PyTorch's handler would raise an error for each
+    """Ends the processes that read videos, also those that hang; nothing of theirs may be read afterwards."""
+    told = signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # PyTorch's handler would raise an error for each
     for process in multiprocessing.active_children():
         process.kill()
+        process.join()
+    signal.signal(signal.SIGCHLD, told)

@@ -77,6 +77,7 @@ ELSEWHERE = {
     "tests/test_run_files.py": ["OUTPUT", "TRAIN.AUTO_RESUME", "TRAIN.SAVE_STEPS"],
     "tests/test_stopping.py": ["TRAIN.SAVE_MINUTES"],
     "tests/test_time_limit.py": ["DATA.TIMEOUT"],
+    "tests/test_reading.py": ["TRAIN.TIMEOUT"],
     "tests/test_boundary.py": ["DATA.ALLOW_OUTSIDE"],
     "tests/test_training.py": ["SAVE_FREQ", "EVAL_FREQ", "PRINT_FREQ", "DATA.QUALITY_TARGET"],
     "tests/test_bad_steps.py": ["TRAIN.MAX_BAD_STEPS"],

@@ -56,7 +56,8 @@ def test_a_reading_process_that_hangs_is_one_line_that_names_its_video(tiny_fold
 
     reading(monkeypatch, name, hang)
     said = refusal(lambda: train(tiny(tiny_folder, tmp_path / "run", **READERS)))
-    os.kill(int(stopped.read_text()), signal.SIGCONT)
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(stopped.read_text()), signal.SIGCONT)
     assert re.match(rf"no batch of videos came for 1 s \(TRAIN.TIMEOUT\); still being read: .*{name} ", said), said
 
 

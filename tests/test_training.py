@@ -247,7 +247,7 @@ def test_evaluations_come_by_eval_freq_and_after_the_last_epoch(tiny_folder, tmp
     quality = {"MODEL__RESUME": str(run / "last.pth"), "TRAIN__BATCH_SIZE": TRAINING}
     run = train(tiny(tiny_folder, tmp_path / "next", "quality", **quality, TRAIN__EPOCHS=2, EVAL_FREQ=2, SAVE_FREQ=1))
     # Stage quality leaves the rejection as it was.
-    assert load_checkpoint(run / "ckpt_epoch_0.pth")["calibration"] == epochs[4]["calibration"]
+    assert_same(load_checkpoint(run / "ckpt_epoch_0.pth")["calibration"], epochs[4]["calibration"])
 
 
 def test_how_often_a_run_evaluates_does_not_change_what_it_learns(tiny_folder, tmp_path):

@@ -180,9 +180,9 @@ def test_every_answer_reads_the_negative_words_of_the_training(tiny_folder, weig
 
 def test_negative_words_of_an_earlier_version_s_random_table_are_kept_and_said(views, tmp_path, caplog):
     """The model answers as it was trained, on words that meant nothing, and the log says so."""
-    _, model = tiny_model("negation")
+    config, model = tiny_model("negation")
     content = load_checkpoint(views["earlier file"])
-    content |= {"stage": "negation", "model": model.state_dict() | content["model"]}
+    content |= {"stage": "negation", "config": config.dump(), "model": model.state_dict() | content["model"]}
     save_checkpoint(tmp_path / "a.pth", content)
     with caplog.at_level(logging.WARNING):
         again = grown(tmp_path / "a.pth", "quality").negative_text.prompts.embeddings
