@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from pathlib import Path
+from typing import Any
 
 import open_clip
 import torch
+from open_clip.constants import HF_CONFIG_NAME, OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
 from open_clip.model import resize_pos_embed
 from open_clip.pretrained import download_pretrained, download_pretrained_from_hf, get_pretrained_cfg, is_pretrained_cfg
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 
 from clip.architectures import REGISTRY_NAME, build_towers
 from clip.torchscript import is_torchscript, read_torchscript
+from utils.checkpoint import unwrapped
 from utils.errors import UserError, first_line
 
 log = logging.getLogger(__name__)
@@ -30,14 +34,9 @@ def load_towers(
     `pretrained`: `openai` or another tag that open_clip knows for `arch`, `hf-hub:NAME`, the path of an OpenAI `.pt`
     (TorchScript archive or state dict), a safetensors or a state-dict file, empty for random weights (with a loud
     warning), or None for random weights without one. Where something else will overwrite the weights (`overwritten`)
-    none are loaded, and `pretrained` only says what the towers are.
-    A tag's own activation wins over `quick_gelu`. Position embeddings are resized to `image_size`.
+    none are loaded. `quick_gelu` is the activation (`activation_of`). Position embeddings are resized to `image_size`.
     Raises UserError with what to do where the weights cannot be had or do not fit.
     """
-    registry_name = REGISTRY_NAME.get(arch, "")
-    tag_known = is_pretrained_cfg(registry_name, pretrained or "")
-    if tag_known:
-        quick_gelu = bool(get_pretrained_cfg(registry_name, pretrained).get("quick_gelu", False))
     towers = build_towers(arch, image_size, quick_gelu)
     if pretrained is None or overwritten:
         return towers
@@ -48,13 +47,74 @@ def load_towers(
             arch,
         )
         return towers
-    file = _locate(registry_name, pretrained, tag_known, arch)
+    file = _locate(arch, pretrained)
     _load(towers, read_state_dict(file), file, arch)
     log.info("weights of %s from %s", arch, file.name)
     return towers
 
 
-def _locate(registry_name: str, pretrained: str, tag_known: bool, arch: str) -> Path:
+def tag_activation(arch: str, pretrained: str) -> bool | None:
+    """Whether the weights of a tag were trained with QuickGELU; None where open_clip knows no such tag of `arch`."""
+    if not is_pretrained_cfg(REGISTRY_NAME.get(arch, ""), pretrained):
+        return None
+    return bool(get_pretrained_cfg(REGISTRY_NAME[arch], pretrained).get("quick_gelu", False))
+
+
+def activation_of(arch: str, pretrained: str) -> bool | None:
+    """Whether weights were trained with QuickGELU, in their own words; None where they do not say.
+
+    A tag knows it, `hf-hub:NAME` has it in its open_clip_config.json, a file in the one beside it or, from
+    `tools/export.py`, in its metadata. The log warns of weights that were trained on pictures of another normalisation.
+    """
+    if (known := tag_activation(arch, pretrained)) is not None:
+        return known
+    if _own_metadata(pretrained).get("quick_gelu") in ("True", "False"):
+        return _own_metadata(pretrained)["quick_gelu"] == "True"
+    stated = _hub_configuration(pretrained)
+    if not stated:
+        return None
+    normalisation = stated.get("preprocess_cfg", {})
+    for key, ours in (("mean", OPENAI_DATASET_MEAN), ("std", OPENAI_DATASET_STD)):
+        if key in normalisation and tuple(normalisation[key]) != tuple(ours):
+            log.warning(
+                "MODEL.PRETRAINED %s was trained on pictures with the %s %s, here they have %s: expect weaker features",
+                *(pretrained, key, normalisation[key], list(ours)),
+            )
+    return bool(stated.get("model_cfg", stated).get("quick_gelu", False))
+
+
+def _own_metadata(pretrained: str) -> dict[str, str]:
+    """What is noted in a safetensors file; empty for everything else."""
+    if not pretrained.endswith(".safetensors") or not Path(pretrained).is_file():
+        return {}
+    try:
+        with safe_open(pretrained, "pt") as file:
+            return file.metadata() or {}
+    except (SafetensorError, OSError):  # loading says it better
+        return {}
+
+
+def _hub_configuration(pretrained: str) -> dict[str, Any]:
+    """The open_clip_config.json of `hf-hub:NAME`, or beside a file; empty where there is none."""
+    try:
+        if pretrained.startswith("hf-hub:"):
+            file = Path(download_pretrained_from_hf(pretrained.removeprefix("hf-hub:"), filename=HF_CONFIG_NAME))
+        else:
+            file = Path(pretrained).parent / HF_CONFIG_NAME
+            if not pretrained or not file.is_file():
+                return {}
+        return json.loads(file.read_text())
+    except Exception as error:  # whatever the network raises
+        log.warning(
+            "MODEL.PRETRAINED %s: its %s could not be read (%s), so MODEL.QUICK_GELU decides on the activation",
+            *(pretrained, HF_CONFIG_NAME, type(error).__name__),
+        )
+        return {}
+
+
+def _locate(arch: str, pretrained: str) -> Path:
+    registry_name = REGISTRY_NAME.get(arch, "")
+    tag_known = is_pretrained_cfg(registry_name, pretrained)
     if Path(pretrained).is_file():
         return Path(pretrained)
     try:
@@ -96,7 +156,7 @@ def read_state_dict(file: Path) -> dict[str, torch.Tensor]:
     state = state.get("state_dict", state) if isinstance(state, dict) else None
     if not state or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise UserError(f"{file}: expected a state dict (names and tensors), found something else")
-    return {key.removeprefix("module."): value for key, value in state.items() if key not in _NOT_WEIGHTS}
+    return unwrapped({key: value for key, value in state.items() if key not in _NOT_WEIGHTS})
 
 
 def _load(towers: open_clip.CLIP, state: dict[str, torch.Tensor], file: Path, arch: str) -> None:

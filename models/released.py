@@ -118,12 +118,12 @@ class ReleasedVideoCLIP(VideoCLIP):
 
 def is_published(state: dict[str, Tensor]) -> bool:
     """Whether these are the keys of a checkpoint of the published code."""
-    return any(key.removeprefix("module.").startswith("image_encoder.") for key in state)
+    return any(key.startswith("image_encoder.") for key in state)
 
 
 def published_prompts(state: dict[str, Tensor]) -> Tensor | None:
     """Embeddings [K, 77, width] of the positive prompts in a checkpoint of the published code, where it has them."""
-    return next((value for key, value in state.items() if key.removeprefix("module.") == PROMPTS), None)
+    return state.get(PROMPTS)
 
 
 def translate(state: dict[str, Tensor], shared_blocks: int) -> dict[str, Tensor]:
@@ -147,7 +147,6 @@ def translate(state: dict[str, Tensor], shared_blocks: int) -> dict[str, Tensor]
     ]
     translated = {}
     for key, value in state.items():
-        key = key.removeprefix("module.")
         if key.startswith("prompt_learner") and key != "prompt_learner.ctx":
             continue
         for pattern, name in _image_blocks(shared_blocks) + rules:

@@ -90,7 +90,18 @@ def test_published_checkpoints_with_a_pickled_configuration_give_their_weights(t
         "epoch": 29,
     }
     torch.save(published, tmp_path / "ckpt_epoch_29.pth")
-    assert_same(load_checkpoint(tmp_path / "ckpt_epoch_29.pth"), {"model": published["model"]})
+    assert_same(load_checkpoint(tmp_path / "ckpt_epoch_29.pth"), {"model": {"proj": torch.ones(2)}})
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "module._orig_mod."])
+def test_weights_saved_from_a_wrapped_model_load_as_the_model_s(tiny_runs, tmp_path, prefix):
+    content = load_checkpoint(tiny_runs["negation"] / "last.pth")
+    weights = {f"{prefix}{name}": value for name, value in content["model"].items()}
+    save_checkpoint(tmp_path / "all.pth", content | {"model": weights})
+    torch.save({"model": weights}, tmp_path / "weights.pth")
+    for name in ("all.pth", "weights.pth"):
+        assert_same(load_checkpoint(tmp_path / name)["model"], content["model"])
+        assert_same(restoring("negation", tmp_path / name)["model"], content["model"])
 
 
 def restoring(stage: str, file, views=VIEWS, grades=GRADES, **changes) -> dict:

@@ -98,17 +98,6 @@ def test_position_embeddings_in_half_precision_are_resized_to_other_images(small
     assert after[1:].mean() == pytest.approx(float(before[1:].mean()), abs=1e-3)
 
 
-@pytest.mark.parametrize(("tag", "activation"), [("openai", "QuickGELU"), ("laion2b_s34b_b79k", "GELU")])
-@pytest.mark.parametrize("setting", [True, False])
-def test_a_tag_knows_its_own_activation(small, tmp_path, monkeypatch, tag, activation, setting):
-    torch.save(half_state(small), tmp_path / "w.pt")
-    monkeypatch.setattr(clip.weights, "download_pretrained", lambda entry: str(tmp_path / "w.pt"))
-    for overwritten in (False, True):  # also where a checkpoint brings the weights: the activation is not in them
-        towers = load_towers("ViT-B/32", tag, 64, quick_gelu=setting, overwritten=overwritten)
-        for tower in (towers.visual.transformer, towers.transformer):
-            assert type(tower.resblocks[0].mlp.gelu).__name__ == activation
-
-
 def test_without_weights_there_is_a_loud_warning(caplog):
     with caplog.at_level(logging.WARNING):
         load_towers("tiny", "", 32)

@@ -18,10 +18,17 @@ from torch import Tensor
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from trainers.restore import own_towers
+from trainers.resume import with_activation
 from utils.checkpoint import load_checkpoint
 from utils.config import config_from_text
 from utils.errors import UserError, exit_code
 from utils.files import atomic_path
+
+
+def metadata_of(content: dict[str, Any]) -> dict[str, str]:
+    """What the tensors do not say: the activation they were trained with."""
+    config = with_activation(config_from_text(content["config"]), content)
+    return {"arch": config.MODEL.ARCH, "quick_gelu": str(config.MODEL.QUICK_GELU)}
 
 
 def towers_of(content: dict[str, Any]) -> dict[str, Tensor]:
@@ -70,11 +77,12 @@ def main() -> int:
     parser.add_argument("file", metavar="FILE", type=Path, help="safetensors file to write")
     parser.add_argument("--half", action="store_true", help="16-bit numbers, half the size")
     given = parser.parse_args()
-    state = towers_of(load_checkpoint(given.checkpoint) | {"file": given.checkpoint})
+    content = load_checkpoint(given.checkpoint) | {"file": given.checkpoint}
+    state = towers_of(content)
     if given.half:
         state = {name: value.half() if value.is_floating_point() else value for name, value in state.items()}
     with atomic_path(given.file) as temporary:
-        save_file({name: value.contiguous().clone() for name, value in state.items()}, temporary)
+        save_file({name: value.contiguous().clone() for name, value in state.items()}, temporary, metadata_of(content))
     print(given.file)
     return 0
 

@@ -29,7 +29,7 @@ from trainers.collect import collect
 from trainers.evaluate import check_statistics, feature_statistics, to_predictions
 from trainers.precision import Precision
 from trainers.restore import restore_model
-from trainers.resume import configuration_for, named
+from trainers.resume import configuration_for, named, with_activation
 from trainers.session import dataset
 from utils.checkpoint import load_checkpoint
 from utils.distributed import rank, world
@@ -70,6 +70,7 @@ def load_predictor(file: str | Path, cfg: str | Path | None = None, changes: Cha
             raise UserError(f"{key} changes nothing in predict.py, which reads no lists; leave it out")
     content = load_checkpoint(file)
     config, views, grades = _about(content, file, cfg, changes)
+    config = with_activation(config, content)
     model, _ = restore_model(config, views, named(content, config, file), answers=True)
     check_statistics(content.get("statistics"), model, config.DATA.INPUT_SIZE)
     fitted = feature_statistics(content.get("statistics"))

@@ -16,7 +16,7 @@ from clip.text import tokenize
 from models.build import build_model, configured_towers, has_text, prompt_texts
 from models.tokens import TokenRows
 from models.video_clip import VideoCLIP
-from trainers.resume import load_weights
+from trainers.resume import load_weights, with_activation
 from utils.config import config_from_text
 from utils.errors import UserError
 
@@ -111,7 +111,7 @@ def own_towers(content: dict[str, Any]) -> open_clip.CLIP:
 
     Raises UserError where they cannot be had or have another table.
     """
-    config = config_from_text(content["config"])
+    config = with_activation(config_from_text(content["config"]), content)
     known = _known_rows(content, config, {})
     towers = _towers_with_table(config, content, config, known)
     if known is not None:

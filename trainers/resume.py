@@ -10,11 +10,12 @@ from typing import Any
 from torch import Tensor
 from yacs.config import CfgNode
 
+from clip.weights import activation_of, tag_activation
 from models.released import is_published, published_prompts, translate
 from models.video_clip import VideoCLIP
 from utils.bounds import STAGES
 from utils.checkpoint import DamagedCheckpoint, load_checkpoint
-from utils.config import changed_settings, load_config
+from utils.config import changed_settings, config_from_text, load_config
 from utils.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -95,9 +96,30 @@ def read_checkpoint(
     log.info("%s: %s", file, "same stage" if same_stage else f"weights of stage {content.get('stage', 'unknown')}")
     if not same_stage:
         content.pop("training", None)
-    elif not config.TEST.ONLY_TEST and (changed := changed_settings(content["config"], config)):
+    elif not config.TEST.ONLY_TEST and (
+        changed := changed_settings(content["config"], with_activation(config, content))
+    ):
         log.warning("the run goes on with other settings: %s", ", ".join(changed))
     return named(content, config, file)
+
+
+def with_activation(config: CfgNode, content: dict[str, Any]) -> CfgNode:
+    """The configuration with the activation that its weights were trained with as MODEL.QUICK_GELU.
+
+    It is in no tensor: the checkpoint `content` brings it in its own configuration, pretrained weights say it
+    themselves (`activation_of`), and only for those that do not MODEL.QUICK_GELU decides.
+    """
+    model = config_from_text(content["config"]).MODEL if "config" in content else config.MODEL
+    known = (tag_activation if content else activation_of)(model.ARCH, model.PRETRAINED)
+    activation = model.QUICK_GELU if known is None else known
+    if activation == config.MODEL.QUICK_GELU:
+        return config
+    log.info("MODEL.QUICK_GELU is %s: the weights were trained so", activation)
+    config = config.clone()
+    config.defrost()
+    config.MODEL.QUICK_GELU = activation
+    config.freeze()
+    return config
 
 
 def named(content: dict[str, Any], config: CfgNode, file: str | Path) -> dict[str, Any]:

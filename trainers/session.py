@@ -32,7 +32,7 @@ from trainers.folder import check_folder, lock, remove_run, results_folder
 from trainers.loop import Trainer
 from trainers.precision import Precision
 from trainers.restore import restore_model
-from trainers.resume import read_checkpoint
+from trainers.resume import read_checkpoint, with_activation
 from trainers.stages import build_stage
 from utils.bounds import FITTED_SCORES
 from utils.distributed import barrier, is_main, rank, world
@@ -76,6 +76,7 @@ def _run(
     training = not config.TEST.ONLY_TEST
     sets = evaluation_sets(config)
     content = read_checkpoint(config, views, grades, content)
+    config = with_activation(config, content)
     refit = training and config.STAGE == "view"  # later stages leave what the scores by distance look at as it is
     statistics = None if refit else content.get("statistics")
     fits = fits_features(config) and not statistics

@@ -75,7 +75,15 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
         wrong = fault(content) if sealed or content["format"] == WITHOUT_DIGEST else "its digest is gone"
     if wrong:
         raise DamagedCheckpoint(f"{path}: damaged: {wrong}; take another checkpoint of the run")
-    return content
+    return content | {"model": unwrapped(content["model"])}
+
+
+def unwrapped(weights: dict[str, Any]) -> dict[str, Any]:
+    """Weights without what DistributedDataParallel, DataParallel and `torch.compile` put before every name."""
+    prefix = re.match(r"(?:module\.|_orig_mod\.)*", next(iter(weights), ""))[0]
+    if not all(name.startswith(prefix) for name in weights):
+        return weights
+    return {name.removeprefix(prefix): value for name, value in weights.items()}
 
 
 def _load_plain(path: Path) -> Any:
