@@ -259,10 +259,27 @@ def test_how_often_a_run_evaluates_does_not_change_what_it_learns(tiny_folder, t
 
 
 def test_best_is_the_epoch_with_the_best_figure(tiny_runs):
-    for stage, name in (("view", "top1"), ("negation", "negative/top1"), ("quality", "quality/quadratic_kappa")):
+    chosen_by = {"view": "top1", "negation": "ood/agreeing_to_differ/auroc", "quality": "quality/quadratic_kappa"}
+    for stage, name in chosen_by.items():
         figures = [line["val"][name] for line in history(tiny_runs[stage]) if "val" in line]
         assert load_checkpoint(tiny_runs[stage] / "best.pth")["epoch"] == figures.index(max(figures))
         assert load_checkpoint(tiny_runs[stage] / "last.pth")["training"]["best"] == max(figures)
+
+
+def test_a_resume_with_other_lists_chooses_the_best_by_their_figure(tiny_folder, tiny_runs, tmp_path):
+    each = tiny_folder, tmp_path / "run", "negation"
+    resume = {"MODEL__RESUME": str(tiny_runs["view"] / "last.pth"), "SAVE_FREQ": 0}
+    outside = {"DATA__OOD_FILE": "ood_near.txt,ood_far.txt"}
+    run = train(tiny(*each, **resume, DATA__OOD_FILE=""))
+    first = load_checkpoint(run / "best.pth")["training"]
+    assert first["figure"] == "negative/top1"
+    resume["MODEL__RESUME"] = str(run / "last.pth")
+    train(tiny(*each, **resume, **outside, TRAIN__EPOCHS=2))
+    chosen = load_checkpoint(run / "best.pth")
+    assert (chosen["epoch"], chosen["training"]["figure"]) == (1, "ood/agreeing_to_differ/auroc")
+    assert "best.pth was chosen by negative/top1, from now on it is by ood/agreeing_to_differ/auroc" in (
+        (run / "log.txt").read_text()
+    )
 
 
 @pytest.mark.parametrize("target", ["grade", "score"])

@@ -34,13 +34,15 @@ class RunFiles:
 
     Attributes:
         history: the lines of metrics.jsonl.
+        figure: the metric that says which checkpoint is best.
         best, best_epoch: the best figure so far and the epoch, from 0, that it is of.
         saved: optimiser steps that are in last.pth; −1 where this process has not written it.
     """
 
-    def __init__(self, config: CfgNode, figure: str) -> None:
-        """`figure` is the metric that says which checkpoint is best."""
-        self.config, self.figure, self.folder = config, figure, Path(config.OUTPUT)
+    def __init__(self, config: CfgNode, figures: Sequence[str]) -> None:
+        """The first of `figures` that an evaluation has says which checkpoint is best."""
+        self.config, self.figures, self.folder = config, figures, Path(config.OUTPUT)
+        self.figure = figures[-1]
         self.history = MetricsLog(self.folder)
         self.best, self.best_epoch = -math.inf, -1
         self.start, self.saved = 0, -1
@@ -49,13 +51,15 @@ class RunFiles:
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint keeps of this."""
-        return {"best": self.best, "best_epoch": self.best_epoch, "lines": self.history.lines}
+        best = {"figure": self.figure, "best": self.best, "best_epoch": self.best_epoch}
+        return best | {"lines": self.history.lines}
 
     def go_on(self, content: dict[str, Any], step: int) -> None:
         """Takes best.pth and metrics.jsonl back to where a checkpoint (`file` its path) left them, after `step`."""
         training, source = content["training"], Path(content["file"])
         self._last_is_whole = source.resolve() == (self.folder / LAST).resolve()
         self.start, self.best_epoch = step, training.get("best_epoch", -1)
+        self.figure = training.get("figure", self.figures[-1])
         if is_main():
             self.best = restore_best(self.folder, content, self.figure)
             self.history.go_on(source.parent, training.get("lines"), step)
@@ -73,6 +77,8 @@ class RunFiles:
 
     def names_of_epoch(self, epoch: int, metrics: dict[str, float]) -> list[str]:
         """The checkpoints beside last.pth that an epoch leaves, ckpt_epoch_N.pth by SAVE_FREQ and best.pth."""
+        if metrics:
+            self._choose_figure(metrics)
         value, frequency = metrics.get(self.figure, math.nan), self.config.SAVE_FREQ
         better = value > self.best
         if better:
@@ -81,6 +87,14 @@ class RunFiles:
             log.info("epoch %d  %s %.4f%s", epoch + 1, self.figure, value, "  (best so far)" if better else "")
         kept = frequency > 0 and (epoch + 1) % frequency == 0
         return [BEST] * better + [checkpoint_of_epoch(epoch)] * kept
+
+    def _choose_figure(self, metrics: dict[str, float]) -> None:
+        """Another figure than before, where lists were changed on resume, begins anew."""
+        figure = next((name for name in self.figures if name in metrics), self.figures[-1])
+        if figure != self.figure and self.best > -math.inf:
+            log.warning("best.pth was chosen by %s, from now on it is by %s", self.figure, figure)
+            self.best = -math.inf
+        self.figure = figure
 
     def commit(self, content: dict[str, Any], also: Sequence[str] = ()) -> None:
         """Writes `content` under the names `also` and then as last.pth, whose former file becomes last.prev.pth.

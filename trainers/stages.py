@@ -20,15 +20,16 @@ Answers = dict[str, Tensor]
 
 
 class Stage(ABC):
-    """What a stage is. `parts` are computed when training, `best` names the metric that picks best.pth.
+    """What a stage is. `parts` are computed when training, `best` names the metrics that pick best.pth.
 
+    The first of `best` that an evaluation has decides; higher is better.
     `moves_statistics` says whether batch norms learn their statistics: later stages keep those of the first, which
     outliers would spoil, and so answer for each clip alone.
     """
 
     name: str
     parts: tuple[str, ...]
-    best: str
+    best: tuple[str, ...]
     moves_statistics = False
 
     def __init__(self, config: CfgNode) -> None:
@@ -87,7 +88,7 @@ def is_prompt(name: str) -> bool:
 class ViewStage(Stage):
     """Stage 1: cross-entropy over scale·cos(f_pos, t_pos)."""
 
-    name, parts, best = "view", ("positive",), "top1"
+    name, parts, best = "view", ("positive",), ("top1",)
     moves_statistics = True
 
     def modules(self, model: VideoCLIP) -> Iterable[nn.Module | nn.Parameter | None]:
@@ -113,7 +114,13 @@ class NegationStage(Stage):
     """Stage 2: the negative branch learns which class a video does not deny, the text-semantic-opposite loss, and, with
     TRAIN.OUTLIER_WEIGHT, that synthetic outliers (rows without a target) are denied."""
 
-    name, best = "negation", "negative/top1"
+    name = "negation"
+
+    @property
+    def best(self) -> tuple[str, ...]:
+        """How well outsiders are rejected, where the evaluation has any; the published loss trains a classifier."""
+        published = self.config.TRAIN.NEGATION_LOSS == "class"
+        return ("negative/top1",) if published else ("ood/agreeing_to_differ/auroc", "negative/top1")
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -167,7 +174,7 @@ class NegationStage(Stage):
 class QualityStage(Stage):
     """Stage 3: cross-entropy against the grade, or the score between two grades, and an ordinal term."""
 
-    name, parts, best = "quality", ("quality",), "quality/quadratic_kappa"
+    name, parts, best = "quality", ("quality",), ("quality/quadratic_kappa",)
 
     def modules(self, model: VideoCLIP) -> Iterable[nn.Module | nn.Parameter | None]:
         return [model.quality]

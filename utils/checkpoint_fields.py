@@ -149,6 +149,7 @@ def _moments(value: Any) -> bool:
 TRAINING = {"epoch": _whole(0), "batch": _whole(0), "batches": _whole(1), "step": _whole(0), "best": _number}
 TRAINING |= {"optimiser": _optimiser, "scaler": _figures}
 LATER_TRAINING = {  # absent in checkpoints of earlier versions, or without a moving average
+    "figure": lambda name: isinstance(name, str),
     "best_epoch": _whole(-1),
     "weights": lambda value: is_weights(value) and not bad_weights(value),
     "average_steps": _whole(0),
