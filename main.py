@@ -16,7 +16,7 @@ from datasets.reading import end_readers
 from trainers.resume import configuration_for
 from trainers.session import NO_CHECKPOINT, run
 from utils.checkpoint import load_checkpoint
-from utils.config import evaluated_checkpoint, load_config
+from utils.config import evaluated_checkpoint, given_keys, load_config
 from utils.distributed import processes
 from utils.errors import UserError, exit_code
 
@@ -80,8 +80,9 @@ def main() -> None:
     """Configures and runs."""
     given = parse()
     config, content = configure(given.cfg, given.default_cfg, given.changes)
+    set_by_user = given_keys(given.cfg or given.default_cfg, given.changes) if content is None else ()
     with processes(config.DEVICE, config.TRAIN.TIMEOUT) as device:
-        run(config, device, content, given.overwrite)
+        run(config, device, content, given.overwrite, set_by_user)
 
 
 if __name__ == "__main__":

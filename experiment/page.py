@@ -17,8 +17,8 @@ from evaluation import report
 from experiment.folds import Fold
 from experiment.stage_files import read_head
 from experiment.steps import Step, stage_files
-from utils.bounds import STAGES
 from utils.config import load_config
+from utils.config.choices import STAGES
 from utils.files import write_text
 
 QUESTIONS = {"view": "Which view is it?", "negation": "Is it one of them at all?", "quality": "Is it good enough?"}

@@ -11,8 +11,8 @@ from yacs.config import CfgNode
 from experiment.fingerprint import GRADED, find_list
 from experiment.folds import Fold
 from trainers.folder import results_folder
-from utils.bounds import STAGES
 from utils.config import load_config
+from utils.config.choices import STAGES
 from utils.errors import UserError
 
 Options = list[tuple[str, str]]

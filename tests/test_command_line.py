@@ -110,7 +110,7 @@ def test_as_a_process_it_ends_with_code_2_and_no_traceback():
     assert (done.returncode, done.stdout, done.stderr) == (
         2,
         "",
-        "error: command line: unknown key TRAIN.LEARNING_RATE; utils/config.py lists every key\n",
+        "error: command line: unknown key TRAIN.LEARNING_RATE; docs/config.md lists every key\n",
     )
 
 

@@ -159,7 +159,7 @@ def test_every_key_is_read_somewhere():
         for file in Path(folder).rglob("*.py"):
             read |= {node.attr for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Attribute)}
     read |= {"DEVICE"}  # main.py opens the device
-    read |= {"BASE"}  # utils/config.py itself (tested below)
+    read |= {"BASE"}  # utils/config itself (tested below)
     assert [key for key in leaves(default_config()) if key.split(".")[-1] not in read] == []
 
 
@@ -195,7 +195,7 @@ def test_a_later_file_wins_over_its_bases_and_the_command_line_over_all(written)
         ("TRAIN:\n  BATCHSIZE: 1", "{file}: unknown key TRAIN.BATCHSIZE; did you mean TRAIN.BATCH_SIZE?"),
         ("MODEL:\n  LR: 1", "{file}: unknown key MODEL.LR; did you mean TRAIN.LR?"),
         ("TRIAN:\n  LR: 1", "{file}: unknown key TRIAN; did you mean TRAIN?"),
-        ("FOO: 1", "{file}: unknown key FOO; utils/config.py lists every key"),
+        ("FOO: 1", "{file}: unknown key FOO; docs/config.md lists every key"),
         ("TRAIN:\n  LR: fast", "{file}: TRAIN.LR must be a number, found 'fast'"),
         ("TRAIN:\n  LR: .nan", "{file}: TRAIN.LR must be a number, found nan"),
         ("TRAIN:\n  LR: yes", "{file}: TRAIN.LR must be a number, found True"),

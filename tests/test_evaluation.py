@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from tests.tiny_data import STAGES, TRAINING, VALIDATION, assert_same, configure, history, metrics, tiny, train
-from utils.bounds import FITTED_SCORES
 from utils.checkpoint import load_checkpoint, save_checkpoint
+from utils.config.choices import FITTED_SCORES
 from utils.errors import UserError
 
 EXPECTED_FIGURES = {

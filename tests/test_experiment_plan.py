@@ -15,7 +15,7 @@ from experiment.stage_files import read_head, write_stage_files
 from experiment.words import describe
 from tests.tiny_data import TRAINING, VALIDATION, VIEWS
 from tools import new
-from utils.config import load_config
+from utils.config import given_keys, load_config, without_effect
 from utils.errors import UserError, exit_code
 
 CPU = Machine("CPU", 16.0, 0, 4)
@@ -104,6 +104,7 @@ def test_the_files_load_and_say_what_was_chosen(found, tmp_path, arch):
     for file, (stage, choices) in zip(files, stages.items(), strict=True):
         config = load_config(file)
         assert stage == config.STAGE == file.stem
+        assert without_effect(config, given_keys(file, ())) == []
         for choice in choices:
             node = config
             for part in choice.key.split("."):

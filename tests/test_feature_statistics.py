@@ -12,7 +12,7 @@ import evaluation.feature_statistics
 from evaluation.feature_statistics import FeatureStatistics
 from tests.tiny_data import tiny, train
 from trainers.evaluate import Evaluator, distance_features
-from utils.bounds import FITTED_SCORES
+from utils.config.choices import FITTED_SCORES
 from utils.errors import UserError
 
 

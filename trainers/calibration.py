@@ -24,7 +24,7 @@ from yacs.config import CfgNode
 from evaluation.calibration import fit_temperature, kept_scores, threshold
 from evaluation.predictions import Predictions
 from trainers.collect import evaluation_views
-from utils.bounds import FITTED_SCORES, NEGATION_SCORES
+from utils.config.choices import FITTED_SCORES, NEGATION_SCORES
 from utils.errors import UserError
 
 log = logging.getLogger(__name__)

@@ -13,9 +13,9 @@ from yacs.config import CfgNode
 from clip.weights import activation_of, tag_activation
 from models.released import is_published, published_prompts, translate
 from models.video_clip import VideoCLIP
-from utils.bounds import STAGES
 from utils.checkpoint import DamagedCheckpoint, load_checkpoint
 from utils.config import changed_settings, config_from_text, load_config
+from utils.config.choices import STAGES
 from utils.errors import UserError
 
 log = logging.getLogger(__name__)

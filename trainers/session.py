@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -34,9 +34,9 @@ from trainers.precision import Precision
 from trainers.restore import restore_model
 from trainers.resume import read_checkpoint, with_activation
 from trainers.stages import build_stage
-from utils.bounds import FITTED_SCORES
+from utils.config import without_effect
+from utils.config.choices import FITTED_SCORES
 from utils.distributed import barrier, is_main, rank, world
-from utils.effects import without_effect
 from utils.errors import UserError
 from utils.files import write_text
 from utils.label_list import read_names
@@ -50,21 +50,33 @@ FEW_VIDEOS = 10 * PRIOR_VIDEOS  # with fewer to calibrate on, the log says so
 NO_CHECKPOINT = "--only_test evaluates a checkpoint: name it with --resume CKPT (MODEL.RESUME)"
 
 
-def run(config: CfgNode, device: torch.device, content: dict[str, Any] | None = None, overwrite: bool = False) -> None:
+def run(
+    config: CfgNode,
+    device: torch.device,
+    content: dict[str, Any] | None = None,
+    overwrite: bool = False,
+    given: Collection[str] = (),
+) -> None:
     """Trains `config.STAGE`, or evaluates it with TEST.ONLY_TEST, in a folder that no other process writes to.
 
-    `content` is that of MODEL.RESUME where it is read. `overwrite` removes the run that the folder holds. Raises
-    UserError.
+    `content` is that of MODEL.RESUME where it is read. `overwrite` removes the run that the folder holds. `given`
+    are the keys that the user set (`given_keys`), which the log names where they have no effect. Raises UserError.
     """
     folder = results_folder(config)
     with lock(folder) if is_main() else nullcontext(), Stop(config.TRAIN.TIMEOUT) as stop, reading_faults():
         if is_main():
             check_folder(config, overwrite)
-        _run(config, device, folder, content, overwrite, stop)
+        _run(config, device, folder, content, overwrite, given, stop)
 
 
 def _run(
-    config: CfgNode, device: torch.device, folder: Path, content: dict[str, Any] | None, overwrite: bool, stop: Stop
+    config: CfgNode,
+    device: torch.device,
+    folder: Path,
+    content: dict[str, Any] | None,
+    overwrite: bool,
+    given: Collection[str],
+    stop: Stop,
 ) -> None:
     views = read_names(config.DATA.LABEL_LIST, config.DATA.NUM_CLASSES, "DATA.NUM_CLASSES")
     grades = read_names(config.DATA.QUALITY_LIST, config.DATA.NUM_QUALITIES, "DATA.NUM_QUALITIES")
@@ -91,7 +103,7 @@ def _run(
     if training or not content.get("calibration"):
         check_validation(sets[0].annotations, config)
     if training:
-        for sentence in without_effect(config):
+        for sentence in without_effect(config, given):
             log.warning("%s", sentence)
         check_targets(train, score=config.STAGE == "quality" and config.DATA.QUALITY_TARGET == "score")
     if fits:

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from utils.bounds import FITTED_SCORES, SCORES, STAGES
 from utils.config import config_from_text
+from utils.config.choices import FITTED_SCORES, SCORES, STAGES
 from utils.errors import UserError
 
 Check = Callable[[Any], bool]

@@ -1,0 +1,20 @@
+"""The configuration: its keys (schema.py), their reading from yaml and `--opts`, and the keys that have no effect.
+
+The keys are those of the published EchoViewCLIP (and so of ViFi-CLIP and X-CLIP) plus a few of our own;
+docs/config.md lists them all. Reading is strict: an unknown key, a value of the wrong type or a setting that
+contradicts another is a `UserError`.
+"""
+
+from utils.config.effects import without_effect
+from utils.config.reading import changed_settings, config_from_text, evaluated_checkpoint, given_keys, load_config
+from utils.config.schema import default_config
+
+__all__ = [
+    "changed_settings",
+    "config_from_text",
+    "default_config",
+    "evaluated_checkpoint",
+    "given_keys",
+    "load_config",
+    "without_effect",
+]

@@ -1,0 +1,42 @@
+"""What a whole configuration must hold: the values of each key, then what must not be set together."""
+
+from __future__ import annotations
+
+from yacs.config import CfgNode
+
+from utils.config.choices import STAGE_OF_USE
+from utils.config.schema import KEYS, value_of
+from utils.errors import UserError
+
+
+def check(config: CfgNode) -> None:
+    """Raises UserError where a key has a value that it may not have, or contradicts another."""
+    for key in KEYS.values():
+        key.check(value_of(config, key.name))
+    use = config.TRAINER.ViFi_CLIP.USE
+    if use in ("image", "text", "no_text", "quality") and STAGE_OF_USE[use] != config.STAGE:
+        raise UserError(
+            f"TRAINER.ViFi_CLIP.USE {use} belongs to stage {STAGE_OF_USE[use]}, but STAGE is {config.STAGE}"
+        )
+    if config.MODEL.VARIANT == "released":
+        for key, only in (("POOLING", "attention"), ("QUALITY_HEAD", "softmax"), ("QUALITY_VIEWS", False)):
+            if config.MODEL[key] != only:
+                raise UserError(f"MODEL.{key} {config.MODEL[key]} needs MODEL.VARIANT paper; released has {only} alone")
+
+
+def check_words(config: CfgNode) -> None:
+    """Raises UserError where learnable tokens cannot start from the words of CTX_INIT or CTX_INIT_NO."""
+    prompted = config.TRAINER.ViFi_CLIP
+    for key in ("CTX_INIT", "CTX_INIT_NO"):
+        if not prompted.PROMPT_MODEL or not prompted[key]:
+            continue
+        if prompted.N_CTX_TEXT > 4:
+            raise UserError(
+                f"TRAINER.ViFi_CLIP.{key} starts at most 4 learnable tokens, but N_CTX_TEXT is {prompted.N_CTX_TEXT}, "
+                f"which start at random; set N_CTX_TEXT to the number of its tokens, or leave {key} empty"
+            )
+        if "{view}" in prompted[key]:
+            raise UserError(
+                f"TRAINER.ViFi_CLIP.{key} {prompted[key]!r}: with PROMPT_MODEL the words stand before the name of the "
+                "view; leave {view} out"
+            )

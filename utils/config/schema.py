@@ -1,0 +1,40 @@
+"""Every key of the configuration, once: what defaults, typed reading, checks and docs/config.md are derived from."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+from yacs.config import CfgNode
+
+from utils.config.key import Key
+from utils.config.sections.aug import AUG
+from utils.config.sections.data import DATA
+from utils.config.sections.model import MODEL
+from utils.config.sections.run import RUN
+from utils.config.sections.test import TEST
+from utils.config.sections.train import TRAIN
+from utils.config.sections.trainer import TRAINER
+
+SECTIONS = (RUN, DATA, MODEL, TRAINER, TRAIN, AUG, TEST)
+KEYS: dict[str, Key] = {key.name: key for section in SECTIONS for key in section.keys}
+
+
+def default_config() -> CfgNode:
+    """A new tree of every key with its default."""
+    config = CfgNode()
+    for key in KEYS.values():
+        *groups, last = key.name.split(".")
+        node = config
+        for group in groups:
+            node = node.setdefault(group, CfgNode())
+        node[last] = copy.copy(key.default)
+    return config
+
+
+def value_of(config: CfgNode, name: str) -> Any:
+    """The value of a dotted key."""
+    node = config
+    for part in name.split("."):
+        node = node[part]
+    return node

@@ -1,0 +1,64 @@
+"""Keys of TEST: how videos are evaluated, and which are rejected."""
+
+from __future__ import annotations
+
+from utils.config.choices import FITTED_SCORES, SCORES
+from utils.config.key import Bound, Key, NoEffect, Section, at_least
+
+ABOVE_0 = Bound("above 0, up to 1", "lie above 0 and up to 1", lambda share: 0 < share <= 1)
+
+TEST = Section(
+    "TEST",
+    "Evaluation and rejection ([evaluation.md](evaluation.md)).",
+    (
+        Key("TEST.ONLY_TEST", bool, False, "Evaluate MODEL.RESUME and stop."),
+        Key("TEST.NUM_CLIP", int, 1, "Clips of a video, spread over time.", bounds=[at_least(1)]),
+        Key("TEST.NUM_CROP", int, 1, "Crops of a clip: the centre, or three along the long side.", choices=(1, 3)),
+        Key(
+            "TEST.MULTI_VIEW_INFERENCE",
+            bool,
+            False,
+            "4 clips of 3 crops each.",
+            no_effect=[
+                NoEffect(
+                    lambda c: not c.TEST.NUM_CLIP == c.TEST.NUM_CROP == 1,
+                    "TEST.NUM_CLIP and TEST.NUM_CROP say otherwise",
+                    "TEST.NUM_CLIP or TEST.NUM_CROP is not 1",
+                )
+            ],
+        ),
+        Key(
+            "TEST.SCORE",
+            str,
+            "relative_mahalanobis",
+            "Out-of-distribution score by which a video is rejected.",
+            choices=SCORES + FITTED_SCORES,
+        ),
+        Key(
+            "TEST.FIT_FEATURES",
+            bool,
+            False,
+            "Compute the scores by distance where TEST.SCORE is none of them, too, and in stage view.",
+            no_effect=[
+                NoEffect(
+                    lambda c: c.STAGE == "quality",
+                    "stage quality keeps the scores of the stages before",
+                    "the stage is quality",
+                ),
+                NoEffect(
+                    lambda c: c.STAGE == "negation" and c.TEST.SCORE in FITTED_SCORES,
+                    "stage negation fits TEST.SCORE anyway",
+                    f"the stage is negation and TEST.SCORE is one of {', '.join(FITTED_SCORES)}",
+                    also_off=True,
+                ),
+            ],
+        ),
+        Key(
+            "TEST.ACCEPT_RATE",
+            float,
+            0.95,
+            "Share of the validation videos that the threshold accepts.",
+            bounds=[ABOVE_0],
+        ),
+    ),
+)

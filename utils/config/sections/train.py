@@ -1,0 +1,166 @@
+"""Keys of TRAIN: the optimiser and its schedule, precision, saving, losses."""
+
+from __future__ import annotations
+
+from utils.config.key import SHARE, Key, NoEffect, Section, at_least
+from utils.config.rules import NOT_NEGATION, NOT_QUALITY, learns_tokens
+
+TRAIN = Section(
+    "TRAIN",
+    "Optimiser, schedule, precision, saving, losses.",
+    (
+        Key("TRAIN.EPOCHS", int, 30, "Passes over the training videos.", bounds=[at_least(1)]),
+        Key(
+            "TRAIN.WARMUP_EPOCHS",
+            float,
+            5.0,
+            "Epochs in which the learning rate rises linearly from 0.",
+            bounds=[at_least(0)],
+        ),
+        Key(
+            "TRAIN.WEIGHT_DECAY",
+            float,
+            0.001,
+            "Weight decay, not of biases, norms, positions and prompt tokens.",
+            bounds=[at_least(0)],
+            no_effect=[
+                NoEffect(
+                    lambda c: learns_tokens(c) and c.STAGE != "quality",
+                    "prompt tokens, which alone train, do not decay",
+                    "TRAINER.ViFi_CLIP.PROMPT_MODEL is True and the stage is not quality",
+                )
+            ],
+        ),
+        Key(
+            "TRAIN.DECAY_ALL",
+            bool,
+            False,
+            "Biases, norms, scalars and learnable tokens decay, too, as in the published code.",
+        ),
+        Key("TRAIN.LR", float, 8.0e-6, "Highest learning rate.", bounds=[at_least(0)]),
+        Key("TRAIN.BATCH_SIZE", int, 8, "Videos of a batch of each process.", bounds=[at_least(1)]),
+        Key(
+            "TRAIN.ACCUMULATION_STEPS",
+            int,
+            1,
+            "Batches whose gradients make one optimiser step.",
+            bounds=[at_least(1)],
+        ),
+        Key(
+            "TRAIN.LR_SCHEDULER",
+            str,
+            "cosine",
+            "Learning rate after the warm-up; `cosine`: falls to a hundredth of TRAIN.LR.",
+            choices=("cosine", "constant"),
+        ),
+        Key(
+            "TRAIN.OPTIMIZER",
+            str,
+            "adamw",
+            "`adamw`: AdamW with betas 0.9 and 0.98, `sgd`: momentum 0.9.",
+            choices=("adamw", "sgd"),
+        ),
+        Key(
+            "TRAIN.OPT_LEVEL",
+            str,
+            "O1",
+            "Precision; `O0`: float32, `O1`: autocast, `O2`: half-precision weights with float32 masters.",
+            choices=("O0", "O1", "O2"),
+        ),
+        Key("TRAIN.CLIP_GRAD", float, 0.0, "Highest norm of the gradient; 0: not clipped.", bounds=[at_least(0)]),
+        Key(
+            "TRAIN.MAX_BAD_STEPS",
+            int,
+            10,
+            "Optimiser steps in a row without a finite loss and gradient that stop the training.",
+            bounds=[at_least(1)],
+        ),
+        Key(
+            "TRAIN.EMA_DECAY",
+            float,
+            0.0,
+            "Decay of the moving average of the weights, which is evaluated and saved in their place; 0: none.",
+            bounds=[SHARE],
+        ),
+        Key(
+            "TRAIN.USE_CHECKPOINT",
+            bool,
+            False,
+            "Recompute activations in the backward pass: less memory, a third more time.",
+        ),
+        Key("TRAIN.AUTO_RESUME", bool, False, "Continue from `OUTPUT/last.pth` where there is one."),
+        Key(
+            "TRAIN.SAVE_MINUTES",
+            float,
+            10.0,
+            "Minutes between saves of `last.pth` within an epoch; 0: only at its end.",
+            bounds=[at_least(0)],
+        ),
+        Key(
+            "TRAIN.TIMEOUT",
+            float,
+            1800.0,
+            "Seconds that a process waits for another, or for a batch of videos, before it gives up.",
+            bounds=[at_least(1)],
+        ),
+        Key(
+            "TRAIN.SAVE_STEPS",
+            int,
+            0,
+            "Optimiser steps between saves of `last.pth` within an epoch; 0: by TRAIN.SAVE_MINUTES alone.",
+            bounds=[at_least(0)],
+        ),
+        Key(
+            "TRAIN.OPPOSITE_WEIGHT",
+            float,
+            1.0,
+            "Weight of the text-semantic-opposite loss.",
+            bounds=[at_least(0)],
+            no_effect=[
+                NOT_NEGATION,
+                NoEffect(
+                    lambda c: c.MODEL.FIX_TEXT, "MODEL.FIX_TEXT keeps the texts as they are", "MODEL.FIX_TEXT is True"
+                ),
+            ],
+        ),
+        Key(
+            "TRAIN.NEGATION_LOSS",
+            str,
+            "clipn",
+            "`clipn`: yes or no for each class, `class`: cross-entropy of the negative branch's −logits.",
+            choices=("class", "clipn"),
+            no_effect=[NOT_NEGATION],
+        ),
+        Key(
+            "TRAIN.OUTLIER_WEIGHT",
+            float,
+            0.5,
+            "Weight of the loss on synthetic outliers; 0: none are made.",
+            bounds=[at_least(0)],
+            no_effect=[
+                NOT_NEGATION,
+                NoEffect(lambda c: not c.AUG.OUTLIERS, "AUG.OUTLIERS names no kind", "AUG.OUTLIERS is empty"),
+            ],
+        ),
+        Key(
+            "TRAIN.ORDINAL_LOSS",
+            str,
+            "emd",
+            "Loss on the order of the grades; `emd`: squared earth mover's distance, `score`: squared error of the "
+            "expected score.",
+            choices=("emd", "score"),
+            no_effect=[
+                NOT_QUALITY,
+                NoEffect(lambda c: c.TRAIN.ORDINAL_WEIGHT == 0, "TRAIN.ORDINAL_WEIGHT is 0"),
+            ],
+        ),
+        Key(
+            "TRAIN.ORDINAL_WEIGHT",
+            float,
+            1.0,
+            "Weight of that loss beside the cross-entropy; 0: off.",
+            bounds=[at_least(0)],
+            no_effect=[NOT_QUALITY],
+        ),
+    ),
+)
