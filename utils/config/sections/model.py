@@ -33,7 +33,7 @@ MODEL = Section(
             "MODEL.QUICK_GELU",
             bool,
             True,
-            "Activation of OpenAI's weights; False for a local file of LAION's (a tag brings its own).",
+            "OpenAI's QuickGELU as the activation, else GELU, where the weights do not say which is theirs.",
         ),
         Key("MODEL.RESUME", str, "", "Checkpoint to continue, to grow from, or to evaluate."),
         Key(
