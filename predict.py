@@ -26,6 +26,9 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("paths", nargs="*", metavar="PATH", help="videos, DICOM, images, or folders of them")
     parser.add_argument("--resume", required=True, metavar="CKPT", help="checkpoint of any stage")
     parser.add_argument("--output", default="output/predict", metavar="DIR", help="default: output/predict")
+    parser.add_argument(
+        "--as-is", action="store_true", help="answer raw videos without preparing them as the training videos were"
+    )
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), help="DEVICE (default: auto)")
     parser.add_argument("--batch-size", type=int, metavar="N", help="TRAIN.BATCH_SIZE: videos at a time")
     parser.add_argument(
@@ -53,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     predictor = load_predictor(given.resume, given.cfg, given.changes)
     check_writable(given.output)
     with processes(predictor.config.DEVICE, predictor.config.TRAIN.TIMEOUT) as device:
-        answers = predict(predictor, videos, device)
+        answers = predict(predictor, videos, device, as_is=given.as_is)
         if is_main():
             files = write_answers(given.output, answers)
             print(table(answers, files))

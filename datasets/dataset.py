@@ -13,7 +13,7 @@ from datasets.annotations import Annotations
 from datasets.cropping import EvalCrop, TrainCrop
 from datasets.sampling import clip_indices
 from datasets.transforms import swap_background
-from datasets.video import VideoError, errors_name, open_video
+from datasets.video import Opener, VideoError, errors_name, open_video
 from utils.errors import UserError
 from utils.seeding import generator
 from utils.workers import time_limit
@@ -35,6 +35,7 @@ class VideoDataset(Dataset):
         seed: int64 for `DeviceTransform`.
         failed: bool, the video asked for cannot be read.
         faults: list of (name in the list, reason) of each video that could not be read for this sample.
+        warnings: list of (name in the list, what is not as it should be) of the video, empty where all is.
 
     In training an unreadable video is replaced by another, drawn from the same (seed, epoch, i), and all other keys
     are those of the replacement. In evaluation nothing is replaced: `video` is zero and must not be used.
@@ -57,10 +58,11 @@ class VideoDataset(Dataset):
         crops: int = 1,
         resize_on_device: bool = False,
         seconds: float = 0,
+        opener: Opener = open_video,
     ) -> None:
         """`frames` T, `size` S, `sampling` and `stride_seconds` as in `datasets.sampling`.
 
-        A video that takes more than `seconds` to read (0: any time) is unreadable.
+        A video that takes more than `seconds` to read (0: any time) is unreadable. `opener` opens them.
 
         Training: `scales` of the crop, `background_swap` the probability of another video's background around the
         image. Evaluation: temporal `clips` and spatial `crops` of each video.
@@ -70,7 +72,7 @@ class VideoDataset(Dataset):
         self.sampling, self.stride_seconds = sampling, stride_seconds
         self.clips, self.crops = (1, 1) if train else (clips, crops)
         self.background_swap = background_swap if train else 0.0
-        self.resize_on_device, self.seconds = resize_on_device, seconds
+        self.resize_on_device, self.seconds, self.opener = resize_on_device, seconds, opener
         self.crop = TrainCrop(size, scales) if train else EvalCrop(size, crops)
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()  # persistent workers see it change
 
@@ -85,10 +87,11 @@ class VideoDataset(Dataset):
         random = generator(self.seed, int(self._epoch), index)
         device_seed = int(random.integers(2**63))
         faults: list[tuple[str, str]] = []
+        warnings: tuple[str, ...] = ()
         clips = None
         while clips is None:
             try:
-                clips = self._clips(self.annotations.path(index), random)
+                clips, warnings = self._clips(self.annotations.path(index), random)
             except VideoError as error:
                 faults.append((self.annotations.name(index), error.reason))
                 if not self.train:
@@ -106,11 +109,12 @@ class VideoDataset(Dataset):
             "seed": torch.tensor(device_seed),
             "failed": torch.tensor(bool(faults)),
             "faults": faults,
+            "warnings": [(self.annotations.name(index), "; ".join(warnings))] if warnings else [],
         }
 
-    def _clips(self, path: str, random: np.random.Generator) -> dict[str, torch.Tensor]:
-        """`video`, `frames` and, with `resize_on_device`, `box` of one video; raises VideoError."""
-        with errors_name(path), time_limit(self.seconds), open_video(path, self.decoder) as video:
+    def _clips(self, path: str, random: np.random.Generator) -> tuple[dict[str, torch.Tensor], tuple[str, ...]]:
+        """`video`, `frames` and, with `resize_on_device`, `box` of one video, and its warnings; raises VideoError."""
+        with errors_name(path), time_limit(self.seconds), self.opener(path, self.decoder) as video:
             indices = clip_indices(
                 len(video),
                 self.frames,
@@ -121,14 +125,16 @@ class VideoDataset(Dataset):
                 generator=random if self.train else None,
                 clips=self.clips,
             )
-            pixels = video.frames(indices.flatten())
+            pixels, warnings = video.frames(indices.flatten()), video.warnings
         if self.train and random.random() < self.background_swap:
             pixels = swap_background(pixels, self._any_frame(random))
         found = {"frames": torch.from_numpy(indices).repeat_interleave(self.crops, dim=0)}
         if self.resize_on_device:
             boxes = torch.tensor(self.crop.boxes(*pixels.shape[-2:], random))
-            return found | {"video": pixels.unflatten(0, (-1, self.frames)), "box": boxes.repeat(self.clips, 1)}
-        return found | {"video": torch.cat([self.crop(clip, random) for clip in pixels.split(self.frames)])}
+            found |= {"video": pixels.unflatten(0, (-1, self.frames)), "box": boxes.repeat(self.clips, 1)}
+        else:
+            found["video"] = torch.cat([self.crop(clip, random) for clip in pixels.split(self.frames)])
+        return found, warnings
 
     def _no_clips(self) -> dict[str, torch.Tensor]:
         """As `_clips`, black, from nowhere."""
@@ -143,7 +149,7 @@ class VideoDataset(Dataset):
         """uint8 [3, H, W] of another video; black where it cannot be read (it is reported when its own turn comes)."""
         try:
             path = self.annotations.path(int(random.integers(len(self))))
-            with errors_name(path), time_limit(self.seconds), open_video(path, self.decoder) as video:
+            with errors_name(path), time_limit(self.seconds), self.opener(path, self.decoder) as video:
                 return video.frames([int(random.integers(len(video)))])[0]
         except VideoError:
             return torch.zeros(3, 1, 1, dtype=torch.uint8)

@@ -92,6 +92,7 @@ class TrainingData:
         self.sampler.epoch, self.sampler.skip = epoch, skip * self.batch_size
         for batch in read(self.loader):
             self._note(batch.pop("faults"))
+            del batch["warnings"]  # which predict.py shows, and check_data
             yield batch
 
     def share_faults(self) -> None:
@@ -131,16 +132,16 @@ def evaluation_loader(
 
 
 def collate(items: list[dict[str, Any] | UserError]) -> dict[str, Any]:
-    """Items stacked into tensors, frames of other sizes padded; their faults (name, reason) joined into one list.
+    """Items stacked into tensors, frames of other sizes padded; faults and warnings (name, what) joined into lists.
 
     Where a process found a mistake, the batch is `mistake` alone, what to say about it.
     """
     if mistake := next((item for item in items if isinstance(item, UserError)), None):
         return {"mistake": str(mistake)}
-    faults = [fault for item in items for fault in item["faults"]]
-    names = [name for name in items[0] if name not in ("faults", "video")]
+    words = {key: [word for item in items for word in item[key]] for key in ("faults", "warnings")}
+    names = [name for name in items[0] if name not in (*words, "video")]
     joined = {name: torch.stack([torch.as_tensor(item[name]) for item in items]) for name in names}
-    return {"faults": faults, "video": stack_frames([item["video"] for item in items])} | joined
+    return words | {"video": stack_frames([item["video"] for item in items])} | joined
 
 
 def stack_frames(videos: list[torch.Tensor]) -> torch.Tensor:

@@ -1,6 +1,7 @@
 """A hospital's files made ready for training, once: the Standard Folder.
 
     DST/videos/NAME.avi     intra-only MJPEG of a small size, black outside the ultrasound image
+    DST/prepared.json       what decides the pixels: with which options and version they were made
     DST/manifest.csv        one line a video: what it was and what became of it
     DST/LIST.txt            where SRC is a list: the same with the new names (.csv for CSV and JSON, patients hashed)
     DST/SET.csv             with a plan: lists for training, validation and test, and labels.csv
@@ -25,6 +26,7 @@ from datasets.intake.find import LISTS, Sources, find_sources, private_folder
 from datasets.intake.journal import finished, is_there, open_journal, read_salt, settle
 from datasets.intake.names import hash_patient, target_names
 from datasets.intake.plan import Plan, read_plan
+from datasets.intake.preparation import write_note
 from datasets.intake.records import Options, Record
 from datasets.intake.sets import write_sets
 from datasets.intake.tables import write_list, write_tables
@@ -54,6 +56,7 @@ def prepare(
     names = list(sources.kinds)
     private = private_folder(destination)
     salt = settle(private, sources.root, options)
+    write_note(destination, options.preparation)
     (destination / "videos").mkdir(parents=True, exist_ok=True)
     _remove_unfinished(destination)
     done = {record.source: record for record in finished(private) if not (retry and record.lost)}

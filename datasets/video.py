@@ -144,6 +144,10 @@ class Video(ABC):
         self.close()
 
 
+Opener = Callable[[str, str], Video]
+"""Opens a path with a decoder (one of DECODERS) as `open_video` does."""
+
+
 @contextmanager
 def errors_name(path: str | Path, part: str = "") -> Iterator[None]:
     """Turns whatever a library raises into a VideoError that names the file, and the part, and quotes nothing of it."""
@@ -186,7 +190,7 @@ def open_video(path: str | Path, decoder: str = "pyav") -> Video:
             elif kind == "image":
                 video = video_images.StillVideo(path, member)
             else:
-                video = _file_reader(decoder)(path, member)
+                video = video_reader(decoder)(path, member)
         try:
             video.check_size()
         except VideoError:
@@ -219,7 +223,8 @@ def _kind(path: str, member: BinaryIO | None) -> str:
     return kind
 
 
-def _file_reader(decoder: str) -> Callable[[str, BinaryIO | None], Video]:
+def video_reader(decoder: str) -> Callable[[str, BinaryIO | None], Video]:
+    """What opens a video file with `decoder`, by its path, or its bytes under the name of a path."""
     if decoder == "pyav":
         from datasets.video_pyav import PyAVVideo
 

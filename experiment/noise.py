@@ -86,7 +86,7 @@ def _features(config: CfgNode, model: torch.nn.Module, videos: Annotations) -> n
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     loader = evaluation_set(config, "train", videos).loader
     precision = Precision(config.TRAIN.OPT_LEVEL, model.to(device), device)
-    answers, _ = collect(model, loader, DeviceTransform(train=False), precision, "features")
+    answers, *_ = collect(model, loader, DeviceTransform(train=False), precision, "features")
     return answers["features"]
 
 

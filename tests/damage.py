@@ -52,6 +52,7 @@ def small_content() -> dict:
         "statistics": {name: torch.from_numpy(value) for name, value in fitted.state().items()},
         "metrics": {"top1": 0.5},
         "training": training,
+        "preparation": {"size": 256, "crop": False, "jpeg_quality": 3, "version": 1},
         "tokens": {"ids": torch.arange(3), "embeddings": torch.randn(3, 64)},
     }
 
@@ -105,7 +106,7 @@ def changed_fields(content: dict[str, Any], count: int, seed: int) -> Iterator[t
 
 def _places(node: dict[str, Any], prefix: tuple) -> Iterator[tuple]:
     """Paths of keys, few of each dict, so that all kinds of fields are met."""
-    for key in list(node)[:12]:
+    for key in list(node)[:13]:
         yield (*prefix, key)
         if isinstance(node[key], dict):
             yield from _places(node[key], (*prefix, key))

@@ -22,6 +22,7 @@ def test_table_is_word_for_word_this():
         "quality_probability": 0.7,
         "quality_score": 0.8,
         "frame": 12,
+        "warnings": "the frame rate is not known",
         "error": None,
     }
     broken = dict.fromkeys(answer) | {"file": "longer name.avi", "error": "is empty"}
@@ -31,6 +32,7 @@ def test_table_is_word_for_word_this():
         "longer name.avi  is empty\n"
         "\n"
         "accepted where the score (negation) is at least τ = 0.9\n"
+        "1 with a warning; what it is stands in the column `warnings`\n"
         "2 videos, 1 without an answer: out/predictions.csv"
     )
 
@@ -47,6 +49,7 @@ def test_table_fits_its_width_with_the_longest_names():
         "quality": "not good",
         "quality_score": 0.5,
         "frame": 99999,
+        "warnings": None,
         "error": None,
     }
     broken = dict.fromkeys(answer) | {"file": answer["file"], "error": "cannot be read: " + "x" * 200}

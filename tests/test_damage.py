@@ -53,7 +53,7 @@ def earlier(file: Path, content: dict) -> Path:
 
 def test_checkpoints_of_earlier_versions_load_and_have_the_checksums_of_their_records(small, tmp_path):
     content = load_checkpoint(small)
-    del content["tokens"]
+    del content["tokens"], content["preparation"]
     file = earlier(tmp_path / "a.pth", content)
     assert load_checkpoint(file).keys() == content.keys()
     whole, weights = file.read_bytes(), content["model"]["weight"].numpy().tobytes()
@@ -98,6 +98,7 @@ def test_changed_fields_load_as_they_are_or_are_refused_in_one_line(tmp_path):
         ({"statistics": {"means": torch.ones(2, 2)}}, "`statistics` is not statistics of features"),
         ({"epoch": 0.5}, "`epoch` is not the number of an epoch"),
         ({"model": {"w": torch.tensor([1.0, torch.nan])}}, "weights are not finite: w"),
+        ({"preparation": {"size": 256}}, "`preparation` is not how the training videos were prepared"),
         ({"training": {}}, "`training` is not the state of a training"),
     ],
 )

@@ -55,7 +55,9 @@ def training_data(videos: VideoDataset, **options) -> TrainingData:
 def joined(batches) -> dict[str, torch.Tensor]:
     """All samples of some batches, in order."""
     batches = list(batches)
-    return {name: torch.cat([batch[name] for batch in batches]) for name in batches[0] if name != "faults"}
+    return {
+        name: torch.cat([batch[name] for batch in batches]) for name in batches[0] if name not in ("faults", "warnings")
+    }
 
 
 def assert_same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> None:

@@ -105,7 +105,7 @@ def test_answers_are_those_of_an_evaluation(runs, tmp_path, monkeypatch, views):
     assert main([*expected.path, "--resume", resume, "--device", "cpu", "--output", str(tmp_path), *clips]) == 0
     answers = read(tmp_path)
 
-    assert list(answers[0]) == [*VIEW_COLUMNS, *DECISION_COLUMNS, *QUALITY_COLUMNS, "frame", "error"]
+    assert list(answers[0]) == [*VIEW_COLUMNS, *DECISION_COLUMNS, *QUALITY_COLUMNS, "frame", "warnings", "error"]
     assert column(answers, "file") == list(expected.path) and len(answers) == VALIDATION
     probabilities = at_temperature(expected.probabilities, calibration["temperature"])
     order = np.argsort(-probabilities, axis=1)
@@ -133,7 +133,7 @@ def test_answers_are_those_of_an_evaluation(runs, tmp_path, monkeypatch, views):
 def test_a_stage_answers_what_it_has_learned(runs, elsewhere, capsys, stage, columns):
     video = str(runs / "data" / "videos" / "clip 9.avi")
     assert main([video, "--resume", str(runs / stage / "last.pth")]) == 0
-    assert list(read()[0]) == [*columns, "frame", "error"]
+    assert list(read()[0]) == [*columns, "frame", "warnings", "error"]
     said = capsys.readouterr().out
     no_threshold = "accepted or rejected: not answered, since the checkpoint has no τ"
     assert (no_threshold in said) == (stage == "view")

@@ -31,11 +31,14 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes (default: one a core)")
     parser.add_argument("--archive", action="store_true", help="DICOM files in folders by view instead, and grades.csv")
     parser.add_argument("--views", type=int, default=6, metavar="N", help="views of an archive (default: 6)")
+    parser.add_argument("--screens", action="store_true", help="recordings of an archive lie on wide screens")
     parser.add_argument("--sheet", type=Path, help="write a contact sheet of all views here; without DST, nothing else")
     parser.add_argument("--figures", type=Path, help="write the pictures of docs/phantom.md to this folder")
     a = parser.parse_args()
     if a.destination is None and a.sheet is None and a.figures is None:
         raise UserError("nothing to make: give the folder DST, or --sheet FILE for the contact sheet alone")
+    if a.screens and not a.archive:
+        raise UserError("--screens is for an archive: add --archive")
     if a.sheet is not None:
         print(write_sheet(a.sheet, a.seed, a.size))
     if a.figures is not None:
@@ -43,7 +46,8 @@ def main() -> int:
 
         print(write_figures(a.figures, a.seed))
     if a.destination is not None and a.archive:
-        print(generate_archive(a.destination, a.patients, a.views, a.seed, a.size, a.frames, a.workers))
+        sizes = (a.patients, a.views, a.seed, a.size, a.frames, a.workers)
+        print(generate_archive(a.destination, *sizes, screens=a.screens))
     elif a.destination is not None:
         print(generate(a.destination, a.patients, a.seed, a.size, a.frames, a.workers))
     return 0

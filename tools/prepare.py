@@ -31,6 +31,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("source", metavar="SRC", type=Path, help="folder or list of DICOM and video files")
     parser.add_argument("destination", metavar="DST", type=Path, help="Standard Folder to make or to go on with")
     parser.add_argument("--size", type=int, default=256, help="short side in pixels (default: 256)")
+    parser.add_argument("--crop", action="store_true", help="cut to the box of the ultrasound image, with a margin")
     parser.add_argument("--stills", action="store_true", help="keep images of one frame, too")
     parser.add_argument("--any-modality", action="store_true", help="keep DICOM objects that are not ultrasound, too")
     parser.add_argument("--keep-names", action="store_true", help="keep file names, which may hold patient data")
@@ -85,7 +86,7 @@ def describe(source: Path, records: Sequence[Record]) -> bool:
 def main() -> int:
     """Prepares and sums up."""
     a = parse()
-    options = Options(a.size, a.stills, a.keep_names, a.any_modality)
+    options = Options(a.size, a.stills, a.keep_names, a.any_modality, a.crop)
     plan = Plan(
         labels_from=a.labels_from,
         shares=parse_shares(a.split or "80,10,10"),

@@ -73,6 +73,8 @@ def summary(answers: Sequence[Answer], files: Sequence[Path]) -> list[str]:
     elif "view" in first:
         lines.append("accepted or rejected: not answered, since the checkpoint has no τ")
     videos = "1 video" if len(answers) == 1 else f"{len(answers)} videos"
+    if doubted := sum(bool(answer["warnings"]) for answer in answers):
+        lines.append(f"{doubted} with a warning; what it is stands in the column `warnings`")
     lines.append(f"{videos}, {unread} without an answer: {', '.join(map(str, files))}")
     return lines
 

@@ -35,10 +35,10 @@ def collect(
     precision: Precision,
     title: str,
     stop: Stop | None = None,
-) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+) -> tuple[dict[str, np.ndarray], dict[str, str], dict[str, str]]:
     """Every answer of the model about every video of the loader's data set, in the order of its list.
 
-    Returns the answers, and why videos could not be read, by name.
+    Returns the answers, and by name why videos could not be read and what is not as it should be in others.
 
     `loader` yields this process' share; the shares of all processes are put together. Several views of a video
     (clips × crops) become one answer in `merge_views`, and everything else follows from that: see `judged`. Rows of
@@ -48,13 +48,16 @@ def collect(
     share = -(-len(loader.dataset) // world())
     batches = stop.between(read(loader), -(-share // loader.batch_size)) if stop else read(loader)
     shown = {"total": len(loader), "desc": title, "leave": False, "disable": not is_main() or None, "mininterval": 5}
-    kept, faults = [], {}
+    kept: list[dict[str, Tensor]] = []
+    faults: dict[str, str] = {}
+    warnings: dict[str, str] = {}
     for batch in tqdm(batches, **shown):
         faults |= dict(batch["faults"])
+        warnings |= dict(batch["warnings"])
         kept.append(_answers(model, batch, loader, transform, precision))
     own = {name: torch.cat([batch[name].cpu() for batch in kept]).numpy() for name in kept[0]} if kept else {}
-    everywhere = {name: reason for share in gather(faults) for name, reason in share.items()}
-    return _together(gather(own)), everywhere
+    faults, warnings = ({k: v for share in gather(words) for k, v in share.items()} for words in (faults, warnings))
+    return _together(gather(own)), faults, warnings
 
 
 def _answers(

@@ -124,7 +124,8 @@ class Evaluator:
 
     def _answers(self, model: VideoCLIP, part: EvaluationSet, doing: str) -> dict[str, np.ndarray]:
         """As `collect`; a video that cannot be read is named in the log the first time."""
-        answers, faults = collect(model, part.loader, self.transform, self.precision, f"{doing} {part.kind}", self.stop)
+        title = f"{doing} {part.kind}"
+        answers, faults, _ = collect(model, part.loader, self.transform, self.precision, title, self.stop)
         for name in sorted(faults.keys() - self._named):
             log.warning("%s cannot be read and counts for nothing: %s", name, faults[name])
         self._named |= faults.keys()

@@ -48,7 +48,7 @@ class Trainer:
         about: dict[str, Any],
         stop: Stop,
     ) -> None:
-        """`about` is what a checkpoint says beside weights: variant, views, grades, tokens."""
+        """`about` is what a checkpoint says beside weights: variant, views, grades, tokens, preparation."""
         self.config, self.stage, self.model, self.precision = config, stage, model, precision
         self.data, self.evaluator, self.about = data, evaluator, about
         self.stop, self.files = stop, RunFiles(config, stage.best)

@@ -6,6 +6,7 @@ evaluates, so an answer here is the answer that an evaluation of the same video 
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,9 +18,12 @@ import torch
 from yacs.config import CfgNode
 
 from datasets.annotations import Annotations
+from datasets.intake.pictures import Preparing
+from datasets.intake.preparation import Preparation
 from datasets.loader import evaluation_loader
 from datasets.reading import reading_faults
 from datasets.transforms import DeviceTransform
+from datasets.video import open_video
 from evaluation.calibration import at_temperature
 from evaluation.feature_statistics import FeatureStatistics
 from evaluation.predictions import Predictions
@@ -28,13 +32,16 @@ from trainers.calibration import SETTINGS, settle
 from trainers.collect import collect
 from trainers.evaluate import check_statistics, feature_statistics, to_predictions
 from trainers.precision import Precision
+from trainers.preparation import before_answers, of_checkpoint
 from trainers.restore import restore_model
 from trainers.resume import configuration_for, named, with_activation
 from trainers.session import dataset
 from utils.checkpoint import load_checkpoint
-from utils.distributed import rank, world
+from utils.distributed import is_main, rank, world
 from utils.errors import UserError
 from utils.label_list import read_names
+
+log = logging.getLogger(__name__)
 
 Answer = dict[str, Any]
 """What was found about one video, by column (docs/prediction.md); None where nothing was. All have the same columns:
@@ -53,6 +60,7 @@ class Predictor:
         views, grades: names by class and by grade.
         calibration: `score`, `tau` and `temperature`, as far as they were found.
         fitted: where training features lie; None where no score needs it.
+        preparation: of the training videos; None where they were not prepared, or the checkpoint does not say.
     """
 
     config: CfgNode
@@ -61,6 +69,7 @@ class Predictor:
     grades: Sequence[str]
     calibration: dict[str, Any]
     fitted: FeatureStatistics | None
+    preparation: Preparation | None
 
 
 def load_predictor(file: str | Path, cfg: str | Path | None = None, changes: Changes = ()) -> Predictor:
@@ -76,7 +85,8 @@ def load_predictor(file: str | Path, cfg: str | Path | None = None, changes: Cha
     fitted = feature_statistics(content.get("statistics"))
     asked = not {f"TEST.{key}" for key in SETTINGS}.isdisjoint(key for key, _ in changes)
     calibration = settle(content, config, model.parts, fitted=fitted is not None, anew=False, asked=asked)
-    return Predictor(config, model.eval().requires_grad_(False), views, grades, calibration, fitted)
+    model.eval().requires_grad_(False)
+    return Predictor(config, model, views, grades, calibration, fitted, of_checkpoint(content))
 
 
 def _about(
@@ -94,15 +104,23 @@ def _about(
     return config, views, read_names(config.DATA.QUALITY_LIST, config.DATA.NUM_QUALITIES, "DATA.NUM_QUALITIES")
 
 
-def predict(predictor: Predictor, videos: Sequence[str], device: torch.device) -> list[Answer]:
+def predict(predictor: Predictor, videos: Sequence[str], device: torch.device, *, as_is: bool = False) -> list[Answer]:
     """An answer for each video, in order; one that cannot be read has an `error` and no other answers.
+
+    Videos that lie in no prepared folder are prepared in memory as the training videos were, unless `as_is`; the log
+    says where pictures are not as in training.
 
     Moves the model to `device`. Under torchrun each process reads its share, and all get all answers.
     """
     config, annotations = predictor.config, Annotations.of_paths(videos)
+    if is_main():
+        for sentence in before_answers(videos, predictor.preparation, as_is):
+            log.warning("%s", sentence)
+    prepares = predictor.preparation and not as_is
+    opener = Preparing(predictor.preparation) if prepares else open_video
     batches = math.ceil(len(videos) / config.TRAIN.BATCH_SIZE)
     loader = evaluation_loader(
-        dataset(config, annotations, train=False),
+        dataset(config, annotations, train=False, opener=opener),
         batch_size=config.TRAIN.BATCH_SIZE,
         workers=min(config.DATA.NUM_WORKERS, batches) if batches > 1 else 0,
         rank=rank(),
@@ -113,12 +131,14 @@ def predict(predictor: Predictor, videos: Sequence[str], device: torch.device) -
     model = predictor.model.to(device)
     precision = Precision(config.TRAIN.OPT_LEVEL, model, device)
     with reading_faults():
-        answers, faults = collect(model, loader, DeviceTransform(train=False), precision, "predict")
+        answers, faults, warnings = collect(model, loader, DeviceTransform(train=False), precision, "predict")
     predictions = to_predictions(answers, annotations, "in", predictor.fitted)
-    return to_answers(predictions, predictor, faults)
+    return to_answers(predictions, predictor, faults, warnings)
 
 
-def to_answers(predictions: Predictions, predictor: Predictor, faults: dict[str, str]) -> list[Answer]:
+def to_answers(
+    predictions: Predictions, predictor: Predictor, faults: dict[str, str], warnings: dict[str, str]
+) -> list[Answer]:
     """Predictions as people read them: names in place of numbers, calibrated, None in place of nan."""
     columns: dict[str, list[Any]] = {"file": predictions.path.tolist()}
     columns |= _views(predictions, predictor) | _decision(predictions, predictor) | _quality(predictions, predictor)
@@ -127,6 +147,7 @@ def to_answers(predictions: Predictions, predictor: Predictor, faults: dict[str,
         most_attended(*one) if sure else None
         for *one, sure in zip(predictions.attention, predictions.frames, answered, strict=True)
     ]
+    columns["warnings"] = [warnings.get(name) for name in columns["file"]]
     columns["error"] = [
         faults.get(name) or (None if sure else "the model gives no finite answer")
         for name, sure in zip(columns["file"], answered, strict=True)

@@ -20,6 +20,7 @@ from datasets.dataset import VideoDataset, frames_from
 from datasets.loader import TrainingData, evaluation_loader
 from datasets.reading import reading_faults
 from datasets.transforms import DeviceTransform
+from datasets.video import Opener, open_video
 from evaluation.calibration import PRIOR_VIDEOS
 from evaluation.feature_statistics import FEWEST
 from evaluation.predictions import write_predictions
@@ -31,6 +32,7 @@ from trainers.evaluate import Evaluation, EvaluationSet, Evaluator, check_statis
 from trainers.folder import check_folder, lock, remove_run, results_folder
 from trainers.loop import Trainer
 from trainers.precision import Precision
+from trainers.preparation import settle_preparation
 from trainers.restore import restore_model
 from trainers.resume import read_checkpoint, with_activation
 from trainers.stages import build_stage
@@ -100,6 +102,7 @@ def _run(
     train = read_list(config, config.DATA.TRAIN_FILE, "DATA.TRAIN_FILE") if training or fits else None
     for problem in check_annotations(train, sets[0].annotations, [part.annotations for part in sets[1:]]):
         log.warning("%s", problem)
+    preparation = settle_preparation(content, train if training else None, [part.annotations for part in sets])
     if training or not content.get("calibration"):
         check_validation(sets[0].annotations, config)
     if training:
@@ -151,6 +154,7 @@ def _run(
         write_text(folder / "config.yaml", config.dump())
     if training:
         about = {"variant": config.MODEL.VARIANT, "views": views, "grades": grades, "tokens": tokens}
+        about["preparation"] = preparation
         trainer = Trainer(config, stage, model, precision, training_data(config, train), evaluator, about, stop)
         if "training" in content:
             trainer.load(content)
@@ -250,8 +254,8 @@ def fits_features(config: CfgNode) -> bool:
     return config.STAGE != "quality" and (config.TEST.FIT_FEATURES or decides)
 
 
-def dataset(config: CfgNode, annotations: Annotations, train: bool) -> VideoDataset:
-    """The videos of a list, sampled and cropped as the configuration says."""
+def dataset(config: CfgNode, annotations: Annotations, train: bool, opener: Opener = open_video) -> VideoDataset:
+    """The videos of a list, opened by `opener`, sampled and cropped as the configuration says."""
     clips, crops = evaluation_views(config)
     return VideoDataset(
         annotations,
@@ -268,6 +272,7 @@ def dataset(config: CfgNode, annotations: Annotations, train: bool) -> VideoData
         crops=crops,
         resize_on_device=config.DATA.RESIZE == "device",
         seconds=config.DATA.TIMEOUT,
+        opener=opener,
     )
 
 

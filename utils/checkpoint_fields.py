@@ -133,6 +133,12 @@ def _tokens(value: Any) -> bool:
     return shapes and ids.dtype == torch.int64 and embeddings.is_floating_point() and int(ids.min()) >= 0
 
 
+def _preparation(value: Any) -> bool:
+    """Nothing, or what decides the pixels of prepared videos (datasets.intake.preparation.Preparation)."""
+    numbers = {"size": _whole(1), "jpeg_quality": _whole(1), "version": _whole(0)}
+    return value == {} or _has(numbers | {"crop": lambda crop: isinstance(crop, bool)})(value)
+
+
 def _optimiser(value: Any) -> bool:
     """The state of a torch optimiser: numbered parameters in groups, and tensors for each number."""
     group = _has({"params": lambda numbers: isinstance(numbers, list) and all(map(_whole(0), numbers)), "lr": _number})
@@ -171,5 +177,6 @@ FIELDS: dict[str, tuple[str, Check]] = {
     "metrics": ("a dict of figures", _figures),
     "training": ("the state of a training", _has(TRAINING, LATER_TRAINING)),
     "tokens": ("rows of a token table", _tokens),
+    "preparation": ("how the training videos were prepared", _preparation),
 }
-OPTIONAL = ("tokens",)  # absent in checkpoints of earlier versions
+OPTIONAL = ("tokens", "preparation")  # absent in checkpoints of earlier versions

@@ -1,5 +1,6 @@
 """The steps of `datasets.prepare`.
 
-Data flows one way: find (the files) → names (of the prepared videos) → convert (one source, with encode) → records →
-journal (what is done) → tables (manifest, names, lists).
+Data flows one way: find (the files) → names (of the prepared videos) → convert (one source: pictures, encode) → records
+→ journal (what is done) → tables (manifest, names, lists). What decides the pixels is a `preparation`, which the folder
+notes; `pictures` gives the same pixels in memory.
 """

@@ -5,25 +5,33 @@ from __future__ import annotations
 from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
+from typing import BinaryIO
 
 import av
 import numpy as np
 from av.video.reformatter import Interpolation, VideoReformatter
 
-JPEG_QUALITY = 3  # FFmpeg's scale for MJPEG: 2 (best) to 31
+from datasets.intake.preparation import JPEG_QUALITY
+
 UNKNOWN_FPS = 30  # a video file must state a rate
 # FFmpeg's shortcut for this conversion cuts chroma off instead of rounding it, which tints grey pictures green.
 ROUNDED = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
 
 
 def write_mjpeg(
-    path: str | Path, frames: Iterable[np.ndarray], fps: float | None = None, heart_rate: float | None = None
+    target: str | Path | BinaryIO,
+    frames: Iterable[np.ndarray],
+    fps: float | None = None,
+    heart_rate: float | None = None,
+    quality: int = JPEG_QUALITY,
 ) -> tuple[int, int]:
     """Writes frames uint8 [H, W, 3] RGB as an AVI of JPEG images, the same bytes each time; returns (height, width).
 
+    `target` is a file to write, or an open one that can seek; `quality` on FFmpeg's scale for MJPEG, 2 (best) to 31.
     AVI has no field for the heart rate (beats/min); it stands in the comment, where `datasets.video_pyav` finds it.
     """
-    with av.open(str(path), "w", format="avi", container_options={"fflags": "bitexact"}) as container:
+    file = str(target) if isinstance(target, str | Path) else target
+    with av.open(file, "w", format="avi", container_options={"fflags": "bitexact"}) as container:
         if heart_rate:
             container.metadata["comment"] = f"heart_rate={heart_rate:.4g}"
         stream = container.add_stream("mjpeg", rate=Fraction(fps or UNKNOWN_FPS).limit_denominator(1001))
@@ -31,8 +39,8 @@ def write_mjpeg(
         context = stream.codec_context
         context.color_range = 2  # JPEG: 0 to 255
         context.flags |= 0x2 | 0x800000  # fixed quality; bit-exact
-        context.qmin = context.qmax = JPEG_QUALITY
-        context.global_quality = JPEG_QUALITY * 118
+        context.qmin = context.qmax = quality
+        context.global_quality = quality * 118
         convert = VideoReformatter()
         for number, frame in enumerate(frames):
             if number == 0:

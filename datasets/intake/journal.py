@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
+from datasets.intake.preparation import VERSION
 from datasets.intake.records import Options, Record
 from utils.errors import UserError
 from utils.files import atomic_path, make_private, write_text
@@ -21,11 +22,17 @@ JOURNAL = "done.jsonl"
 
 
 def settle(private: Path, root: Path, options: Options) -> bytes:
-    """The salt of this folder, made on the first run; later runs must have the same source and options."""
+    """The salt of this folder, made on the first run; later runs must have the same source, options and version."""
     make_private(private)
-    settings = {"source": str(root.resolve()), **asdict(options)}
+    settings = {"source": str(root.resolve()), **asdict(options), "version": VERSION}
     if (private / "settings.json").exists():
-        if asdict(Options()) | json.loads((private / "settings.json").read_text()) != settings:
+        before = asdict(Options()) | {"version": 0} | json.loads((private / "settings.json").read_text())
+        if before["version"] != VERSION:
+            raise UserError(
+                f"{private / 'settings.json'}: another version of this program prepared its videos, with other "
+                "pixels; use another DST"
+            )
+        if before != settings:
             raise UserError(
                 f"{private / 'settings.json'}: an earlier run had another source or other options; "
                 "use those, or another DST"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
 
+from datasets.intake.preparation import Preparation
+
 
 @dataclass(frozen=True)
 class Options:
@@ -13,6 +15,12 @@ class Options:
     stills: bool = False  # keep videos of one frame
     keep_names: bool = False
     any_modality: bool = False  # keep DICOM objects that are not ultrasound
+    crop: bool = False  # cut to the box of the ultrasound image
+
+    @property
+    def preparation(self) -> Preparation:
+        """What decides the pixels."""
+        return Preparation(size=self.size, crop=self.crop)
 
 
 @dataclass
@@ -31,7 +39,8 @@ class Record:
     fps: str = ""
     heart_rate: str = ""
     modality: str = ""  # a guess: 2d, color, m-mode, pw, cw
-    regions: str = ""
+    regions: str = ""  # in pixels of the source
+    box: str = ""  # what of the source the video shows: left, top, right, bottom in its pixels
     masked: float = 0.0  # share of the picture painted black
     warnings: list[str] = field(default_factory=list)
     fault: str = ""

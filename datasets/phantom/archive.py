@@ -13,8 +13,12 @@ from utils.seeding import generator
 GRADES = Path(__file__).parents[2] / "labels/quality.csv"
 
 
-def generate_archive(root: Path, patients: int, views: int, seed: int, size: int, frames: int, workers: int) -> Path:
+def generate_archive(
+    root: Path, patients: int, views: int, seed: int, size: int, frames: int, workers: int, screens: bool = False
+) -> Path:
     """Makes `root/VIEW/IM_NNNN.dcm` of the first `views` views, one a patient, and `root/grades.csv`; returns `root`.
+
+    With `screens` each recording lies on a wide screen, off its centre (`datasets.phantom.screen`).
 
     Numbers of files say nothing. Raises UserError for impossible sizes.
     """
@@ -28,7 +32,9 @@ def generate_archive(root: Path, patients: int, views: int, seed: int, size: int
         for video, view in enumerate(names[:views]):
             (root / view).mkdir(parents=True, exist_ok=True)
             file = f"{view}/IM_{numbers[len(jobs)]:04d}.dcm"
-            jobs.append(Job(root, seed, patient, video, file, view, "archive", size, frames, folder="."))
+            jobs.append(
+                Job(root, seed, patient, video, file, view, "archive", size, frames, folder=".", screen=screens)
+            )
     grades = read_names(GRADES)
     rows = [{"path": row["path"], "quality": grades[row["quality"]]} for row in make_all(jobs, workers)]
     write_table(root / "grades.csv", sorted(rows, key=lambda row: row["path"]), ["path", "quality"])

@@ -89,18 +89,19 @@ class Shot:
         rows, columns = self.strip
         return rows.stop - rows.start, columns.stop - columns.start
 
-    def regions(self) -> list[dict[str, object]]:
+    def regions(self, left: int = 0, top: int = 0) -> list[dict[str, object]]:
         """The image regions as items of DICOM's Sequence of Ultrasound Regions (0018,6011), `files.write_dicom`.
 
+        Boxes are moved by `left` and `top`, where the recording lies on a screen.
         A sector is in cm, a strip in seconds and cm or cm/s (unit codes 3, 4 and 7 of PS3.3 C.8.5.5.1.15).
         """
         size, sector = self.size, self.sector
         half = min(sector.radius * np.sin(sector.half), 0.5)
-        left, right = max(0, round((sector.centre - half) * size)), min(size - 1, round((sector.centre + half) * size))
-        top, bottom = round(sector.top * size), round((sector.top + sector.radius) * size)
+        x0, x1 = max(0, round((sector.centre - half) * size)), min(size - 1, round((sector.centre + half) * size))
+        y0, y1 = round(sector.top * size), round((sector.top + sector.radius) * size)
         pitch = self.plane.reach / (sector.radius * size)
         data = 2 if self.view.mode in ("colour", "tissue_colour") else 1
-        found = [{"kind": 1, "data": data, "box": (left, top, right, bottom), "units": (3, 3), "delta": (pitch, pitch)}]
+        found = [{"kind": 1, "data": data, "box": (x0, y0, x1, y1), "units": (3, 3), "delta": (pitch, pitch)}]
         if self.is_strip:
             rows, columns = self.strip
             height, width = self.strip_size()
@@ -116,6 +117,8 @@ class Shot:
                     "zero": round(high / (high - low) * (height - 1)) if spectral else 0,
                 }
             )
+        for region in found:
+            region["box"] = tuple(place + move for place, move in zip(region["box"], (left, top) * 2, strict=True))
         return found
 
 

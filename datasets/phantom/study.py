@@ -24,6 +24,7 @@ from datasets.phantom.outsiders import FAR
 from datasets.phantom.patient import Patient
 from datasets.phantom.quality import DEFECTS, Quality
 from datasets.phantom.recording import dress, heart_video
+from datasets.phantom.screen import on_screen
 from datasets.phantom.shot import Shot
 from datasets.phantom.views import NEAR, VIEWS, View, view_names
 from utils.errors import UserError
@@ -49,6 +50,7 @@ class Job:
     size: int
     frames: int
     folder: str = "videos"  # under root
+    screen: bool = False  # on a wide screen (DICOM only)
 
 
 def splits(patients: int) -> list[str]:
@@ -102,7 +104,11 @@ def make(job: Job) -> dict[str, object]:
     fps = 1.0 / float(shot.times[1] - shot.times[0])
     if path.suffix == ".dcm":
         rate = shot.patient.heart.cycle.heart_rate
-        files.write_dicom(path, frames, fps, rate, shot.regions(), (job.seed, job.patient, job.video))
+        left = top = 0
+        if job.screen:
+            rng = generator(job.seed, job.patient, job.video, 1)
+            frames, left, top = on_screen(frames, shot.patient.machine.style, rng)
+        files.write_dicom(path, frames, fps, rate, shot.regions(left, top), (job.seed, job.patient, job.video))
     else:
         files.write_video(path, frames, fps)
     return describe(job, shot, fps)

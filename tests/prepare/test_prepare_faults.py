@@ -75,10 +75,10 @@ def test_an_error_that_no_reader_names_is_a_fault_too(seven, tmp_path, monkeypat
             raise RuntimeError("PatientName is Jane Doe")
         return find(sample, regions)
 
-    from datasets.intake import convert
+    from datasets.intake import pictures
 
-    find = convert.find_image
-    monkeypatch.setattr(convert, "find_image", no_image)
+    find = pictures.find_image
+    monkeypatch.setattr(pictures, "find_image", no_image)
     records = prepare(seven, tmp_path / "done", Options(keep_names=True), workers)
     assert faults(records) == {"2.mp4": "cannot be prepared: its content is damaged (RuntimeError)"}
     assert len(manifest(tmp_path / "done")) == 6
@@ -147,12 +147,12 @@ def test_an_interrupted_run_leaves_a_manifest_of_what_is_done(seven, tmp_path, m
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_disk_that_is_full_is_no_fault_of_the_files(seven, tmp_path, monkeypatch, workers):
-    from datasets.intake import convert
+    from datasets.intake import pictures
 
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(convert, "write_mjpeg", full)
+    monkeypatch.setattr(pictures, "write_mjpeg", full)
     with pytest.raises(UserError, match=r"done/videos/\d\.avi: cannot be written: No space left on device"):
         prepare(seven, tmp_path / "done", Options(keep_names=True), workers)
     assert manifest(tmp_path / "done") == []

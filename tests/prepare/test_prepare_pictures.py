@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from datasets.intake.convert import guess_modality
 from datasets.intake.encode import write_mjpeg
+from datasets.intake.pictures import guess_modality
 from datasets.intake.records import MANIFEST
 from datasets.regions import Region
 from datasets.sector import MOSTLY_IMAGE, image_mask
@@ -135,7 +135,7 @@ def test_no_patient_data_leaves_the_private_folder(source, run, tmp_path):
         for secret in SECRETS:
             assert secret.lower() not in name.lower()
             assert secret.lower().encode() not in data.lower()
-    assert {Path(name).suffix for name in content(folder)} == {".avi", ".csv"}
+    assert {Path(name).suffix for name in content(folder)} == {".avi", ".csv", ".json"}
     assert sorted(content(tmp_path / "done-private")) == ["done.jsonl", "names.csv", "salt", "settings.json"]
 
 
@@ -178,12 +178,13 @@ def test_the_manifest_describes_each_video(source, run):
         == MANIFEST
         == [
             *("source", "name", "patient", "format", "width", "height", "source_width", "source_height"),
-            *("frames", "fps", "heart_rate", "modality", "regions", "masked", "warnings"),
+            *("frames", "fps", "heart_rate", "modality", "regions", "box", "masked", "warnings"),
         ]
     )
     expected = {"source": "a.dcm", "name": "a.avi", "format": "dicom", "width": "160", "height": "120"}
     expected |= {"source_width": "320", "source_height": "240", "frames": "13", "fps": "25", "heart_rate": "72"}
     expected |= {"modality": "2d", "regions": "2d/tissue@30,16,290,222", "warnings": ""}
+    expected |= {"box": "0,0,320,240"}
     assert {key: row[key] for key in expected} == expected
     with open_video(folder / "videos/a.avi") as video:
         assert (len(video), video.height, video.width, video.fps, video.heart_rate) == (13, 120, 160, 25, 72)

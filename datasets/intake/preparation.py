@@ -1,0 +1,86 @@
+"""What decides the pixels of prepared videos, as their folder notes it and a checkpoint keeps it of its training."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from utils.errors import UserError
+from utils.files import write_text
+
+NOTE = "prepared.json"
+VIDEOS = ("videos", "videos.tar")  # where the videos of a Standard Folder lie
+VERSION = 1  # raise it where finding, masking, cutting, scaling or encoding changes pixels
+JPEG_QUALITY = 3  # FFmpeg's scale for MJPEG: 2 (best) to 31
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """What was done to the pictures of a video.
+
+    Attributes:
+        size: pixels of the short side; smaller pictures are not enlarged.
+        crop: cut to the box of the ultrasound image.
+        jpeg_quality: of the frames.
+        version: of the code that did it, VERSION at that time; all versions paint black what is not ultrasound.
+    """
+
+    size: int = 256
+    crop: bool = False
+    jpeg_quality: int = JPEG_QUALITY
+    version: int = VERSION
+
+    def __str__(self) -> str:
+        return "prepared with " + ", ".join(f"{name} {value}" for name, value in asdict(self).items())
+
+    @classmethod
+    def of(cls, values: Any) -> Preparation:
+        """As `asdict` gives it. Raises ValueError for what is not."""
+        types = {field.name: type(field.default) for field in fields(cls)}
+        if not isinstance(values, Mapping) or any(type(values.get(name)) is not kind for name, kind in types.items()):
+            raise ValueError(f"does not say {', '.join(types)}")
+        return cls(**{name: values[name] for name in types})
+
+
+def described(preparation: Preparation | None) -> str:
+    """A preparation in words; None is that of videos that lie in no prepared folder."""
+    return str(preparation) if preparation else "not prepared"
+
+
+def write_note(folder: Path, preparation: Preparation) -> None:
+    """Notes how the videos of a folder are prepared. Raises UserError where others in it are prepared otherwise."""
+    file = folder / NOTE
+    if file.is_file() and (before := read_note(file)) != preparation:
+        raise UserError(f"{file}: its videos are {before}, these would be {preparation}; use another DST")
+    write_text(file, json.dumps(asdict(preparation), indent=1) + "\n")
+
+
+def read_note(file: Path) -> Preparation:
+    """Raises UserError where the file is damaged."""
+    try:
+        return Preparation.of(json.loads(file.read_text(encoding="utf-8")))
+    except (ValueError, RecursionError):
+        raise UserError(f"{file}: damaged, it does not say how the videos are prepared; run prepare.py again") from None
+
+
+def preparation_of(path: str | Path) -> Preparation | None:
+    """How a video was prepared, by the note of the Standard Folder that holds it; None without. Raises UserError."""
+    for place in dict.fromkeys((os.path.abspath(path), os.path.realpath(path))):
+        for folder in Path(place).parents:
+            if folder.name in VIDEOS and (folder.parent / NOTE).is_file():
+                return read_note(folder.parent / NOTE)
+    return None
+
+
+def count_preparations(paths: Iterable[str]) -> Counter[Preparation | None]:
+    """How many of the videos were prepared how, looked up once a folder."""
+    folders = Counter(os.path.dirname(path) for path in paths)
+    counts: Counter[Preparation | None] = Counter()
+    for folder, videos in folders.items():
+        counts[preparation_of(os.path.join(folder, "video"))] += videos
+    return counts
