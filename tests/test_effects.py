@@ -44,6 +44,7 @@ COMPUTED: dict[str, tuple[object, dict]] = {
     "TRAINER.ViFi_CLIP.CTX_INIT_NO": ("an echocardiogram without any", {}),
     "TRAINER.ViFi_CLIP.ZS_EVAL": (True, {}),
     "TRAIN.WEIGHT_DECAY": (0.5, {}),
+    "TRAIN.DECAY_ALL": (True, {"TRAIN__WEIGHT_DECAY": 0.5}),
     "TRAIN.LR": (1e-2, {}),
     "TRAIN.BATCH_SIZE": (3, {}),
     "TRAIN.ACCUMULATION_STEPS": (2, {}),
@@ -89,7 +90,6 @@ ELSEWHERE = {
         *("DATA.VAL_FILE", "DATA.OOD_FILE", "DATA.DATASET", "TEST.ONLY_TEST", "TEST.MULTI_VIEW_INFERENCE"),
         *("TEST.SCORE", "TEST.FIT_FEATURES", "TEST.ACCEPT_RATE"),
     ],
-    "tests/test_parity_training.py": ["TRAIN.DECAY_ALL"],
     "tests/test_clip_weights.py": ["MODEL.ARCH", "MODEL.PRETRAINED", "MODEL.QUICK_GELU"],
     "tests/test_checkpoint.py": ["MODEL.RESUME", "MODEL.VARIANT"],
     "the same answers by design": ["DATA.DECODER", "DATA.RESIZE", "DATA.NUM_WORKERS", "TRAIN.USE_CHECKPOINT"],
@@ -123,6 +123,12 @@ def test_our_configurations_set_nothing_without_effect(file):
             ["TRAIN.OUTLIER_WEIGHT 0.7 has no effect: it belongs to stage negation"],
         ),
         ("view", TOKENS, ["TRAIN.WEIGHT_DECAY 0.05 has no effect: prompt tokens, which alone train, do not decay"]),
+        ("view", TOKENS | {"TRAIN__DECAY_ALL": True}, []),
+        (
+            "view",
+            {"TRAIN__DECAY_ALL": True, "TRAIN__WEIGHT_DECAY": 0.0},
+            ["TRAIN.DECAY_ALL True has no effect: TRAIN.WEIGHT_DECAY is 0"],
+        ),
         ("quality", {"MODEL__FIX_TEXT": True}, ["MODEL.FIX_TEXT True has no effect: no text trains"]),
     ],
 )
@@ -163,10 +169,13 @@ def same(first, second) -> bool:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", COMPUTED)
-@pytest.mark.parametrize(("variant", "stage"), [("paper", stage) for stage in STAGES] + [("released", "quality")])
+@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("variant", ["paper", "released"])
 def test_a_setting_changes_the_training_or_is_said_to_have_no_effect(tiny_folder, tmp_path, variant, stage, name):
     if variant == "released" and name in ("MODEL.POOLING", "MODEL.QUALITY_HEAD", "MODEL.QUALITY_VIEWS"):
         pytest.skip("refused by utils/config/checks.py")
+    if (variant, stage, name) == ("released", "view", "TRAINER.ViFi_CLIP.CTX_INIT_NO"):
+        pytest.skip("the positive prompts are run up to the longest end of both, which changes their rounding")
     (tmp_path / "other.txt").write_text("".join(f"clip {number}.avi {number % 3}\n" for number in range(4)))
     other, beside = COMPUTED[name]
     if name == "DATA.TRAIN_FILE":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from types import GenericAlias
 from typing import Any, get_args
 
@@ -73,4 +74,4 @@ def _text(value: Any) -> str | None:
     return None if "\0" in text else text
 
 
-READ = {bool: _switch, int: _whole, float: _number, str: _text}
+READ: dict[Any, Callable[[Any], Any]] = {bool: _switch, int: _whole, float: _number, str: _text}

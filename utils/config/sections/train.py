@@ -25,9 +25,9 @@ TRAIN = Section(
             bounds=[at_least(0)],
             no_effect=[
                 NoEffect(
-                    lambda c: learns_tokens(c) and c.STAGE != "quality",
+                    lambda c: learns_tokens(c) and c.STAGE != "quality" and not c.TRAIN.DECAY_ALL,
                     "prompt tokens, which alone train, do not decay",
-                    "TRAINER.ViFi_CLIP.PROMPT_MODEL is True and the stage is not quality",
+                    "TRAINER.ViFi_CLIP.PROMPT_MODEL is True, TRAIN.DECAY_ALL is False and the stage is not quality",
                 )
             ],
         ),
@@ -36,6 +36,7 @@ TRAIN = Section(
             bool,
             False,
             "Biases, norms, scalars and learnable tokens decay, too, as in the published code.",
+            no_effect=[NoEffect(lambda c: c.TRAIN.WEIGHT_DECAY == 0, "TRAIN.WEIGHT_DECAY is 0")],
         ),
         Key("TRAIN.LR", float, 8.0e-6, "Highest learning rate.", bounds=[at_least(0)]),
         Key("TRAIN.BATCH_SIZE", int, 8, "Videos of a batch of each process.", bounds=[at_least(1)]),
