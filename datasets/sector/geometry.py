@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy import ndimage
 
 Mask = np.ndarray
 NEAR = 1.3  # cells between a bound and what it is fitted to
@@ -19,7 +20,9 @@ STEEPEST = 1.9  # columns a row
 LEAST_SUPPORT = 0.14  # share of its length that touches evidence
 FEWEST = 7  # rows, columns or angles that make a bound
 SURE, UNSURE = 0.45, 0.3  # support of a side that is mirrored, and of one that is given up for it
+CROOKED = (1.5, 12.0)  # degrees between the leans of two sides: less is even, more is steered
 PAIRS = 1500  # lines that are tried
+TICK = 5  # cells: what sticks out over fewer is a tick of a scale
 STICKING_OUT = 0.06  # share of an edge beyond which there may be ticks and the like
 TURN = 2  # against what lies outside: worth so many that touch
 
@@ -32,6 +35,11 @@ class Side:
     slope: float
     sign: int
     support: float = 0.0  # share of its length that touches evidence
+
+    @property
+    def lean(self) -> float:
+        """Degrees from upright, positive where the sector widens downwards on this side."""
+        return -self.sign * float(np.degrees(np.arctan(self.slope)))
 
     def at(self, y: np.ndarray | float) -> np.ndarray | float:
         """The column at row `y`."""
@@ -123,13 +131,18 @@ def _side(y: np.ndarray, x: np.ndarray, sign: int) -> Side | None:
 
 def _mirrored(side: Side | None, other: Side | None, y: np.ndarray, x: np.ndarray) -> Side | None:
     """A side that little supports gives way to the mirror image of a good one where that leaves more to the image."""
-    if other is None or other.support < SURE or (side is not None and side.support > UNSURE):
+    if other is None or other.support < SURE or (side is not None and side.support > _needed(side, other)):
         return side
     slope = -other.slope
     start = -other.sign * (-other.sign * (x - slope * y)).min()
     loose = Side(float(start), slope, -other.sign)
     middle = float(y.mean())
     return loose if side is None or loose.sign * (side.at(middle) - loose.at(middle)) > 0 else side
+
+
+def _needed(side: Side, other: Side) -> float:
+    """The support that a side needs beside another one: more if the two do not lean alike and it is not by steering."""
+    return SURE if CROOKED[0] < abs(side.lean - other.lean) < CROOKED[1] else UNSURE
 
 
 def _apex(left: Side | None, right: Side | None) -> tuple[float, float] | None:
@@ -159,7 +172,7 @@ def _with_radii(outline: Outline, part: Mask) -> Outline:
 def _edge(at: np.ndarray, sign: int) -> float:
     """The row or column that most of the outermost cells touch; the extreme one if too few do or many lie beyond."""
     edge = float(np.median(at[_touching(at, sign)]))
-    beyond = (sign * (at - edge) > NEAR).mean()
+    beyond = (ndimage.grey_opening(sign * at, TICK) - sign * edge > NEAR).mean()
     return edge if beyond < STICKING_OUT else float(sign * (sign * at).max())
 
 

@@ -10,6 +10,7 @@ from scipy import ndimage
 
 from datasets.regions import Region
 from datasets.sector.cells import grow, hull
+from datasets.sector.doubt import with_room
 from datasets.sector.evidence import Evidence, gather
 from datasets.sector.parts import Part, extended, find_parts
 
@@ -144,7 +145,7 @@ def _find(evidence: Evidence, within: Mask) -> Finding:
         others = np.any([np.zeros_like(within), *(other.area for other in kept if other is not part)], axis=0)
         whole = extended(part, evidence.faint & within & ~grow(others, 1))
         if whole.fits:
-            mask |= whole.outline.paint(evidence.shape, evidence.cell, MARGIN)
+            mask |= with_room(whole, ~within | others).outline.paint(evidence.shape, evidence.cell, MARGIN)
             trust.append(min(1.0, whole.fit + 0.15))
         else:
             shape = hull(part.cells)

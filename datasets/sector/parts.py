@@ -9,7 +9,7 @@ import numpy as np
 from scipy import ndimage
 
 from datasets.sector.cells import close, grow, shrink, thick_parts
-from datasets.sector.geometry import Envelope, Outline, fit_outline
+from datasets.sector.geometry import CROOKED, Envelope, Outline, fit_outline
 
 Mask = np.ndarray
 GAP, THICKNESS = 2, 4  # cells: narrower gaps are bridged; thinner things are writing, traces, scales
@@ -73,6 +73,12 @@ class Part:
             return False
         return abs(self.outline.sides[1].slope - self.outline.sides[0].slope) > LEAST_OPENING
 
+    @property
+    def is_even(self) -> bool:
+        """Whether it is a sector whose sides were found apart and lean alike, which is no chance."""
+        sides = self.outline.sides
+        return self.is_sector and min(s.support for s in sides) > 0 and abs(sides[0].lean - sides[1].lean) < CROOKED[0]
+
 
 def find_parts(cells: Mask) -> list[Part]:
     """The parts of an image in evidence, the largest first."""
@@ -116,7 +122,8 @@ def _together(pieces: Sequence[Part], both: Part) -> bool:
     sizes = [piece.cells.sum() for piece in pieces]
     fit = np.average([piece.fit for piece in pieces], weights=sizes)
     room = (1.0 + 2 * (1 - fit)) * np.any([piece.area for piece in pieces], axis=0).sum()
-    return both.fits and both.fit > fit - BETTER and both.area.sum() < min(room, 2 * sum(sizes))
+    worse = 2 * BETTER if both.is_even else BETTER
+    return both.fits and both.fit > fit - worse and both.area.sum() < min(room, 2 * sum(sizes))
 
 
 def _divided(part: Part, origin: Mask, depth: int = 2) -> list[Part]:

@@ -68,8 +68,8 @@ def scores(layouts: Iterable[str], seeds: Iterable[int]) -> Iterator[Score]:
     seeds = list(seeds)
     for layout in layouts:
         for state in STATES:
-            for tags in TAGS:
-                for seed in seeds:
+            for seed in seeds:
+                for tags in TAGS:  # of one drawing
                     yield score(draw_screen(layout, state, seed, tags), layout, state, tags, seed)
 
 

@@ -262,6 +262,14 @@ LAYOUTS: dict[str, Callable[[Rng, int, int], Drawn]] = {
 
 def draw_screen(layout: str, state: str, seed: int, tags: str = "none") -> Screen:
     """The screen of `layout` in a `state`, drawn from `seed`; every other one has been through lossy compression."""
+    screen, parts = _untagged(layout, state, seed)
+    rng = np.random.default_rng([seed, list(LAYOUTS).index(layout), 1])
+    return replace(screen, regions=_tags(tags, layout, parts, rng))
+
+
+@lru_cache(maxsize=1)
+def _untagged(layout: str, state: str, seed: int) -> tuple[Screen, list[np.ndarray]]:
+    """The screen without region tags, and the parts of its image."""
     rng = np.random.default_rng([seed, list(LAYOUTS).index(layout)])
     height, width = SIZES[int(rng.integers(len(SIZES)))]
     frames, parts = LAYOUTS[layout](rng, height, width)
@@ -272,7 +280,7 @@ def draw_screen(layout: str, state: str, seed: int, tags: str = "none") -> Scree
     if rng.random() < 0.5:
         quality = int(rng.integers(75, 95))
         frames = np.stack([_jpeg(frame, quality) for frame in frames])
-    return Screen(frames, image, writing, _tags(tags, layout, parts, rng))
+    return Screen(frames, image, writing), parts
 
 
 def _jpeg(frame: np.ndarray, quality: int) -> np.ndarray:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import pytest
 
 from datasets.sector import MOSTLY_IMAGE, find_image
+from tests.prepare.score_masks import GOOD_OVERLAP, MOST_CUT, MOST_TEXT, score
 from tests.prepare.screens import LAYOUTS, draw_screen
 
 QUICK = ("pointed", "flat_top", "small", "band", "doppler", "ecg", "logo")
 STATES = ("moving", "frozen", "single")
+# Shadows lie along a side, or part the near field from the rest; ticks of a scale touch the image.
+HARD = (("zoomed", 4), ("narrow", 1), ("flat_top", 8), ("strip_alone", 8), ("doppler", 8))
 
 
 def check(layout: str, state: str) -> None:
@@ -31,3 +34,10 @@ def test_the_image_is_found_and_the_writing_goes(layout, state):
 @pytest.mark.parametrize("layout", sorted(set(LAYOUTS) - set(QUICK) - {"zoomed"}))
 def test_the_image_is_found_on_further_layouts(layout, state):
     check(layout, state)
+
+
+@pytest.mark.parametrize(("layout", "seed"), HARD)
+def test_shadows_and_ticks_do_not_move_a_bound(layout, seed):
+    state = "moving" if layout == "zoomed" else "single"
+    one = score(draw_screen(layout, state, seed), layout, state, "none", seed)
+    assert one.masked and one.overlap >= GOOD_OVERLAP and one.cut <= MOST_CUT and one.text <= MOST_TEXT
