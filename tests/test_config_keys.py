@@ -11,7 +11,13 @@ from typing import get_args
 import pytest
 
 import main
+from datasets.outliers import KINDS
+from datasets.sampling import MODES
+from datasets.video import DECODERS
+from models.pooling import POOLINGS
+from models.quality import HEADS
 from tests.tiny_data import tiny, tiny_options, undisturbed_logging
+from trainers.stages import ORDINAL_LOSSES, STAGES
 from utils.config import default_config, given_keys, load_config, without_effect
 from utils.config.reference import PAGE, page
 from utils.config.schema import KEYS, SECTIONS, value_of
@@ -38,6 +44,22 @@ def test_each_key_is_in_the_section_of_its_group():
     for section in SECTIONS:
         assert {key.name.rpartition(".")[0] for key in section.keys} == {section.name}
     assert len(KEYS) == sum(len(section.keys) for section in SECTIONS)
+
+
+@pytest.mark.parametrize(
+    ("name", "known"),
+    [
+        ("STAGE", STAGES),
+        ("DATA.DECODER", DECODERS),
+        ("DATA.SAMPLING", MODES),
+        ("MODEL.POOLING", POOLINGS),
+        ("MODEL.QUALITY_HEAD", HEADS),
+        ("TRAIN.ORDINAL_LOSS", ORDINAL_LOSSES),
+        ("AUG.OUTLIERS", [*KINDS, "virtual"]),
+    ],
+)
+def test_choices_are_what_the_modules_know(name, known):
+    assert sorted(KEYS[name].choices) == sorted(known)
 
 
 def test_texts_name_keys_that_there_are():

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from utils.config import config_from_text
 from utils.config.choices import FITTED_SCORES, SCORES, STAGES
+from utils.config.schema import KEYS
 from utils.errors import UserError
 
 Check = Callable[[Any], bool]
@@ -167,7 +168,7 @@ LATER_TRAINING = {  # absent in checkpoints of earlier versions, or without a mo
 FIELDS: dict[str, tuple[str, Check]] = {
     "model": ("a dict of tensors", is_weights),
     "stage": ("a stage", lambda value: value in STAGES),
-    "variant": ("a variant", lambda value: value in ("paper", "released")),
+    "variant": ("a variant", lambda value: value in KEYS["MODEL.VARIANT"].choices),
     "config": ("the text of a configuration", lambda value: isinstance(value, str)),
     "views": ("a list of names", _names),
     "grades": ("a list of names", _names),
