@@ -58,11 +58,11 @@ class VideoDataset(Dataset):
         crops: int = 1,
         resize_on_device: bool = False,
         seconds: float = 0,
-        opener: Opener = open_video,
+        opener: Opener | None = None,
     ) -> None:
         """`frames` T, `size` S, `sampling` and `stride_seconds` as in `datasets.sampling`.
 
-        A video that takes more than `seconds` to read (0: any time) is unreadable. `opener` opens them.
+        A video that takes more than `seconds` to read (0: any time) is unreadable. `opener` opens them (`open_video`).
 
         Training: `scales` of the crop, `background_swap` the probability of another video's background around the
         image. Evaluation: temporal `clips` and spatial `crops` of each video.
@@ -72,7 +72,7 @@ class VideoDataset(Dataset):
         self.sampling, self.stride_seconds = sampling, stride_seconds
         self.clips, self.crops = (1, 1) if train else (clips, crops)
         self.background_swap = background_swap if train else 0.0
-        self.resize_on_device, self.seconds, self.opener = resize_on_device, seconds, opener
+        self.resize_on_device, self.seconds, self.opener = resize_on_device, seconds, opener or open_video
         self.crop = TrainCrop(size, scales) if train else EvalCrop(size, crops)
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()  # persistent workers see it change
 

@@ -151,7 +151,8 @@ def test_videos_of_many_sizes_are_cut_in_one_batch():
     videos = [torch.from_numpy(random.integers(0, 256, (2, 3, *sides), np.uint8)) for sides in ((50, 40), (30, 70))]
     crop = EvalCrop(24, crops=3)
     items = [
-        {"video": video[None], "box": torch.tensor(crop.boxes(*video.shape[-2:])), "faults": []} for video in videos
+        {"video": video[None], "box": torch.tensor(crop.boxes(*video.shape[-2:])), "faults": [], "warnings": []}
+        for video in videos
     ]
     batch = collate(items)
     assert batch["video"].shape == (2, 1, 2, 3, 50, 70)

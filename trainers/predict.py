@@ -23,7 +23,6 @@ from datasets.intake.preparation import Preparation
 from datasets.loader import evaluation_loader
 from datasets.reading import reading_faults
 from datasets.transforms import DeviceTransform
-from datasets.video import open_video
 from evaluation.calibration import at_temperature
 from evaluation.feature_statistics import FeatureStatistics
 from evaluation.predictions import Predictions
@@ -116,8 +115,7 @@ def predict(predictor: Predictor, videos: Sequence[str], device: torch.device, *
     if is_main():
         for sentence in before_answers(videos, predictor.preparation, as_is):
             log.warning("%s", sentence)
-    prepares = predictor.preparation and not as_is
-    opener = Preparing(predictor.preparation) if prepares else open_video
+    opener = Preparing(predictor.preparation) if predictor.preparation and not as_is else None
     batches = math.ceil(len(videos) / config.TRAIN.BATCH_SIZE)
     loader = evaluation_loader(
         dataset(config, annotations, train=False, opener=opener),

@@ -20,7 +20,7 @@ from datasets.dataset import VideoDataset, frames_from
 from datasets.loader import TrainingData, evaluation_loader
 from datasets.reading import reading_faults
 from datasets.transforms import DeviceTransform
-from datasets.video import Opener, open_video
+from datasets.video import Opener
 from evaluation.calibration import PRIOR_VIDEOS
 from evaluation.feature_statistics import FEWEST
 from evaluation.predictions import write_predictions
@@ -254,7 +254,7 @@ def fits_features(config: CfgNode) -> bool:
     return config.STAGE != "quality" and (config.TEST.FIT_FEATURES or decides)
 
 
-def dataset(config: CfgNode, annotations: Annotations, train: bool, opener: Opener = open_video) -> VideoDataset:
+def dataset(config: CfgNode, annotations: Annotations, train: bool, opener: Opener | None = None) -> VideoDataset:
     """The videos of a list, opened by `opener`, sampled and cropped as the configuration says."""
     clips, crops = evaluation_views(config)
     return VideoDataset(
