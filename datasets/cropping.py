@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from datasets.sample import Sample
 
 EVAL_MARGIN = 256 / 224  # short side over crop side of the published evaluation
 
@@ -122,11 +123,11 @@ def _round(sums: Tensor, bits: Tensor) -> Tensor:
     return torch.floor((sums + 2.0 ** (bits - 1)) / 2.0**bits).clamp_(0, 255).float()
 
 
-def clips_on(device: torch.device, batch: dict[str, Any], size: int) -> Tensor:
+def clips_on(device: torch.device, batch: Sample, size: int) -> Tensor:
     """A batch's clips, uint8 [B, V, T, 3, size, size] on `device`, cut there where the worker left that to it."""
-    video = batch["video"].to(device, non_blocking=True)
-    if "box" not in batch:
+    video = batch.video.to(device, non_blocking=True)
+    if batch.box is None:
         return video
-    boxes = batch["box"].to(device, non_blocking=True).unflatten(1, (video.shape[1], -1))  # clips, crops of each
+    boxes = batch.box.to(device, non_blocking=True).unflatten(1, (video.shape[1], -1))  # clips, crops of each
     clips = crop_resize_batch(video.flatten(0, 1), boxes.flatten(0, 1), size)
     return clips.view(len(video), -1, *clips.shape[2:])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -11,6 +10,7 @@ from torch.utils.data import Dataset
 
 from datasets.annotations import Annotations
 from datasets.cropping import EvalCrop, TrainCrop
+from datasets.sample import Remark, Sample
 from datasets.sampling import clip_indices
 from datasets.transforms import swap_background
 from datasets.video import Opener, VideoError, errors_name, open_video
@@ -18,27 +18,16 @@ from utils.errors import UserError
 from utils.seeding import generator
 from utils.workers import time_limit
 
+Clips = tuple[torch.Tensor, torch.Tensor | None, torch.Tensor]
+
 MAX_REPLACEMENTS = 10  # unreadable videos in a row after which training cannot go on
 
 
 class VideoDataset(Dataset):
     """Map-style data set; sample `i` depends on (seed, epoch, i) and on nothing else.
 
-    A sample is a dict:
-        video: uint8 [V, T, 3, S, S]; V = 1 in training, clips × crops in evaluation (crops of a clip together). With
-            `resize_on_device` whole frames, uint8 [clips, T, 3, H, W], for `clips_on`.
-        box: only then, int64 [V, 4]: what it cuts.
-        frames: int64 [V, T], where in the video each frame was; −1 where it failed.
-        label: int64, −1 = none; for multi-label lists float32 [K].
-        score: float32 in [0, 1], nan = none.
-        index: int64, the video's place in the list.
-        seed: int64 for `DeviceTransform`.
-        failed: bool, the video asked for cannot be read.
-        faults: list of (name in the list, reason) of each video that could not be read for this sample.
-        warnings: list of (name in the list, what is not as it should be) of the video, empty where all is.
-
-    In training an unreadable video is replaced by another, drawn from the same (seed, epoch, i), and all other keys
-    are those of the replacement. In evaluation nothing is replaced: `video` is zero and must not be used.
+    In training an unreadable video is replaced by another, drawn from the same (seed, epoch, i), and everything else
+    is that of the replacement. In evaluation nothing is replaced: `video` is zero and must not be used.
     """
 
     def __init__(
@@ -83,10 +72,10 @@ class VideoDataset(Dataset):
     def __len__(self) -> int:
         return len(self.annotations)
 
-    def __getitem__(self, index: int) -> dict[str, Any]:
+    def __getitem__(self, index: int) -> Sample:
         random = generator(self.seed, int(self._epoch), index)
         device_seed = int(random.integers(2**63))
-        faults: list[tuple[str, str]] = []
+        faults: list[Remark] = []
         warnings: tuple[str, ...] = ()
         clips = None
         while clips is None:
@@ -101,19 +90,19 @@ class VideoDataset(Dataset):
                 else:
                     index = int(random.integers(len(self)))
         label = self.annotations.labels[index]
-        return {
-            **clips,
-            "label": torch.from_numpy(label) if isinstance(label, np.ndarray) else torch.tensor(int(label)),
-            "score": torch.tensor(float(self.annotations.scores[index])),
-            "index": torch.tensor(index),
-            "seed": torch.tensor(device_seed),
-            "failed": torch.tensor(bool(faults)),
-            "faults": faults,
-            "warnings": [(self.annotations.name(index), "; ".join(warnings))] if warnings else [],
-        }
+        return Sample(
+            *clips,
+            label=torch.from_numpy(label) if isinstance(label, np.ndarray) else torch.tensor(int(label)),
+            score=torch.tensor(float(self.annotations.scores[index])),
+            index=torch.tensor(index),
+            seed=torch.tensor(device_seed),
+            failed=torch.tensor(bool(faults)),
+            faults=faults,
+            warnings=[(self.annotations.name(index), "; ".join(warnings))] if warnings else [],
+        )
 
-    def _clips(self, path: str, random: np.random.Generator) -> tuple[dict[str, torch.Tensor], tuple[str, ...]]:
-        """`video`, `frames` and, with `resize_on_device`, `box` of one video, and its warnings; raises VideoError."""
+    def _clips(self, path: str, random: np.random.Generator) -> tuple[Clips, tuple[str, ...]]:
+        """`video`, `box` and `frames` of one video's sample, and its warnings; raises VideoError."""
         with errors_name(path), time_limit(self.seconds), self.opener(path, self.decoder) as video:
             indices = clip_indices(
                 len(video),
@@ -128,22 +117,20 @@ class VideoDataset(Dataset):
             pixels, warnings = video.frames(indices.flatten()), video.warnings
         if self.train and random.random() < self.background_swap:
             pixels = swap_background(pixels, self._any_frame(random))
-        found = {"frames": torch.from_numpy(indices).repeat_interleave(self.crops, dim=0)}
+        frames = torch.from_numpy(indices).repeat_interleave(self.crops, dim=0)
         if self.resize_on_device:
             boxes = torch.tensor(self.crop.boxes(*pixels.shape[-2:], random))
-            found |= {"video": pixels.unflatten(0, (-1, self.frames)), "box": boxes.repeat(self.clips, 1)}
-        else:
-            found["video"] = torch.cat([self.crop(clip, random) for clip in pixels.split(self.frames)])
-        return found, warnings
+            return (pixels.unflatten(0, (-1, self.frames)), boxes.repeat(self.clips, 1), frames), warnings
+        return (torch.cat([self.crop(clip, random) for clip in pixels.split(self.frames)]), None, frames), warnings
 
-    def _no_clips(self) -> dict[str, torch.Tensor]:
+    def _no_clips(self) -> Clips:
         """As `_clips`, black, from nowhere."""
         views = self.clips * self.crops
-        found = {"frames": torch.full((views, self.frames), -1)}
+        frames = torch.full((views, self.frames), -1)
         if self.resize_on_device:
             boxes = torch.tensor([[0, 0, 1, 1]]).repeat(views, 1)
-            return found | {"video": torch.zeros(self.clips, self.frames, 3, 1, 1, dtype=torch.uint8), "box": boxes}
-        return found | {"video": torch.zeros(views, self.frames, 3, self.size, self.size, dtype=torch.uint8)}
+            return torch.zeros(self.clips, self.frames, 3, 1, 1, dtype=torch.uint8), boxes, frames
+        return torch.zeros(views, self.frames, 3, self.size, self.size, dtype=torch.uint8), None, frames
 
     def _any_frame(self, random: np.random.Generator) -> torch.Tensor:
         """uint8 [3, H, W] of another video; black where it cannot be read (it is reported when its own turn comes)."""

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 from torch.utils.data import DataLoader, Sampler
 
 from datasets.dataset import VideoDataset
 from datasets.reading import WatchedDataset, read
+from datasets.sample import Remark, Sample, collate
 from datasets.transforms import DeviceTransform
 from utils.distributed import gather
 from utils.errors import UserError
@@ -82,7 +80,7 @@ class TrainingData:
         """How many videos could not be read so far in this epoch, here and, by `share_faults`, in other processes."""
         return len(self.bad)
 
-    def epoch(self, epoch: int, skip: int = 0) -> Iterator[dict[str, Any]]:
+    def epoch(self, epoch: int, skip: int = 0) -> Iterator[Sample]:
         """The batches of an epoch but the first `skip`.
 
         Raises UserError with the list once more than the allowed share of the videos could not be read.
@@ -91,8 +89,7 @@ class TrainingData:
         self.dataset.set_epoch(epoch)
         self.sampler.epoch, self.sampler.skip = epoch, skip * self.batch_size
         for batch in read(self.loader):
-            self._note(batch.pop("faults"))
-            del batch["warnings"]  # which predict.py shows, and check_data
+            self._note(batch.faults)
             yield batch
 
     def share_faults(self) -> None:
@@ -100,7 +97,7 @@ class TrainingData:
         for share in gather(self.bad):
             self._note(share.items())
 
-    def _note(self, faults: Iterable[tuple[str, str]]) -> None:
+    def _note(self, faults: Iterable[Remark]) -> None:
         new = {name: reason for name, reason in faults if name not in self.bad}
         for name in sorted(new.keys() - self._named):
             log.warning("%s cannot be read and is replaced by another video: %s", name, new[name])
@@ -110,7 +107,7 @@ class TrainingData:
             names = "".join(f"\n  {name}: {reason}" for name, reason in sorted(self.bad.items()))
             raise UserError(
                 f"{len(self.bad)} of {len(self.dataset)} training videos cannot be read, more than "
-                f"DATA.MAX_BAD_FRACTION {self.max_bad_fraction} allows; mend or remove them:{names}"
+                f"DATA.MAX_BAD_FRACTION {self.max_bad_fraction} allows; fix or remove them:{names}"
             )
 
 
@@ -129,25 +126,3 @@ def evaluation_loader(
         worker_init_fn=leave_signals_to_parent,
         timeout=timeout if workers else 0,
     )
-
-
-def collate(items: list[dict[str, Any] | UserError]) -> dict[str, Any]:
-    """Items stacked into tensors, frames of other sizes padded; faults and warnings (name, what) joined into lists.
-
-    Where a process found a mistake, the batch is `mistake` alone, what to say about it.
-    """
-    if mistake := next((item for item in items if isinstance(item, UserError)), None):
-        return {"mistake": str(mistake)}
-    words = {key: [word for item in items for word in item[key]] for key in ("faults", "warnings")}
-    names = [name for name in items[0] if name not in (*words, "video")]
-    joined = {name: torch.stack([torch.as_tensor(item[name]) for item in items]) for name in names}
-    return words | {"video": stack_frames([item["video"] for item in items])} | joined
-
-
-def stack_frames(videos: list[torch.Tensor]) -> torch.Tensor:
-    """uint8 [..., H, W] each → [B, ..., H, W] of the largest height and width, black below and right of the others."""
-    sizes = {video.shape[-2:] for video in videos}
-    if len(sizes) > 1:
-        height, width = (max(sides) for sides in zip(*sizes, strict=True))
-        videos = [F.pad(video, (0, width - video.shape[-1], 0, height - video.shape[-2])) for video in videos]
-    return torch.stack(videos)

@@ -9,12 +9,12 @@ import signal
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from datasets.dataset import VideoDataset
+from datasets.sample import Mistake, Sample
 from utils.errors import UserError
 
 NONE = -1
@@ -35,7 +35,7 @@ class WatchedDataset(Dataset):
     def __len__(self) -> int:
         return len(self.dataset)
 
-    def __getitem__(self, index: int) -> dict[str, Any] | UserError:
+    def __getitem__(self, index: int) -> Sample | Mistake:
         worker = get_worker_info()
         if worker is None:
             return self.dataset[index]
@@ -44,7 +44,7 @@ class WatchedDataset(Dataset):
         try:
             return self.dataset[index]
         except UserError as error:
-            return error
+            return Mistake(str(error))
         finally:
             at[1] = NONE
 
@@ -54,11 +54,11 @@ class WatchedDataset(Dataset):
         return {process: name(video) for process, video in self.reading.tolist() if video != NONE}
 
 
-def read(loader: DataLoader) -> Iterator[dict[str, Any]]:
+def read(loader: DataLoader) -> Iterator[Sample]:
     """The loader's batches. Raises UserError where a reading process found a mistake."""
     for batch in loader:
-        if "mistake" in batch:
-            raise UserError(batch["mistake"])
+        if isinstance(batch, Mistake):
+            raise UserError(batch.text)
         yield batch
 
 

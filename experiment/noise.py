@@ -87,7 +87,7 @@ def _features(config: CfgNode, model: torch.nn.Module, videos: Annotations) -> n
     loader = evaluation_set(config, "train", videos).loader
     precision = Precision(config.TRAIN.OPT_LEVEL, model.to(device), device)
     answers, *_ = collect(model, loader, DeviceTransform(train=False), precision, "features")
-    return answers["features"]
+    return answers.positive.features
 
 
 def _groups(videos: Annotations) -> np.ndarray:

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from clip.blocks import Blocks, own_copy
 from clip.text import ClassPrompts, TextTower
-from models.pooling import POOLINGS
 
 
 class ImageBranch(nn.Module):
@@ -21,17 +20,17 @@ class ImageBranch(nn.Module):
         blocks: Blocks,
         ln_post: nn.Module,
         projection: nn.Parameter,
-        pooling: str = "attention",
+        pooling: nn.Module,
         class_token: bool = True,
     ) -> None:
-        """`pooling`, over time, is one of `models.pooling.POOLINGS`; a frame's feature is that of its class token, or
-        else the mean of its other tokens."""
+        """`pooling`, over time, is one of `models.pooling`; a frame's feature is that of its class token, or else the
+        mean of its other tokens."""
         super().__init__()
         self.class_token = class_token
         self.blocks = blocks
         self.ln_post = ln_post
         self.projection = projection
-        self.pooling = POOLINGS[pooling](projection.shape[1])
+        self.pooling = pooling
 
     def frame_features(self, tokens: Tensor, batch: int) -> Tensor:
         """Tokens of the trunk [B·T, L, width] → frame features [B, T, D], not normalised."""
@@ -50,41 +49,15 @@ class ImageBranch(nn.Module):
 
 
 class TextBranch(nn.Module):
-    """Class prompts and the tower that reads them: L2-normalised text features [K, D].
-
-    While nothing in it trains, or gradients are off, the features are computed once and kept until the mode or the
-    weights change.
-    """
+    """Class prompts and the tower that reads them: L2-normalised text features float32 [K, D]."""
 
     def __init__(self, prompts: ClassPrompts, tower: TextTower) -> None:
         super().__init__()
         self.prompts = prompts
         self.tower = tower
-        self._kept: Tensor | None = None
-        self.register_load_state_dict_post_hook(lambda module, _: module._forget())
 
     def forward(self) -> Tensor:
-        if torch.is_grad_enabled() and any(p.requires_grad for p in self.parameters()):
-            return self._encode()
-        if self._kept is None:
-            with torch.no_grad():
-                self._kept = self._encode()
-        return self._kept
-
-    def _encode(self) -> Tensor:
         return F.normalize(self.tower(self.prompts(), self.prompts.end).float(), dim=-1)
-
-    def _forget(self) -> None:
-        self._kept = None
-
-    def train(self, mode: bool = True) -> TextBranch:
-        """Also forgets the kept features, since training moves the weights."""
-        self._forget()
-        return super().train(mode)
-
-    def _apply(self, fn, recurse=True):  # moving or casting the module
-        self._forget()
-        return super()._apply(fn, recurse)
 
 
 def opposite(tower: TextTower) -> TextTower:

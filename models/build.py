@@ -12,6 +12,7 @@ from clip.image import ImageStem, image_blocks
 from clip.text import ClassPrompts, TextTower, end_of_text, fill, learnable_prompts, learnable_texts, tokenize
 from clip.weights import load_towers
 from models.branch import ImageBranch, TextBranch, opposite
+from models.pooling import POOLINGS
 from models.released import ReleasedNegativeText, ReleasedVideoCLIP
 from models.video_clip import VideoCLIP
 from utils.errors import UserError
@@ -53,7 +54,9 @@ def build_model(config: CfgNode, views: Sequence[str], towers: open_clip.CLIP) -
         ImageStem(towers.visual, vision_prompts),
         trunk,
         ImageBranch(
-            last, towers.visual.ln_post, towers.visual.proj, config.MODEL.POOLING, towers.visual.pool_type == "tok"
+            *(last, towers.visual.ln_post, towers.visual.proj),
+            POOLINGS[config.MODEL.POOLING](towers.visual.proj.shape[1]),
+            class_token=towers.visual.pool_type == "tok",
         ),
     )
     texts = _text_branches(config, views, towers) if has_text(config) else None

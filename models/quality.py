@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.branch import ImageBranch
+from models.outputs import QualityOutput
 
 
 def expected_score(logits: Tensor) -> Tensor:
@@ -15,7 +16,7 @@ def expected_score(logits: Tensor) -> Tensor:
     return (logits.float().softmax(dim=-1) * centres).sum(dim=-1)  # not `@`, which autocast takes to half precision
 
 
-class QualityBranch(nn.Module):
+class QualityBranch(ImageBranch):
     """An own copy of the last blocks; its frame features beside the other branches' → pooling → grade logits [B, G].
 
     The frame features [pos ‖ quality ‖ neg] are layer-normalised per branch, since the branches' scales differ. With
@@ -24,36 +25,32 @@ class QualityBranch(nn.Module):
 
     def __init__(self, positive: ImageBranch, grades: int, head: str = "softmax", views: int = 0) -> None:
         """`head` is one of `HEADS`."""
-        super().__init__()
-        branch = positive.copy()
-        self.blocks, self.ln_post, self.projection = branch.blocks, branch.ln_post, branch.projection
-        self.class_token = branch.class_token
-        dim = positive.projection.shape[1]
+        own, dim = positive.copy(), positive.projection.shape[1]
+        pooling = type(positive.pooling)(3 * dim)
+        super().__init__(own.blocks, own.ln_post, own.projection, pooling, own.class_token)
         self.norms = nn.ModuleList(nn.LayerNorm(dim) for _ in range(3))
-        self.pooling = type(positive.pooling)(3 * dim)
-        self.views, self.grades = views, grades
+        self.views, self.grades, self.head_name = views, grades, head
         self.head = HEADS[head](3 * dim + views, grades)
-
-    frame_features = ImageBranch.frame_features
-    encode = ImageBranch.encode
 
     def restarted(self, positive: ImageBranch) -> QualityBranch:
         """A branch of the same build that starts from `positive`."""
-        names = {kind: name for name, kind in HEADS.items()}
-        return QualityBranch(positive, self.grades, names[type(self.head)], self.views)
+        return QualityBranch(positive, self.grades, self.head_name, self.views)
 
-    def forward(
-        self, tokens: Tensor, positive: Tensor, negative: Tensor, views: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
+    def forward(self, tokens: Tensor, positive: Tensor, negative: Tensor, views: Tensor | None = None) -> QualityOutput:
         """Trunk tokens, the two branches' frame features [B, T, D], and view probabilities [B, K] where the head sees
-        them → grade logits [B, G], frame weights [B, T]."""
+        them."""
         own = self.frame_features(tokens, len(positive))
         parts = (positive, own, negative)
         frames = torch.cat([norm(part) for norm, part in zip(self.norms, parts, strict=True)], dim=-1)
         pooled, weights = self.pooling(frames)
         if self.views:
             pooled = torch.cat([pooled, views.to(pooled.dtype)], dim=-1)
-        return self.head(pooled), weights
+        return graded(self.head(pooled), weights)
+
+
+def graded(logits: Tensor, weights: Tensor) -> QualityOutput:
+    """Grade logits [B, G] and frame weights [B, T] as an answer."""
+    return QualityOutput(logits.float(), expected_score(logits), weights.float())
 
 
 class StepwiseHead(nn.Module):

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from clip.blocks import own_copy
 from models.branch import ImageBranch, TextBranch
-from models.quality import expected_score
+from models.outputs import NO_TEXTS, ClassTexts, ModelOutput
+from models.quality import graded
 from models.video_clip import VideoCLIP
 
 PROMPTS = "prompt_learner.complete_text_embeddings"
@@ -31,23 +32,21 @@ class ReleasedNegativeBranch(ImageBranch):
         branch = positive.copy()
         scale = stem_width**-0.5
         projection = nn.Parameter(scale * torch.randn_like(positive.projection), requires_grad=False)
-        super().__init__(branch.blocks, branch.ln_post, projection, class_token=branch.class_token)
-        self.pooling = branch.pooling
+        super().__init__(branch.blocks, branch.ln_post, projection, branch.pooling, branch.class_token)
         self.class_embedding = nn.Parameter(scale * torch.randn(stem_width), requires_grad=False)
         self.positional_embedding = nn.Parameter(scale * torch.randn(positions, stem_width), requires_grad=False)
 
 
-class ReleasedNegativeText(TextBranch):
+class ReleasedNegativeText(nn.Module):
     """A negative text tower that reads the *positive* prompts, at the end-of-text positions of the negative ones."""
 
     def __init__(self, positive: TextBranch, end: Tensor) -> None:
-        super().__init__(positive.prompts, own_copy(positive.tower))
-        del self.prompts
-        self._positive_prompts = (positive.prompts,)  # in a tuple, so that they are the positive branch's part alone
+        super().__init__()
+        self.tower = own_copy(positive.tower)
         self.register_buffer("end", end, persistent=False)
 
-    def _encode(self) -> Tensor:
-        return F.normalize(self.tower(self._positive_prompts[0](), self.end).float(), dim=-1)
+    def forward(self, prompts: Tensor) -> Tensor:
+        return F.normalize(self.tower(prompts, self.end).float(), dim=-1)
 
 
 class ReleasedQualityHead(nn.Module):
@@ -63,7 +62,7 @@ class ReleasedQualityHead(nn.Module):
 
 
 class ReleasedVideoCLIP(VideoCLIP):
-    """`VideoCLIP` with the published code's negative path, pooling and quality head; the same entries come back."""
+    """`VideoCLIP` with the published code's negative path, pooling and quality head; the same output."""
 
     def __init__(self, *args, frames: int, **kwargs) -> None:
         super().__init__(*args, **kwargs)
@@ -88,32 +87,35 @@ class ReleasedVideoCLIP(VideoCLIP):
         else:
             self.add_quality(self.quality.head.out_features)
 
-    def forward(self, video: Tensor, parts: Collection[str]) -> dict[str, Tensor]:
+    def _negative_text(self) -> Tensor:
+        return self.negative_text(self.positive_text.prompts())
+
+    def forward(self, video: Tensor, parts: Collection[str], texts: ClassTexts = NO_TEXTS) -> ModelOutput:
+        """As `VideoCLIP.forward`, with the trunk run a second time for the negative path."""
         batch = len(video)
+        texts = self.encode_texts(parts, texts)
         patches = self.stem.patches(video.flatten(0, 1))
-        answers: dict[str, Tensor] = {}
+        positive = negative = quality = None
+        intermediates: dict[int, Tensor] = {}
         in_trunk, in_branch = self.intermediate_blocks
         tokens = self.stem.tokens(patches, self.stem.class_embedding, self.stem.positional_embedding)
         tokens, early = self.trunk.forward_intermediates(tokens, indices=in_trunk, clips=batch)
-        positive, late = self.positive.encode(tokens, batch, in_branch)
-        pooled, weights = self.positive.pooling(positive)
+        frames, late = self.positive.encode(tokens, batch, in_branch)
+        pooled, weights = self.positive.pooling(frames)
         if "positive" in parts:
-            answers |= self._compare(pooled, weights, self.positive_text, "")
-            answers |= self._intermediate(early, late, batch)
-        if "negative" not in parts and "quality" not in parts:
-            return answers
-        tokens = self.stem.tokens(patches, self.negative.class_embedding, self.negative.positional_embedding)
-        negative = self.negative.frame_features(self.trunk(tokens, clips=batch), batch)
-        weights_no = self.negative.pooling.weights(negative)
-        # The mean half pools negative features, the weighted half positive ones: as published.
-        pooled_no = self.negative.pooling.pool(negative, positive, weights_no)
+            positive = self._compare(pooled, weights, texts.positive)
+            intermediates = self._intermediate(early, late, batch)
+        if "negative" in parts or "quality" in parts:
+            tokens = self.stem.tokens(patches, self.negative.class_embedding, self.negative.positional_embedding)
+            frames_no = self.negative.frame_features(self.trunk(tokens, clips=batch), batch)
+            weights_no = self.negative.pooling.weights(frames_no)
+            # The mean half pools negative features, the weighted half positive ones: as published.
+            pooled_no = self.negative.pooling.pool(frames_no, frames, weights_no)
         if "negative" in parts:
-            answers |= self._compare(pooled_no, weights_no, self.negative_text, "_no") | self._positive_classes()
+            negative = self._compare(pooled_no, weights_no, texts.negative)
         if "quality" in parts:
-            logits = self.quality(pooled, pooled_no, weights_no - weights)
-            answers |= {"quality_logits": logits.float(), "quality_score": expected_score(logits)}
-            answers |= {"quality_attention": weights_no.float()}
-        return answers
+            quality = graded(self.quality(pooled, pooled_no, weights_no - weights), weights_no)
+        return ModelOutput(positive, negative, quality, texts, intermediates)
 
 
 def is_published(state: dict[str, Tensor]) -> bool:

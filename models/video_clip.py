@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from clip.blocks import Blocks
 from clip.image import ImageStem
 from models.branch import ImageBranch, TextBranch, opposite
-from models.quality import QualityBranch, expected_score
+from models.outputs import NO_TEXTS, BranchOutput, ClassTexts, ModelOutput
+from models.quality import QualityBranch
 
 INTERMEDIATE_SIZE = 512  # numbers at most that a block's patches become, unless the block itself is wider
 
@@ -20,17 +21,8 @@ INTERMEDIATE_SIZE = 512  # numbers at most that a block's patches become, unless
 class VideoCLIP(nn.Module):
     """Video-CLIP of the paper. Parts that a stage has not added yet are None.
 
-    `forward` takes normalised clips [B, T, 3, H, W] and the parts wanted (of `parts`), and returns those entries:
-
-    | part     | entries |
-    |----------|---|
-    | positive | `features` [B, D], `logits`, `cosines` [B, K], `attention` [B, T], `text` [K, D]; see below |
-    | negative | the same with `_no`, and `text` |
-    | quality  | `quality_logits` [B, G], `quality_score` [B] in [0, 1], `quality_attention` [B, T] |
-
-    Features are L2-normalised float32; logits are `logit_scale.exp()` times the cosines. In evaluation mode the
-    positive part also gives intermediate features float32 [B, S] for the scores by distance: `block_n`, of the patches
-    after the n-th block on its path, for `intermediate_blocks`.
+    Features are L2-normalised float32. In evaluation mode the positive part also gives the intermediate features that
+    the scores by distance look at (`intermediate_blocks`).
     """
 
     def __init__(
@@ -76,27 +68,49 @@ class VideoCLIP(nn.Module):
         has = {"positive": True, "negative": self.negative is not None, "quality": self.quality is not None}
         return tuple(part for part, there in has.items() if there and part not in self.untrained)
 
-    def forward(self, video: Tensor, parts: Collection[str]) -> dict[str, Tensor]:
+    def encode_texts(self, parts: Collection[str], known: ClassTexts = NO_TEXTS, frozen: bool = False) -> ClassTexts:
+        """The class texts that `parts` are compared with; with `frozen` only those that nothing trains.
+
+        They depend on no video: whoever asks about many computes them once and gives them to `forward`. Those that are
+        `known` are not computed again.
+        """
+        positive, negative = known
+        sees_views = isinstance(self.quality, QualityBranch) and self.quality.views > 0
+        reads = "positive" in parts or "negative" in parts or ("quality" in parts and sees_views)
+        if positive is None and reads and _readable(self.positive_text, frozen):
+            positive = self.positive_text()
+        if negative is None and "negative" in parts and _readable(self.negative_text, frozen):
+            negative = self._negative_text()
+        return ClassTexts(positive, negative)
+
+    def _negative_text(self) -> Tensor:
+        return self.negative_text()
+
+    def forward(self, video: Tensor, parts: Collection[str], texts: ClassTexts = NO_TEXTS) -> ModelOutput:
+        """Normalised clips [B, T, 3, H, W] → what `parts` (of `self.parts`) answer.
+
+        `texts` are those that are known already (`encode_texts`); the others are computed.
+        """
         batch = len(video)
+        texts = self.encode_texts(parts, texts)
         in_trunk, in_branch = self.intermediate_blocks
         tokens = self.stem(video.flatten(0, 1))
         tokens, early = self.trunk.forward_intermediates(tokens, indices=in_trunk, clips=batch)
-        answers: dict[str, Tensor] = {}
-        positive = negative = None
+        positive = negative = quality = None
+        intermediates: dict[int, Tensor] = {}
         if "positive" in parts or "quality" in parts:
-            positive, late = self.positive.encode(tokens, batch, in_branch)
+            frames, late = self.positive.encode(tokens, batch, in_branch)
         if "positive" in parts:
-            answers |= self._compare(*self.positive.pooling(positive), self.positive_text, "")
-            answers |= self._intermediate(early, late, batch)
+            positive = self._compare(*self.positive.pooling(frames), texts.positive)
+            intermediates = self._intermediate(early, late, batch)
         if "negative" in parts or "quality" in parts:
-            negative = self.negative.frame_features(tokens, batch)
+            frames_no = self.negative.frame_features(tokens, batch)
         if "negative" in parts:
-            answers |= self._compare(*self.negative.pooling(negative), self.negative_text, "_no")
-            answers |= self._positive_classes()
+            negative = self._compare(*self.negative.pooling(frames_no), texts.negative)
         if "quality" in parts:
-            views = self._view_probabilities(positive) if self.quality.views else None
-            answers |= _quality_answers(*self.quality(tokens, positive, negative, views))
-        return answers
+            views = self._view_probabilities(frames, texts.positive) if self.quality.views else None
+            quality = self.quality(tokens, frames, frames_no, views)
+        return ModelOutput(positive, negative, quality, texts, intermediates)
 
     @property
     def intermediate_blocks(self) -> tuple[list[int], list[int]]:
@@ -111,10 +125,10 @@ class VideoCLIP(nn.Module):
         blocks = [] if self.training else [i for i in sorted({0, late - 1, late}) if i < depth]
         return [i for i in blocks if i < shared], [i - shared for i in blocks if i >= shared]
 
-    def _intermediate(self, in_trunk: dict[int, Tensor], in_branch: dict[int, Tensor], batch: int) -> dict[str, Tensor]:
+    def _intermediate(self, in_trunk: dict[int, Tensor], in_branch: dict[int, Tensor], batch: int) -> dict[int, Tensor]:
         """Intermediate features [B, S] of the tokens [B·T, L, width] after blocks of the trunk and of the branch."""
         after = in_trunk | {len(self.trunk.blocks) + i: tokens for i, tokens in in_branch.items()}
-        return {f"block_{i + 1}": self._patch_means(tokens, batch) for i, tokens in after.items()}
+        return {i + 1: self._patch_means(tokens, batch) for i, tokens in after.items()}
 
     def _patch_means(self, tokens: Tensor, batch: int) -> Tensor:
         """Patches averaged over time and over as many places of the picture as INTERMEDIATE_SIZE allows, [B, S]."""
@@ -124,31 +138,22 @@ class VideoCLIP(nn.Module):
         grid = F.adaptive_avg_pool2d(patches.unflatten(2, (side, side)), places)
         return grid.flatten(1).unflatten(0, (batch, -1)).mean(dim=1)
 
-    def _view_probabilities(self, positive: Tensor) -> Tensor:
+    def _view_probabilities(self, frames: Tensor, classes: Tensor) -> Tensor:
         """Of the views [B, K], from the positive branch's frame features [B, T, D]."""
-        return self._compare(*self.positive.pooling(positive), self.positive_text, "")["logits"].softmax(dim=-1)
+        return self._compare(*self.positive.pooling(frames), classes).logits.softmax(dim=-1)
 
-    def _compare(self, features: Tensor, weights: Tensor, text: TextBranch | None, suffix: str) -> dict[str, Tensor]:
-        """A branch's video features against its class texts."""
+    def _compare(self, features: Tensor, weights: Tensor, classes: Tensor | None) -> BranchOutput:
+        """A branch's video features [B, D] against class texts [K, D]."""
         features = F.normalize(features.float(), dim=-1)
-        answers = {f"features{suffix}": features, f"attention{suffix}": weights.float()}
-        if text is not None:
-            classes = text()
-            # In float32 under autocast, too: half precision rounds cosines to steps of 1/256.
-            with torch.autocast(features.device.type, enabled=False):
-                cosines = features @ classes.t()
-                logits = self.logit_scale.float().exp() * cosines
-            answers |= {f"logits{suffix}": logits, f"cosines{suffix}": cosines, f"text{suffix}": classes}
-        return answers
-
-    def _positive_classes(self) -> dict[str, Tensor]:
-        """What the negative texts are held against."""
-        return {} if self.positive_text is None else {"text": self.positive_text()}
+        if classes is None:
+            return BranchOutput(features, weights.float())
+        # In float32 under autocast, too: half precision rounds cosines to steps of 1/256.
+        with torch.autocast(features.device.type, enabled=False):
+            cosines = features @ classes.t()
+            logits = self.logit_scale.float().exp() * cosines
+        return BranchOutput(features, weights.float(), cosines, logits)
 
 
-def _quality_answers(logits: Tensor, weights: Tensor) -> dict[str, Tensor]:
-    return {
-        "quality_logits": logits.float(),
-        "quality_score": expected_score(logits),
-        "quality_attention": weights.float(),
-    }
+def _readable(text: nn.Module | None, frozen: bool) -> bool:
+    """Whether there is a text branch, and, where it has to be `frozen`, whether nothing in it takes gradients."""
+    return text is not None and not (frozen and any(parameter.requires_grad for parameter in text.parameters()))

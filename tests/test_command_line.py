@@ -1,4 +1,4 @@
-"""main.py: its options, and one line with exit code 2 for whatever the user can mend."""
+"""main.py: its options, and one line with exit code 2 for whatever the user can correct."""
 
 from __future__ import annotations
 

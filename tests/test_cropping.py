@@ -12,7 +12,7 @@ from scipy import ndimage
 from torchvision.transforms.v2 import functional as reference
 
 from datasets.cropping import EvalCrop, TrainCrop, clips_on, crop_resize, crop_resize_batch
-from datasets.loader import collate
+from datasets.sample import Sample, collate
 from tests.test_transforms import clips
 from utils.seeding import generator
 
@@ -146,16 +146,17 @@ def test_pictures_made_much_smaller_differ_by_one_grey_level_at_most(cut, seed):
     assert (worker.int() - device.int()).abs().max() <= 1
 
 
+def sample(video: torch.Tensor, box: torch.Tensor | None = None) -> Sample:
+    """A sample of which only the video matters."""
+    return Sample(video, box, *[torch.zeros(())] * 6, faults=[], warnings=[])
+
+
 def test_videos_of_many_sizes_are_cut_in_one_batch():
     random = np.random.default_rng(0)
     videos = [torch.from_numpy(random.integers(0, 256, (2, 3, *sides), np.uint8)) for sides in ((50, 40), (30, 70))]
     crop = EvalCrop(24, crops=3)
-    items = [
-        {"video": video[None], "box": torch.tensor(crop.boxes(*video.shape[-2:])), "faults": [], "warnings": []}
-        for video in videos
-    ]
-    batch = collate(items)
-    assert batch["video"].shape == (2, 1, 2, 3, 50, 70)
+    batch = collate([sample(video[None], torch.tensor(crop.boxes(*video.shape[-2:]))) for video in videos])
+    assert batch.video.shape == (2, 1, 2, 3, 50, 70)
     ours = clips_on(CPU, batch, 24)
     assert ours.dtype == torch.uint8
     assert torch.equal(ours, torch.stack([crop(video) for video in videos]))
@@ -163,4 +164,4 @@ def test_videos_of_many_sizes_are_cut_in_one_batch():
 
 def test_clips_that_the_worker_cut_stay_as_they_are():
     video = clips(2)[:, None]
-    assert torch.equal(clips_on(CPU, {"video": video}, 32), video)
+    assert torch.equal(clips_on(CPU, sample(video), 32), video)

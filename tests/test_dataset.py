@@ -16,6 +16,7 @@ from datasets.cropping import EvalCrop, TrainCrop, clips_on
 from datasets.dataset import MAX_REPLACEMENTS, VideoDataset
 from datasets.intake.encode import write_mjpeg
 from datasets.loader import EpochSampler, TrainingData, evaluation_loader
+from datasets.sample import Sample
 from datasets.sampling import segment_indices, stride_indices
 from datasets.transforms import DeviceTransform
 from datasets.video import open_video
@@ -52,16 +53,18 @@ def training_data(videos: VideoDataset, **options) -> TrainingData:
     return TrainingData(videos, DeviceTransform(train=True), **settings)
 
 
-def joined(batches) -> dict[str, torch.Tensor]:
+def joined(batches) -> Sample:
     """All samples of some batches, in order."""
-    batches = list(batches)
-    return {
-        name: torch.cat([batch[name] for batch in batches]) for name in batches[0] if name not in ("faults", "warnings")
-    }
+    *columns, faults, warnings = zip(*batches, strict=True)
+    tensors = (None if column[0] is None else torch.cat(column) for column in columns)
+    return Sample(*tensors, *([remark for part in said for remark in part] for said in (faults, warnings)))
 
 
-def assert_same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> None:
-    torch.testing.assert_close(one, other, rtol=0, atol=0, equal_nan=True)
+def assert_same(one: Sample, other: Sample) -> None:
+    assert one[-2:] == other[-2:] and (one.box is None) == (other.box is None)
+    for ours, theirs in zip(one[:-2], other[:-2], strict=True):
+        if ours is not None:
+            torch.testing.assert_close(ours, theirs, rtol=0, atol=0, equal_nan=True)
 
 
 # A sample.
@@ -76,10 +79,10 @@ def test_a_training_sample_is_one_clip_cropped_at_random(folder):
         pixels = video.frames(indices[0])
     random.random()  # decides on the background
     expected = TrainCrop(SIZE)(pixels, random)
-    assert torch.equal(sample["video"], expected) and sample["video"].shape == (1, 4, 3, SIZE, SIZE)
-    assert sample["frames"].tolist() == indices.tolist()
-    assert (sample["label"].item(), sample["index"].item(), sample["seed"].item()) == (1, 7, seed)
-    assert torch.isnan(sample["score"]) and not sample["failed"] and sample["faults"] == []
+    assert torch.equal(sample.video, expected) and sample.video.shape == (1, 4, 3, SIZE, SIZE)
+    assert sample.frames.tolist() == indices.tolist()
+    assert (sample.label.item(), sample.index.item(), sample.seed.item()) == (1, 7, seed)
+    assert torch.isnan(sample.score) and not sample.failed and sample.faults == []
 
 
 @pytest.mark.parametrize("clips, crops", [(1, 1), (2, 1), (1, 3), (2, 3)])
@@ -88,8 +91,8 @@ def test_an_evaluation_sample_has_all_views_with_the_crops_of_a_clip_together(fo
     indices = segment_indices(FRAMES, 4, clips=clips)
     with open_video(folder / "good 2.avi") as video:
         expected = torch.cat([EvalCrop(SIZE, crops)(video.frames(row)) for row in indices])
-    assert torch.equal(sample["video"], expected) and len(expected) == clips * crops
-    assert sample["frames"].tolist() == np.repeat(indices, crops, axis=0).tolist()
+    assert torch.equal(sample.video, expected) and len(expected) == clips * crops
+    assert sample.frames.tolist() == np.repeat(indices, crops, axis=0).tolist()
 
 
 @pytest.mark.parametrize("options", [{}, {"background_swap": 1.0}, {"train": False, "clips": 2, "crops": 3}])
@@ -97,27 +100,24 @@ def test_a_batch_cut_on_the_device_is_the_batch_cut_in_the_worker(folder, option
     videos = [dataset(folder, "one_bad.txt", resize_on_device=there, **options) for there in (False, True)]
     loaders = [evaluation_loader(v, batch_size=3, workers=0, rank=0, world=1, pin_memory=False) for v in videos]
     for worker, device in zip(*loaders, strict=True):
-        assert device["video"].shape[-2:] == (40, 48) and "box" not in worker
-        device["video"] = clips_on(torch.device("cpu"), device, SIZE)
-        del device["box"]
-        assert worker.pop("faults") == device.pop("faults")
-        assert_same(device, worker)
+        assert device.video.shape[-2:] == (40, 48) and worker.box is None
+        assert_same(device._replace(video=clips_on(torch.device("cpu"), device, SIZE), box=None), worker)
 
 
 def test_evaluation_is_the_same_in_every_epoch(folder):
     videos = dataset(folder, train=False)
-    first = videos[3]["video"]
+    first = videos[3].video
     videos.set_epoch(9)
-    assert torch.equal(videos[3]["video"], first)
+    assert torch.equal(videos[3].video, first)
 
 
 def test_targets_of_every_kind_reach_the_sample(folder):
     (folder / "many.txt").write_text("good 0.avi 0 2\ngood 1.avi 1\n")
     (folder / "scores.txt").write_text("good 0.avi 0.25\n")
     many = VideoDataset(read_annotations(folder / "many.txt", target="multilabel"), frames=2, size=8)
-    assert many[0]["label"].tolist() == [1, 0, 1] and many[1]["label"].tolist() == [0, 1, 0]
+    assert many[0].label.tolist() == [1, 0, 1] and many[1].label.tolist() == [0, 1, 0]
     scores = VideoDataset(read_annotations(folder / "scores.txt", target="score"), frames=2, size=8)
-    assert scores[0]["score"].item() == 0.25 and scores[0]["label"].item() == -1
+    assert scores[0].score.item() == 0.25 and scores[0].label.item() == -1
 
 
 def test_the_rates_of_the_file_choose_the_frames_of_a_heart_cycle(tmp_path):
@@ -125,7 +125,7 @@ def test_the_rates_of_the_file_choose_the_frames_of_a_heart_cycle(tmp_path):
     (tmp_path / "list.txt").write_text("a.avi 0\n")
     for mode, step in (("cycle", 60 / 80 * 40 / 8), ("stride", 0.1 * 40)):
         sample = dataset(tmp_path, train=False, frames=8, sampling=mode, stride_seconds=0.1)[0]
-        assert sample["frames"].tolist() == stride_indices(100, 8, step).tolist()
+        assert sample.frames.tolist() == stride_indices(100, 8, step).tolist()
 
 
 # Of (seed, epoch, sample) alone.
@@ -134,19 +134,19 @@ def test_the_rates_of_the_file_choose_the_frames_of_a_heart_cycle(tmp_path):
 def test_a_sample_changes_with_seed_and_epoch_only(folder):
     videos = dataset(folder)
     first = videos[5]
-    assert torch.equal(videos[5]["video"], first["video"]) and torch.equal(videos[5]["seed"], first["seed"])
-    assert torch.equal(dataset(folder)[5]["video"], first["video"])
+    assert torch.equal(videos[5].video, first.video) and torch.equal(videos[5].seed, first.seed)
+    assert torch.equal(dataset(folder)[5].video, first.video)
     videos.set_epoch(1)
-    assert not torch.equal(videos[5]["seed"], first["seed"])
-    assert not torch.equal(dataset(folder, seed=1)[5]["seed"], first["seed"])
-    drawn = {tuple(dataset(folder, seed=seed)[5]["frames"].flatten().tolist()) for seed in range(12)}
+    assert not torch.equal(videos[5].seed, first.seed)
+    assert not torch.equal(dataset(folder, seed=1)[5].seed, first.seed)
+    drawn = {tuple(dataset(folder, seed=seed)[5].frames.flatten().tolist()) for seed in range(12)}
     assert len(drawn) > 6
 
 
 def test_workers_and_batches_change_no_sample(folder):
     """Two epochs, as workers that live on must see the second; and a video that is replaced."""
     expected = [joined(training_data(dataset(folder, "one_bad.txt")).epoch(epoch)) for epoch in range(2)]
-    assert not torch.equal(expected[0]["seed"], expected[1]["seed"])
+    assert not torch.equal(expected[0].seed, expected[1].seed)
     for workers, batch_size in ((0, 4), (1, 3), (2, 4), (2, 1)):
         data = training_data(dataset(folder, "one_bad.txt"), workers=workers, batch_size=batch_size)
         for epoch in range(2):
@@ -158,7 +158,8 @@ def test_the_share_of_a_process_changes_no_sample(folder):
     for rank in range(2):
         share = joined(training_data(dataset(folder), rank=rank, world=2).epoch(3))
         wrapped = torch.arange(rank, 12, 2) % VIDEOS  # twelve places for eleven videos
-        assert_same(share, {name: values[wrapped] for name, values in whole.items()})
+        tensors = (None if values is None else values[wrapped] for values in whole[:-2])
+        assert_same(share, Sample(*tensors, faults=[], warnings=[]))
 
 
 def test_augmentation_follows_the_sample_not_the_batch(folder):
@@ -167,8 +168,8 @@ def test_augmentation_follows_the_sample_not_the_batch(folder):
     for batch_size in (1, 4):
         data, found = training_data(dataset(folder), batch_size=batch_size), {}
         for batch in data.epoch(0):
-            for row, index in enumerate(batch["index"].tolist()):
-                found[index] = transform(batch["video"][:, 0], batch["seed"])[row]
+            for row, index in enumerate(batch.index.tolist()):
+                found[index] = transform(batch.video[:, 0], batch.seed)[row]
         results.append(found)
     for index in range(VIDEOS):
         torch.testing.assert_close(results[0][index], results[1][index], rtol=0, atol=1e-5)
@@ -226,7 +227,7 @@ def test_evaluation_reads_each_video_once_over_all_processes(folder, world):
         loader = evaluation_loader(
             dataset(folder, train=False), batch_size=2, workers=0, rank=rank, world=world, pin_memory=False
         )
-        share = [index for batch in loader for index in batch["index"].tolist()]
+        share = [index for batch in loader for index in batch.index.tolist()]
         assert share == sorted(share)
         seen += share
     assert sorted(seen) == list(range(VIDEOS))
@@ -238,20 +239,20 @@ def test_evaluation_reads_each_video_once_over_all_processes(folder, world):
 def test_in_training_an_unreadable_video_is_replaced_by_another(folder):
     videos = dataset(folder, "one_bad.txt")
     sample = videos[4]
-    index = sample["index"].item()
-    assert sample["failed"] and index != 4
-    assert sample["label"].item() == videos.annotations.labels[index]
-    [(name, reason)] = sample["faults"]
+    index = sample.index.item()
+    assert sample.failed and index != 4
+    assert sample.label.item() == videos.annotations.labels[index]
+    [(name, reason)] = sample.faults
     assert name == BAD and reason
     again = videos[4]
-    assert again["index"].item() == index and torch.equal(again["video"], sample["video"])
+    assert again.index.item() == index and torch.equal(again.video, sample.video)
 
 
 def test_the_replacement_changes_from_epoch_to_epoch(folder):
     videos, chosen = dataset(folder, "one_bad.txt"), set()
     for epoch in range(30):
         videos.set_epoch(epoch)
-        chosen.add(videos[4]["index"].item())
+        chosen.add(videos[4].index.item())
     assert 4 not in chosen and len(chosen) > 5
 
 
@@ -261,8 +262,8 @@ def test_a_replaced_video_is_logged_once_with_its_path_and_counted(folder, caplo
     with caplog.at_level(logging.WARNING):
         for epoch in range(3):
             batches = list(data.epoch(epoch))
-            assert sum(len(batch["video"]) for batch in batches) == VIDEOS
-            assert sum(batch["failed"].sum().item() for batch in batches) == 1
+            assert sum(len(batch.video) for batch in batches) == VIDEOS
+            assert sum(batch.failed.sum().item() for batch in batches) == 1
     warnings = [record.getMessage() for record in caplog.records if BAD in record.getMessage()]
     assert len(warnings) == 1
     assert warnings[0].startswith(f"{BAD} cannot be read and is replaced by another video: ")
@@ -275,7 +276,7 @@ def test_more_unreadable_videos_than_allowed_stop_the_run_with_the_list(folder):
         list(data.epoch(0))
     first, second = str(caught.value).split("\n")
     assert first == (
-        "1 of 11 training videos cannot be read, more than DATA.MAX_BAD_FRACTION 0.01 allows; mend or remove them:"
+        "1 of 11 training videos cannot be read, more than DATA.MAX_BAD_FRACTION 0.01 allows; fix or remove them:"
     )
     assert second.startswith(f"  {BAD}: ")
 
@@ -318,23 +319,23 @@ def test_in_evaluation_an_unreadable_video_is_a_failed_row_and_nothing_is_replac
     loader = evaluation_loader(videos, batch_size=4, workers=workers, rank=0, world=1, pin_memory=False)
     batches = list(loader)
     samples = joined(batches)
-    assert samples["index"].tolist() == list(range(VIDEOS))
-    assert samples["failed"].tolist() == [index == 4 for index in range(VIDEOS)]
-    assert [name for batch in batches for name, _ in batch["faults"]] == [BAD]
-    assert (samples["video"][4] == 0).all() and (samples["frames"][4] == -1).all()
-    assert samples["label"][4] == 1
-    assert samples["video"].flatten(1).any(1).sum() == VIDEOS - 1
+    assert samples.index.tolist() == list(range(VIDEOS))
+    assert samples.failed.tolist() == [index == 4 for index in range(VIDEOS)]
+    assert [name for batch in batches for name, _ in batch.faults] == [BAD]
+    assert (samples.video[4] == 0).all() and (samples.frames[4] == -1).all()
+    assert samples.label[4] == 1
+    assert samples.video.flatten(1).any(1).sum() == VIDEOS - 1
 
 
 def test_an_evaluation_in_which_nothing_can_be_read_still_has_all_rows(folder):
     videos = dataset(folder, "all_bad.txt", train=False)
-    assert [videos[k]["failed"].item() for k in range(3)] == [True] * 3
+    assert [videos[k].failed.item() for k in range(3)] == [True] * 3
 
 
 def test_a_missing_file_is_a_fault_like_any_other(folder):
     (folder / "missing.txt").write_text("nowhere.avi 0\ngood 1.avi 1\n")
     sample = dataset(folder, "missing.txt", train=False)[0]
-    assert sample["faults"] == [("nowhere.avi", "cannot be read: No such file or directory")]
+    assert sample.faults == [("nowhere.avi", "cannot be read: No such file or directory")]
 
 
 # Background.
@@ -353,15 +354,15 @@ def test_a_background_comes_from_another_video_of_the_list(tmp_path):
     (tmp_path / "list.txt").write_text("0.npy 0\n1.npy 1\n")
     options = {"size": 96, "frames": 8, "scales": (1,)}
     corners = {
-        dataset(tmp_path, background_swap=1.0, seed=k, **options)[0]["video"][0, 0, 0, 0, 0].item() for k in range(9)
+        dataset(tmp_path, background_swap=1.0, seed=k, **options)[0].video[0, 0, 0, 0, 0].item() for k in range(9)
     }
     assert corners == {30, 220}
     for seed in range(3):
-        plain = dataset(tmp_path, seed=seed, **options)[0]["video"]
+        plain = dataset(tmp_path, seed=seed, **options)[0].video
         assert (plain[..., 0, 0] == 30).all()
-        swapped = dataset(tmp_path, background_swap=1.0, seed=seed, **options)[0]["video"]
+        swapped = dataset(tmp_path, background_swap=1.0, seed=seed, **options)[0].video
         assert torch.equal(swapped[..., 30:66, 30:66], plain[..., 30:66, 30:66])
-    assert (dataset(tmp_path, background_swap=1.0, train=False, **options)[0]["video"][..., 3, 3] == 30).all()
+    assert (dataset(tmp_path, background_swap=1.0, train=False, **options)[0].video[..., 3, 3] == 30).all()
 
 
 def test_a_background_that_cannot_be_read_is_black(tmp_path):
@@ -369,4 +370,4 @@ def test_a_background_that_cannot_be_read_is_black(tmp_path):
     (tmp_path / "1.npy").write_text("rubbish")
     (tmp_path / "list.txt").write_text("0.npy 0\n" + "1.npy 1\n" * 20)
     sample = dataset(tmp_path, background_swap=1.0, size=96, frames=8, scales=(1,))[0]
-    assert (sample["video"][..., 0, 0] == 0).all() and not sample["failed"]
+    assert (sample.video[..., 0, 0] == 0).all() and not sample.failed

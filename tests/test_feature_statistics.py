@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.linalg import LinAlgError
@@ -11,7 +12,8 @@ from scipy.linalg import LinAlgError
 import evaluation.feature_statistics
 from evaluation.feature_statistics import FeatureStatistics
 from tests.tiny_data import tiny, train
-from trainers.evaluate import Evaluator, distance_features
+from trainers.collect import distance_features
+from trainers.evaluate import Evaluator
 from utils.config.choices import FITTED_SCORES
 from utils.errors import UserError
 
@@ -79,8 +81,8 @@ def test_scores_are_finite_or_the_fault_is_said(count, size, classes, distinct, 
 
 
 def test_features_that_are_all_zero_stay_zero():
-    blocks = {"block_1": np.array([[0, 0], [3, 4]], np.float32), "block_2": np.array([[5], [0]], np.float32)}
-    np.testing.assert_allclose(distance_features(blocks), [[0, 0, 1], [0.6, 0.8, 0]], rtol=1e-6)
+    parts = [torch.tensor([[0.0, 0.0], [3.0, 4.0]]), torch.tensor([[5.0], [0.0]])]
+    np.testing.assert_allclose(distance_features(parts), [[0, 0, 1], [0.6, 0.8, 0]], rtol=1e-6)
 
 
 @pytest.fixture
@@ -112,9 +114,7 @@ def test_with_too_few_readable_videos_a_run_goes_on_without_the_scores(tiny_fold
     def damaged(self, model, part, doing):
         found = answers(self, model, part, doing)
         if part.kind == "train":
-            for name in found:
-                if name.startswith("block_"):
-                    found[name][1:] = np.nan
+            found.intermediates[1:] = np.nan
         return found
 
     monkeypatch.setattr(Evaluator, "_answers", damaged)

@@ -48,8 +48,8 @@ def test_stepwise_grades_are_products_of_steps():
 @pytest.mark.parametrize("settings", [{"MODEL__QUALITY_HEAD": "corn"}, {"MODEL__QUALITY_VIEWS": True}])
 def test_quality_answers_whatever_its_head(settings):
     _, model = tiny_model("quality", **settings)
-    answers = model.eval()(tiny_clips(), ("quality",))
-    assert answers["quality_logits"].shape == (2, 3)
-    assert all(0 <= score <= 1 for score in answers["quality_score"].tolist())
+    answers = model.eval()(tiny_clips(), ("quality",)).quality
+    assert answers.logits.shape == (2, 3)
+    assert all(0 <= score <= 1 for score in answers.score.tolist())
     model.restart_branch("quality")
-    assert model.eval()(tiny_clips(), ("quality",))["quality_logits"].shape == (2, 3)
+    assert model.eval()(tiny_clips(), ("quality",)).quality.logits.shape == (2, 3)

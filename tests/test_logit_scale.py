@@ -19,8 +19,8 @@ def scale(tiny_folder, tmp_path, monkeypatch):
     """Makes one step that wants the logits larger (sign 1) or smaller (−1), at a rate of 3; returns the scale saved."""
 
     def run(sign: int, **changes) -> float:
-        def slope(self, answers, targets):
-            return {"slope": -sign * answers["logits"].sum() / answers["cosines"].detach().sum()}
+        def slope(self, output, targets):
+            return {"slope": -sign * output.positive.logits.sum() / output.positive.cosines.detach().sum()}
 
         monkeypatch.setattr(ViewStage, "loss", slope)
         options = {"TRAIN__LR": 3.0, "TRAIN__BATCH_SIZE": TRAINING, "TRAIN__CLIP_GRAD": 0.0} | changes

@@ -13,16 +13,17 @@ from clip.text import TextTower
 from clip.weights import load_towers
 from models.build import build_model
 from models.quality import expected_score
-from tests.tiny_data import VIEWS, assert_same, configure, tiny_clips, tiny_model, tiny_options
+from tests.tiny_data import VIEWS, assert_same, configure, entries, tiny_clips, tiny_model, tiny_options
 from trainers.resume import load_weights
 from trainers.stages import build_stage
 from utils.errors import UserError
 
-INTERMEDIATE = {"block_1", "block_2", "block_3"}
+INTERMEDIATE = {"intermediates.1", "intermediates.2", "intermediates.3"}
+BRANCH = ("features", "attention", "cosines", "logits")
 ENTRIES = {
-    "positive": {"features", "logits", "cosines", "attention", "text", *INTERMEDIATE},
-    "negative": {"features_no", "logits_no", "cosines_no", "attention_no", "text_no", "text"},
-    "quality": {"quality_logits", "quality_score", "quality_attention"},
+    "positive": {*(f"positive.{name}" for name in BRANCH), "texts.positive", *INTERMEDIATE},
+    "negative": {*(f"negative.{name}" for name in BRANCH), "texts.positive", "texts.negative"},
+    "quality": {"quality.logits", "quality.score", "quality.attention"},
 }
 
 
@@ -54,9 +55,9 @@ def test_the_negative_branch_starts_as_the_positive_one(variant):
             assert torch.equal(-ours if away else ours, theirs), name
             assert ours.data_ptr() != theirs.data_ptr()  # a copy of its own
     if variant == "paper":
-        answers = model(tiny_clips(), ("positive", "negative"))
-        assert torch.equal(answers["features_no"], answers["features"])
-        assert (answers["text_no"] * answers["text"]).sum(dim=-1).max() < 0
+        output = model(tiny_clips(), ("positive", "negative"))
+        assert torch.equal(output.negative.features, output.positive.features)
+        assert (output.texts.negative * output.texts.positive).sum(dim=-1).max() < 0
 
 
 def test_the_quality_branch_starts_as_the_positive_one():
@@ -75,7 +76,7 @@ def test_a_grown_model_answers_as_its_ancestors_did():
     quality = grown("quality", negation)
     assert (view.parts, negation.parts) == (("positive",), ("positive", "negative"))
     assert quality.parts == ("positive", "negative", "quality")
-    answers, before = quality(clips, quality.parts), negation(clips, negation.parts)
+    answers, before = entries(quality(clips, quality.parts)), entries(negation(clips, negation.parts))
     assert set(answers) == set().union(*ENTRIES.values())
     for name, value in before.items():
         assert torch.equal(answers[name], value), name
@@ -86,21 +87,21 @@ def test_scores_by_distance_see_patches_and_no_prompts():
     _, model = tiny_model("negation", **{f"TRAINER__ViFi_CLIP__{key}": value for key, value in prompts.items()})
     clips = tiny_clips(batch=2, frames=3)
     with torch.no_grad():
-        answers = model.eval()(clips, ("positive", "negative"))
+        output = model.eval()(clips, ("positive", "negative"))
         tokens = model.trunk(model.stem(clips.flatten(0, 1)))
         after = model.positive.blocks.blocks[0](tokens)
     assert tokens.shape[1] > 1 + 2 * 2 and after.shape[1] > 1 + 1  # prompts follow
     top_left, top_right, bottom_left, bottom_right = tokens.unflatten(0, (2, 3)).mean(dim=1)[:, 1:5].unbind(dim=1)
     quarters = torch.stack([top_left, top_right, bottom_left, bottom_right], dim=-1).flatten(1)
-    torch.testing.assert_close(answers["block_2"], quarters)
-    torch.testing.assert_close(answers["block_3"], after.unflatten(0, (2, 3)).mean(dim=1)[:, 1])
+    torch.testing.assert_close(output.intermediates[2], quarters)
+    torch.testing.assert_close(output.intermediates[3], after.unflatten(0, (2, 3)).mean(dim=1)[:, 1])
 
 
 @pytest.mark.parametrize("shared", [0, 1, 3])
 def test_scores_by_distance_see_the_same_blocks_wherever_the_tower_is_split(shared):
     usual = tiny_model("negation")[1].eval()(tiny_clips(), ("positive",))
     answers = tiny_model("negation", MODEL__SHARED_BLOCKS=shared)[1].eval()(tiny_clips(), ("positive",))
-    assert_same({name: answers[name] for name in INTERMEDIATE}, {name: usual[name] for name in INTERMEDIATE})
+    assert_same(answers.intermediates, usual.intermediates)
 
 
 @pytest.mark.parametrize("depth, blocks", [(1, [1]), (2, [1, 2]), (4, [1, 2, 3]), (12, [1, 8, 9]), (24, [1, 16, 17])])
@@ -114,19 +115,20 @@ def test_scores_by_distance_see_the_first_block_and_those_at_two_thirds_of_the_d
 
 def test_training_computes_no_intermediate_features():
     _, model = tiny_model("negation")
-    answers = model.train()(tiny_clips(), ("positive", "negative"))
+    answers = entries(model.train()(tiny_clips(), ("positive", "negative")))
     assert set(answers) == (ENTRIES["positive"] | ENTRIES["negative"]) - INTERMEDIATE
 
 
 @pytest.mark.parametrize("part", ENTRIES)
 def test_each_part_alone_gives_its_own_entries_and_their_shapes(part):
     _, model = tiny_model("quality")
-    answers = model.eval()(tiny_clips(batch=3, frames=5), (part,))
+    answers = entries(model.eval()(tiny_clips(batch=3, frames=5), (part,)))
     assert set(answers) == ENTRIES[part]
-    shapes = {"features": [3, 128], "logits": [3, 4], "cosines": [3, 4], "attention": [3, 5], "text": [4, 128]}
-    shapes |= {"block_1": [3, 4 * 64], "block_2": [3, 4 * 128], "block_3": [3, 256]}
-    shapes |= {f"{name}_no": shape for name, shape in shapes.items()}
-    shapes |= {"quality_logits": [3, 3], "quality_score": [3], "quality_attention": [3, 5]}
+    branch = dict(zip(BRANCH, ([3, 128], [3, 5], [3, 4], [3, 4]), strict=True))
+    shapes = {f"{side}.{name}": shape for side in ("positive", "negative") for name, shape in branch.items()}
+    shapes |= {"texts.positive": [4, 128], "texts.negative": [4, 128]}
+    shapes |= dict(zip(sorted(INTERMEDIATE), ([3, 4 * 64], [3, 4 * 128], [3, 256]), strict=True))
+    shapes |= {"quality.logits": [3, 3], "quality.score": [3], "quality.attention": [3, 5]}
     assert {name: list(value.shape) for name, value in answers.items()} == {name: shapes[name] for name in answers}
     for name in answers:
         if "attention" in name:
@@ -137,14 +139,15 @@ def test_answers_under_autocast_are_float32_and_logits_keep_their_digits():
     _, model = tiny_model("quality")
     moved(model)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        answers = model(tiny_clips(), model.parts)
-    assert {name: value.dtype for name, value in answers.items()} == dict.fromkeys(answers, torch.float32)
-    exact = answers["features"].double() @ answers["text"].double().t()
-    torch.testing.assert_close(answers["cosines"].double(), exact, rtol=0, atol=1e-6)
+        output = model(tiny_clips(), model.parts)
+    assert {value.dtype for value in entries(output).values()} == {torch.float32}
+    positive, quality = output.positive, output.quality
+    exact = positive.features.double() @ output.texts.positive.double().t()
+    torch.testing.assert_close(positive.cosines.double(), exact, rtol=0, atol=1e-6)
     scale = model.logit_scale.exp()
-    torch.testing.assert_close(answers["logits"], scale * answers["cosines"])
-    exact = answers["quality_logits"].double().softmax(dim=-1) @ torch.tensor([0, 0.5, 1]).double()
-    torch.testing.assert_close(answers["quality_score"].double(), exact, rtol=0, atol=1e-6)
+    torch.testing.assert_close(positive.logits, scale * positive.cosines)
+    exact = quality.logits.double().softmax(dim=-1) @ torch.tensor([0, 0.5, 1]).double()
+    torch.testing.assert_close(quality.score.double(), exact, rtol=0, atol=1e-6)
 
 
 def test_the_expected_score_stands_between_the_grades():
@@ -222,25 +225,16 @@ def test_class_prompts_of_a_frozen_text_tower_are_encoded_once(monkeypatch):
     stage = build_stage(config)
     stage.prepare(model)
     stage.train_mode(model)
+    frozen = model.encode_texts(stage.parts, frozen=True)
+    assert frozen.negative is None  # it trains
     for _ in range(3):
-        model(tiny_clips(), stage.parts)
+        model(tiny_clips(), stage.parts, frozen)
     assert calls.count(model.positive_text.tower) == 1
-    assert calls.count(model.negative_text.tower) == 3  # it trains
+    assert calls.count(model.negative_text.tower) == 3
     calls.clear()
     model.eval()
     with torch.no_grad():
-        for _ in range(3):
-            model(tiny_clips(), model.parts)
-    assert sorted(map(calls.count, {model.positive_text.tower, model.negative_text.tower})) == [1, 1]
-
-
-def test_kept_text_features_follow_the_weights():
-    _, model = tiny_model("view")
-    model.eval()
-    with torch.no_grad():
-        before = model(tiny_clips(), ("positive",))["text"]
-        other = moved(tiny_model("view")[1])
-        model.load_state_dict(other.state_dict())
-        after = model(tiny_clips(), ("positive",))["text"]
-        assert not torch.allclose(before, after)
-        assert torch.equal(after, other(tiny_clips(), ("positive",))["text"])
+        texts = model.encode_texts(model.parts)
+        once, each = model(tiny_clips(), model.parts, texts), model(tiny_clips(), model.parts)
+    assert_same(entries(once), entries(each))
+    assert sorted(map(calls.count, {model.positive_text.tower, model.negative_text.tower})) == [2, 2]

@@ -122,7 +122,7 @@ def test_no_text_of_a_dicom_header_leaves_the_program(tmp_path):
     (tmp_path / "list.txt").write_text("".join(f"{file.name} 0\n" for file in sorted(source.glob("*.dcm"))))
     listed = read_annotations(tmp_path / "list.txt", source)
     dataset = VideoDataset(listed, frames=2, size=32)
-    said = [sample["faults"][0][1] for sample in (dataset[i] for i in range(3))]
+    said = [sample.faults[0][1] for sample in (dataset[i] for i in range(3))]
     said += inspect(listed, every_frame=True, sample=None, workers=1, decoder="pyav").faults
     said += [record.fault for record in prepare(source, tmp_path / "done", Options(), 0)]
     assert len(said) == 9 and all(said)

@@ -9,14 +9,16 @@ import numpy as np
 import pytest
 import torch
 
+from models.outputs import NO_TEXTS, ModelOutput
+from models.quality import graded
 from tests.test_parity import HERE, STAGE, fixture_weights, published_model, released_config
 from trainers.optimiser import build_optimiser
 from trainers.precision import Precision
 from trainers.stages import build_stage
 from utils.config import load_config
 
-ANSWERS = {"view": ("logits",), "negation": ("logits", "logits_no"), "quality": ("quality_logits",)}
-ARRAYS = {"logits": "logits_after", "logits_no": "logits_no_after", "quality_logits": "logits_after"}
+ANSWERS = {"view": ("positive",), "negation": ("positive", "negative"), "quality": ("quality",)}
+ARRAYS = {"positive": "logits_after", "negative": "logits_no_after", "quality": "logits_after"}
 
 
 def fixtures():
@@ -63,9 +65,10 @@ def test_three_steps_are_those_of_the_published_training(file: Path):
     np.testing.assert_allclose(losses, expected["losses"], rtol=1e-4)
     np.testing.assert_allclose(norms, expected["grad_norms"], rtol=2e-3)
     with torch.no_grad():
-        answers = model.eval()(clips, model.parts)
-    for name in ANSWERS[STAGE[manifest["stage"]]]:
-        np.testing.assert_allclose(answers[name], expected[ARRAYS[name]], rtol=0, atol=2e-3, err_msg=name)
+        output = model.eval()(clips, model.parts)
+    for part in ANSWERS[STAGE[manifest["stage"]]]:
+        logits = getattr(output, part).logits
+        np.testing.assert_allclose(logits, expected[ARRAYS[part]], rtol=0, atol=2e-3, err_msg=part)
 
 
 @pytest.mark.parametrize("file", ["train_stage1.yaml", "train_stage2.yaml", "train_qc.yaml"])
@@ -78,5 +81,6 @@ def test_the_released_recipe_decays_everything_and_has_no_ordinal_term(file):
     assert [group["weight_decay"] for group in plain] == [recipe.TRAIN.WEIGHT_DECAY, 0.0]
     if recipe.STAGE == "quality":
         logits = torch.randn(2, recipe.DATA.NUM_QUALITIES)
-        terms = build_stage(recipe).loss({"quality_logits": logits}, torch.eye(recipe.DATA.NUM_QUALITIES)[:2])
+        output = ModelOutput(None, None, graded(logits, torch.ones(2, 1)), NO_TEXTS, {})
+        terms = build_stage(recipe).loss(output, torch.eye(recipe.DATA.NUM_QUALITIES)[:2])
         assert sum(terms.values()) == terms["quality"]

@@ -25,7 +25,7 @@ from evaluation.feature_statistics import FeatureStatistics
 from evaluation.predictions import read_predictions
 from predict import main
 from tests.tiny_data import STAGES, VALIDATION, VIEWS, configure, tiny_options, train, write_standard_folder
-from trainers.evaluate import distance_features
+from trainers.collect import distance_features
 from trainers.predict import load_predictor, most_attended, predict
 from trainers.session import dataset
 from utils.checkpoint import load_checkpoint, save_checkpoint
@@ -164,9 +164,9 @@ def test_a_score_by_distance_uses_the_statistics_in_the_checkpoint(runs, elsewhe
 
     sample = dataset(predictor.config, Annotations.of_paths([video]), train=False)[0]
     with torch.no_grad():
-        clip = DeviceTransform(train=False)(sample["video"])
-        answers = predictor.model(clip, ("positive", "negative"))
-    features = distance_features({name: value.numpy() for name, value in answers.items()})
+        clip = DeviceTransform(train=False)(sample.video)
+        output = predictor.model(clip, ("positive", "negative"))
+    features = distance_features(list(output.intermediates.values())).numpy()
     assert answer["score_name"] == "knn" and answer["decision"] == "accepted"
     assert answer["score"] == pytest.approx(fitted.scores(features)["knn"][0], rel=1e-6)
 

@@ -81,7 +81,8 @@ finally:
 
 
 def test_a_program_whose_reading_process_hangs_ends(tiny_folder, tmp_path):
-    words = (str(word) for pair in tiny_options(tiny_folder, tmp_path, **READERS) for word in pair)
+    patient = READERS | {"TRAIN__TIMEOUT": 5.0}  # where the machine is busy, the first video takes a while
+    words = (str(word) for pair in tiny_options(tiny_folder, tmp_path, **patient) for word in pair)
     start = [sys.executable, "-c", STOPPED_READER, "-cfg", "configs/phantom/view.yaml", "--opts", *words]
     done = subprocess.run(start, capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr

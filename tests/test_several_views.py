@@ -9,9 +9,11 @@ from scipy.special import expit, logsumexp, softmax
 
 from datasets.transforms import DeviceTransform
 from evaluation.predictions import read_predictions
+from models.outputs import NO_TEXTS, BranchOutput, ModelOutput
+from models.quality import graded
 from predict import main
-from tests.tiny_data import VALIDATION, configure, train
-from trainers.collect import judged, merge_views
+from tests.tiny_data import VALIDATION, configure, entries, train
+from trainers.collect import merge_views
 from trainers.predict import load_predictor
 from trainers.session import dataset, evaluation_sets
 
@@ -33,22 +35,22 @@ def by_hand(config, name: str) -> np.ndarray:
     predictor, found = load_predictor(config.MODEL.RESUME), []
     videos = dataset(config, evaluation_sets(config)[0].annotations, train=False)
     for i in range(len(videos)):
-        views = DeviceTransform(train=False)(videos[i]["video"])
+        views = DeviceTransform(train=False)(videos[i].video)
         with torch.no_grad():
-            found.append(predictor.model(views, predictor.model.parts)[name].double().numpy())
+            found.append(entries(predictor.model(views, predictor.model.parts))[name].double().numpy())
     return np.stack(found)
 
 
 def test_every_answer_of_an_evaluation_is_that_of_the_mean_logits(evaluated):
     p, config = evaluated
-    each = by_hand(config, "logits")
+    each = by_hand(config, "positive.logits")
     assert each.shape == (VALIDATION, CLIPS * CROPS, 4)
-    logits, logits_no = each.mean(1), by_hand(config, "logits_no").mean(1)
+    logits, logits_no = each.mean(1), by_hand(config, "negative.logits").mean(1)
     near = {"rtol": 2e-5, "atol": 1e-6}
     np.testing.assert_allclose(p.probabilities, softmax(logits, axis=1), **near)
     np.testing.assert_allclose(p.negative, softmax(-logits_no, axis=1), **near)
     yes = expit(logits - logits_no)
-    cosines = by_hand(config, "cosines").mean(1)
+    cosines = by_hand(config, "positive.cosines").mean(1)
     expected = {
         "msp": softmax(logits, axis=1).max(1),
         "max_logit": logits.max(1),
@@ -60,7 +62,7 @@ def test_every_answer_of_an_evaluation_is_that_of_the_mean_logits(evaluated):
     }
     for name, values in expected.items():
         np.testing.assert_allclose(p.scores[name], values, **near, err_msg=name)
-    grades = softmax(by_hand(config, "quality_logits").mean(1), axis=1)
+    grades = softmax(by_hand(config, "quality.logits").mean(1), axis=1)
     np.testing.assert_allclose(p.grade_probabilities, grades, **near)
     np.testing.assert_allclose(p.score_prediction, grades @ [0, 0.5, 1], **near)
     # The mean of probabilities, which no energy and no logit follows from, is something else.
@@ -82,15 +84,18 @@ def test_predict_says_what_the_evaluation_counts(evaluated, tmp_path, monkeypatc
 
 def test_two_views_by_hand():
     logits = torch.tensor([[3.0, 0.0], [-1.0, 0.0], [0.0, 2.0], [0.0, 2.0]])  # two views of two videos
-    merged = {"logits": merge_views("logits", logits, 2), "logits_no": merge_views("logits_no", -logits, 2)}
-    assert merged["logits"].tolist() == [[1.0, 0.0], [0.0, 2.0]]
-    found = judged(merged)
-    assert found["probabilities"][0].tolist() == pytest.approx([1 / (1 + np.exp(-1)), 1 / (1 + np.exp(1))])
-    assert torch.equal(found["probabilities_no"], found["probabilities"]) and "quality_score" not in found
-    quality = judged({"quality_logits": merge_views("quality_logits", logits, 2)})
-    assert quality["quality_score"].tolist() == pytest.approx([1 / (1 + np.e), 1 / (1 + np.exp(-2))])
+    unit, weights = torch.eye(4), torch.ones(4, 1)
+    branches = (BranchOutput(unit, weights, sign * logits / 9, sign * logits) for sign in (1, -1))
+    positive, negative, quality, intermediates = merge_views(ModelOutput(*branches, None, NO_TEXTS, {}), 2)
+    assert positive.logits.tolist() == [[1.0, 0.0], [0.0, 2.0]]
+    assert positive.probabilities[0].tolist() == pytest.approx([1 / (1 + np.exp(-1)), 1 / (1 + np.exp(1))])
+    assert torch.equal(negative.probabilities, positive.probabilities)
+    assert quality is None and intermediates is None
+    grades = ModelOutput(None, None, graded(logits, weights), NO_TEXTS, {})
+    assert merge_views(grades, 2)[2].score.tolist() == pytest.approx([1 / (1 + np.e), 1 / (1 + np.exp(-2))])
 
 
 def test_frames_of_all_views_keep_their_weights():
     weights = torch.tensor([[0.75, 0.25], [0.5, 0.5]])  # two views of one video, two frames each
-    assert merge_views("attention", weights, 2).tolist() == [[0.375, 0.125, 0.25, 0.25]]
+    output = ModelOutput(BranchOutput(torch.eye(2), weights), None, None, NO_TEXTS, {})
+    assert merge_views(output, 2)[0].attention.tolist() == [[0.375, 0.125, 0.25, 0.25]]

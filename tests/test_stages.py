@@ -8,7 +8,10 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import Tensor
 
+from models.outputs import NO_TEXTS, BranchOutput, ClassTexts, ModelOutput
+from models.quality import graded
 from trainers.stages import (
     STAGES,
     accepted_loss,
@@ -52,20 +55,29 @@ LOGITS = torch.tensor([[math.log(2), 0.0, 0.0]])  # probabilities 1/2, 1/4, 1/4
 FIRST = torch.tensor([[1.0, 0.0, 0.0]])
 
 
+def answered(logits: Tensor | None, logits_no: Tensor | None = None, texts: ClassTexts = NO_TEXTS) -> ModelOutput:
+    """What a model with these logits [B, K] of its branches answers."""
+    branches = [
+        None if given is None else BranchOutput(torch.eye(len(given)), torch.ones(len(given), 1), given, given)
+        for given in (logits, logits_no)
+    ]
+    return ModelOutput(*branches, None, texts, {})
+
+
 def test_the_view_loss_is_cross_entropy():
-    loss = stage("view").loss({"logits": LOGITS}, FIRST)
+    loss = stage("view").loss(answered(LOGITS), FIRST)
     assert {name: term.item() for name, term in loss.items()} == {"view": pytest.approx(math.log(2))}
 
 
 def test_label_smoothing_spreads_its_share_over_all_classes():
-    loss = stage("view", LABEL_SMOOTH=0.3).loss({"logits": LOGITS}, FIRST)
+    loss = stage("view", LABEL_SMOOTH=0.3).loss(answered(LOGITS), FIRST)
     assert loss["view"].item() == pytest.approx(0.8 * math.log(2) + 0.1 * math.log(4) + 0.1 * math.log(4))
 
 
 def test_the_class_loss_wants_the_true_class_denied_least():
     text = torch.eye(3)
-    answers = {"logits_no": -LOGITS, "text": text, "text_no": -text}
-    loss = stage("negation", NEGATION_LOSS="class", OPPOSITE_WEIGHT=2.0, OUTLIER_WEIGHT=0.0).loss(answers, FIRST)
+    output = answered(None, -LOGITS, ClassTexts(text, -text))
+    loss = stage("negation", NEGATION_LOSS="class", OPPOSITE_WEIGHT=2.0, OUTLIER_WEIGHT=0.0).loss(output, FIRST)
     assert loss["negation"].item() == pytest.approx(math.log(2))
     assert loss["opposite"].item() == pytest.approx(2 * (2 - math.sqrt(4 + 1e-4)), abs=1e-6)
 
@@ -112,7 +124,9 @@ def test_the_squared_earth_mover_s_distance_by_hand():
 
 
 def test_the_quality_loss_adds_the_ordinal_term():
-    loss = stage("quality", ORDINAL_WEIGHT=3.0).loss({"quality_logits": LOGITS}, FIRST)
+    loss = stage("quality", ORDINAL_WEIGHT=3.0).loss(
+        ModelOutput(None, None, graded(LOGITS, torch.ones(1, 1)), NO_TEXTS, {}), FIRST
+    )
     assert loss["quality"].item() == pytest.approx(math.log(2))
     assert loss["ordinal"].item() == pytest.approx(3 * 5 / 16)
 
@@ -142,16 +156,12 @@ def test_virtual_outliers_have_the_logits_of_the_feature_halfway():
 @pytest.mark.parametrize("kind", ["clipn", "class"])
 def test_outliers_enter_the_negation_loss_only_by_their_own_term(kind):
     torch.manual_seed(0)
-    answers = {
-        "logits": torch.randn(4, 3),
-        "logits_no": torch.randn(4, 3),
-        "text": torch.eye(3),
-        "text_no": -torch.eye(3),
-    }
-    answers |= {"features": torch.eye(4), "features_no": torch.eye(4)}
+    logits, logits_no, texts = torch.randn(4, 3), torch.randn(4, 3), ClassTexts(torch.eye(3), -torch.eye(3))
     targets = torch.cat([torch.eye(3)[[0, 1]], torch.zeros(2, 3)])  # two videos, two outliers
-    with_outliers = stage("negation", NEGATION_LOSS=kind, OUTLIER_WEIGHT=1.0).loss(answers, targets)
-    inside = {name: value[:2] if value.shape[0] == 4 else value for name, value in answers.items()}
+    with_outliers = stage("negation", NEGATION_LOSS=kind, OUTLIER_WEIGHT=1.0).loss(
+        answered(logits, logits_no, texts), targets
+    )
+    inside = answered(logits[:2], logits_no[:2], texts)
     alone = stage("negation", NEGATION_LOSS=kind, OUTLIER_WEIGHT=0.0).loss(inside, targets[:2])
     torch.testing.assert_close(with_outliers["negation"], alone["negation"])
     assert "outliers" in with_outliers and "outliers" not in alone

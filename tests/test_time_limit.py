@@ -44,7 +44,7 @@ def test_a_decoder_that_never_ends_is_a_fault_of_its_video(videos, endless, work
     listed = Annotations.of_paths(videos)
     data = VideoDataset(listed, frames=2, size=16, seconds=0.5)
     loader = evaluation_loader(data, batch_size=1, workers=workers, rank=0, world=1, pin_memory=False)
-    faults = [fault for batch in loader for fault in batch["faults"]]
+    faults = [fault for batch in loader for fault in batch.faults]
     assert [(name, reason) for name, reason in faults] == [
         (str(videos[1]), "frame 1 cannot be read: decoding it takes too long")
     ]
@@ -84,5 +84,5 @@ def test_predict_names_pipes_instead_of_waiting_for_them(videos, tmp_path):
     (tmp_path / "link.avi").symlink_to("pipe.avi")
     paths = find_videos([tmp_path, tmp_path / "pipe.avi"])
     data = VideoDataset(Annotations.of_paths(paths), frames=2, size=16)
-    faults = {Path(name).name: reason for i in range(len(data)) for name, reason in data[i]["faults"]}
+    faults = {Path(name).name: reason for i in range(len(data)) for name, reason in data[i].faults}
     assert faults == dict.fromkeys(("pipe.avi", "link.avi"), "is a pipe, a socket or a device, not a file")

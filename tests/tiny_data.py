@@ -16,6 +16,7 @@ from torch import Tensor
 from yacs.config import CfgNode
 
 from models.build import build_model, configured_towers
+from models.outputs import ModelOutput
 from models.video_clip import VideoCLIP
 from tests.media import write_video
 from trainers.folder import results_folder
@@ -111,6 +112,16 @@ def tiny_model(stage: str = "view", **changes: Any) -> tuple[CfgNode, VideoCLIP]
     config = configure(f"configs/phantom/{stage}.yaml", tiny_options(Path(), Path(), stage, **changes))
     torch.manual_seed(0)
     return config, build_model(config, VIEWS, configured_towers(config, overwritten=True))
+
+
+def entries(output: ModelOutput) -> dict[str, Tensor]:
+    """What a model answered, by dotted name: `positive.logits`, `texts.negative`, `intermediates.3`."""
+    found = {f"intermediates.{block}": value for block, value in output.intermediates.items()}
+    for part in ("positive", "negative", "quality", "texts"):
+        fields = getattr(output, part)
+        if fields is not None:
+            found |= {f"{part}.{name}": value for name, value in fields._asdict().items() if value is not None}
+    return found
 
 
 def tiny_clips(batch: int = 2, frames: int = 2, size: int = 32) -> Tensor:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -11,7 +14,9 @@ from yacs.config import CfgNode
 
 from datasets.cropping import clips_on
 from datasets.reading import read
+from datasets.sample import Sample
 from datasets.transforms import DeviceTransform
+from models.outputs import BranchOutput, ClassTexts, ModelOutput
 from models.quality import expected_score
 from models.video_clip import VideoCLIP
 from trainers.precision import Precision
@@ -27,6 +32,53 @@ def evaluation_views(config: CfgNode) -> tuple[int, int]:
     )
 
 
+class ViewAnswers(NamedTuple):
+    """What a branch says about N videos; float32 arrays, or tensors on the device.
+
+    Attributes:
+        features: [N, D], the mean of its views' unit features.
+        attention: [N, V·T], the weight of each frame; a video's sum to 1.
+        cosines, logits, probabilities: [N, K]; None in a model without text. The negative branch's class is the one it
+            denies least.
+    """
+
+    features: np.ndarray | Tensor
+    attention: np.ndarray | Tensor
+    cosines: np.ndarray | Tensor | None
+    logits: np.ndarray | Tensor | None
+    probabilities: np.ndarray | Tensor | None
+
+
+class QualityAnswers(NamedTuple):
+    """What the quality branch says about N videos: logits and probabilities [N, G], score [N], attention [N, V·T]."""
+
+    attention: np.ndarray | Tensor
+    logits: np.ndarray | Tensor
+    probabilities: np.ndarray | Tensor
+    score: np.ndarray | Tensor
+
+
+class Answers(NamedTuple):
+    """What a model answers about the N videos of a list; None for the parts that it lacks.
+
+    Attributes:
+        index: int64 [N], places in the list.
+        failed: bool [N], videos that could not be read; their numbers are nan.
+        frames: int64 [N, V·T], where in the video each frame of each view was.
+        intermediates: float32 [N, S], intermediate features, each of unit length, side by side: what the scores by
+            distance look at. Not the branches' features: `VideoCLIP.intermediate_blocks` says why, docs/results.md has
+            the figures.
+    """
+
+    index: np.ndarray | Tensor
+    failed: np.ndarray | Tensor
+    frames: np.ndarray | Tensor
+    positive: ViewAnswers | None
+    negative: ViewAnswers | None
+    quality: QualityAnswers | None
+    intermediates: np.ndarray | Tensor | None
+
+
 @torch.no_grad()
 def collect(
     model: VideoCLIP,
@@ -35,34 +87,42 @@ def collect(
     precision: Precision,
     title: str,
     stop: Stop | None = None,
-) -> tuple[dict[str, np.ndarray], dict[str, str], dict[str, str]]:
+) -> tuple[Answers, dict[str, str], dict[str, str]]:
     """Every answer of the model about every video of the loader's data set, in the order of its list.
 
-    Returns the answers, and by name why videos could not be read and what is not as it should be in others.
+    Returns the answers as arrays, and by name why videos could not be read and what is not as it should be in others.
 
     `loader` yields this process' share; the shares of all processes are put together. Several views of a video
-    (clips × crops) become one answer in `merge_views`, and everything else follows from that: see `judged`. Rows of
-    videos that could not be read are nan and `failed`. Raises Stopped where all processes agree on it.
+    (clips × crops) become one: logits, cosines and features are averaged, and everything else that is said of the video
+    follows from those means, probabilities as well as the scores in or out of distribution. Raises Stopped where all
+    processes agree on it.
     """
     model.eval()
+    with precision.autocast():
+        texts = model.encode_texts(model.parts)
     share = -(-len(loader.dataset) // world())
     batches = stop.between(read(loader), -(-share // loader.batch_size)) if stop else read(loader)
     shown = {"total": len(loader), "desc": title, "leave": False, "disable": not is_main() or None, "mininterval": 5}
-    kept: list[dict[str, Tensor]] = []
+    kept: list[Answers] = []
     faults: dict[str, str] = {}
     warnings: dict[str, str] = {}
     for batch in tqdm(batches, **shown):
-        faults |= dict(batch["faults"])
-        warnings |= dict(batch["warnings"])
-        kept.append(_answers(model, batch, loader, transform, precision))
-    own = {name: torch.cat([batch[name].cpu() for batch in kept]).numpy() for name in kept[0]} if kept else {}
+        faults |= dict(batch.faults)
+        warnings |= dict(batch.warnings)
+        kept.append(_answers(model, texts, batch, loader, transform, precision))
+    own = zip_with(lambda *parts: torch.cat([part.cpu() for part in parts]).numpy(), *kept) if kept else None
     faults, warnings = ({k: v for share in gather(words) for k, v in share.items()} for words in (faults, warnings))
-    return _together(gather(own)), faults, warnings
+    return _in_order([share for share in gather(own) if share is not None]), faults, warnings
 
 
 def _answers(
-    model: VideoCLIP, batch: dict[str, Tensor], loader: DataLoader, transform: DeviceTransform, precision: Precision
-) -> dict[str, Tensor]:
+    model: VideoCLIP,
+    texts: ClassTexts,
+    batch: Sample,
+    loader: DataLoader,
+    transform: DeviceTransform,
+    precision: Precision,
+) -> Answers:
     """What the model answers about a batch, a row a video; left on the device, which saves a wait a batch."""
     video = clips_on(precision.device, batch, loader.dataset.size)
     count, views = video.shape[:2]
@@ -71,50 +131,77 @@ def _answers(
     video = torch.cat([video, video[-1:].expand(loader.batch_size - count, *video.shape[1:])])
     clips = transform(video.flatten(0, 1))
     with precision.autocast():
-        answers = model(clips, model.parts)
-    merged = {
-        name: merge_views(name, value, views)[:count] for name, value in answers.items() if not name.startswith("text")
-    }
-    where = {"index": batch["index"], "failed": batch["failed"], "frames": batch["frames"].flatten(1)}
-    return merged | judged(merged) | where
+        output = model(clips, model.parts, texts)
+    answers = merge_views(output, views)
+    where = (batch.index, batch.failed, batch.frames.flatten(1))
+    return Answers(*where, *(zip_with(lambda values: values[:count], part) for part in answers))
 
 
-def merge_views(name: str, values: Tensor, views: int) -> Tensor:
-    """Answers [N·V, …] about V views of each video → one a video [N, …].
-
-    Logits, cosines and features are averaged; weights of frames stand side by side [N, V·T] and sum to 1.
-    """
-    if views == 1:
-        return values
-    values = values.unflatten(0, (-1, views))
-    return values.flatten(1) / views if "attention" in name else values.mean(dim=1)
-
-
-def judged(merged: dict[str, Tensor]) -> dict[str, Tensor]:
-    """What follows from a video's merged logits: `probabilities`, `probabilities_no`, `quality_probabilities` [N, …]
-    and `quality_score` [N], as far as the logits are there.
-
-    The scores in or out of distribution follow from the same logits, so that all that is said of a video is of one
-    quantity. The negative branch's class is the one it denies least.
-    """
-    signs = {"logits": 1, "logits_no": -1, "quality_logits": 1}
-    found = {
-        name.replace("logits", "probabilities"): (sign * merged[name]).softmax(dim=-1)
-        for name, sign in signs.items()
-        if name in merged
-    }
-    if "quality_logits" in merged:
-        found["quality_score"] = expected_score(merged["quality_logits"])
-    return found
+def merge_views(
+    output: ModelOutput, views: int
+) -> tuple[ViewAnswers | None, ViewAnswers | None, QualityAnswers | None, Tensor | None]:
+    """Output about V views of each of N videos, one after the other → the last four fields of `Answers`."""
+    quality = None
+    if output.quality is not None:
+        logits = _mean(output.quality.logits, views)
+        weights = _side_by_side(output.quality.attention, views)
+        quality = QualityAnswers(weights, logits, logits.softmax(dim=-1), expected_score(logits))
+    return (
+        _branch_answers(output.positive, views, sign=1),
+        _branch_answers(output.negative, views, sign=-1),
+        quality,
+        distance_features([_mean(part, views) for part in output.intermediates.values()]),
+    )
 
 
-def _together(shares: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    shares = [share for share in shares if share]
-    answers = {name: np.concatenate([share[name] for share in shares]) for name in shares[0]}
-    order = np.argsort(answers["index"], kind="stable")
-    answers = {name: values[order] for name, values in answers.items()}
-    failed = answers["failed"].astype(bool)
-    for values in answers.values():
+def _branch_answers(output: BranchOutput | None, views: int, sign: int) -> ViewAnswers | None:
+    """Probabilities follow from `sign` times the logits: the negative branch's say how strongly it denies."""
+    if output is None:
+        return None
+    features, weights = _mean(output.features, views), _side_by_side(output.attention, views)
+    if output.logits is None:
+        return ViewAnswers(features, weights, None, None, None)
+    logits = _mean(output.logits, views)
+    return ViewAnswers(features, weights, _mean(output.cosines, views), logits, (sign * logits).softmax(dim=-1))
+
+
+def _mean(values: Tensor, views: int) -> Tensor:
+    """[N·V, …] → [N, …]."""
+    return values if views == 1 else values.unflatten(0, (-1, views)).mean(dim=1)
+
+
+def _side_by_side(weights: Tensor, views: int) -> Tensor:
+    """Weights of frames [N·V, T] that sum to 1 → [N, V·T] that do."""
+    return weights.unflatten(0, (-1, views)).flatten(1) / views
+
+
+def distance_features(parts: Sequence[Tensor]) -> Tensor | None:
+    """Features [N, S_i], each part divided by its length, side by side [N, S]; None without any, 0 stays 0."""
+    if not parts:
+        return None
+    lengths = [part.norm(dim=1, keepdim=True) for part in parts]
+    return torch.cat([part / torch.where(n > 0, n, 1) for part, n in zip(parts, lengths, strict=True)], dim=1)
+
+
+def zip_with(combine: Callable[..., Any], first: Any, *others: Any) -> Any:
+    """Named tuples of the same form → one of it, of what `combine` makes of the values at each place; None stays."""
+    if first is None:
+        return None
+    if isinstance(first, tuple):
+        return type(first)(*(zip_with(combine, *values) for values in zip(first, *others, strict=True)))
+    return combine(first, *others)
+
+
+def _in_order(shares: Sequence[Answers]) -> Answers:
+    """The shares of all processes as one, in the order of the list; nan where a video could not be read."""
+    answers = zip_with(lambda *parts: np.concatenate(parts), *shares)
+    order = np.argsort(answers.index, kind="stable")
+    failed = answers.failed[order].astype(bool)
+
+    def sort(values: np.ndarray) -> np.ndarray:
+        values = values[order]
         if values.dtype.kind == "f":
             values[failed] = np.nan
-    return answers
+        return values
+
+    return zip_with(sort, answers)._replace(failed=failed)

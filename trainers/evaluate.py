@@ -21,7 +21,7 @@ from evaluation.predictions import Predictions
 from evaluation.summary import summarise
 from models.video_clip import VideoCLIP
 from trainers.calibration import calibrate, fitted_on
-from trainers.collect import collect
+from trainers.collect import Answers, collect
 from trainers.precision import Precision
 from utils.errors import UserError
 from utils.stopping import Stop
@@ -122,7 +122,7 @@ class Evaluator:
         )
         return Evaluation(predictions, summary, self.calibration)
 
-    def _answers(self, model: VideoCLIP, part: EvaluationSet, doing: str) -> dict[str, np.ndarray]:
+    def _answers(self, model: VideoCLIP, part: EvaluationSet, doing: str) -> Answers:
         """As `collect`; a video that cannot be read is named in the log the first time."""
         title = f"{doing} {part.kind}"
         answers, faults, _ = collect(model, part.loader, self.transform, self.precision, title, self.stop)
@@ -130,14 +130,14 @@ class Evaluator:
             log.warning("%s cannot be read and counts for nothing: %s", name, faults[name])
         self._named |= faults.keys()
         if part.kind == "in":
-            check_read(part.annotations, answers["failed"].astype(bool), scores=self.config.STAGE == "quality")
+            check_read(part.annotations, answers.failed, scores=self.config.STAGE == "quality")
         return answers
 
     def _fit(self, model: VideoCLIP, training: EvaluationSet) -> dict[str, Tensor]:
         """Where the finite features of the labelled training videos lie; empty where there are too few."""
         answers = self._answers(model, training, "fit features")
-        features, labels = distance_features(answers), training.annotations.labels
-        good = ~answers["failed"].astype(bool) & (labels >= 0) & np.isfinite(features).all(axis=1)
+        features, labels = answers.intermediates, training.annotations.labels
+        good = ~answers.failed & (labels >= 0) & np.isfinite(features).all(axis=1)
         if good.sum() < FEWEST:
             log.warning(
                 "%s: %d labelled videos with finite features, at least %d are needed: no scores by distance this time",
@@ -173,26 +173,13 @@ def check_statistics(statistics: dict[str, Tensor] | None, model: VideoCLIP, siz
         return
     blank = torch.ones(1, 1, 3, size, size, device=next(model.parameters()).device)
     with torch.no_grad():
-        answers = model.eval()(blank, ("positive",))
-    found = distance_features({name: value.cpu().numpy() for name, value in answers.items()}).shape[1]
+        found = sum(part.shape[1] for part in model.eval()(blank, ("positive",)).intermediates.values())
     kept = statistics["means"].shape[1]
     if kept != found:
         raise UserError(
             f"the checkpoint's scores by distance look at {kept} numbers a video, this version's at {found}: "
             "train stage negation again from its checkpoint of stage view"
         )
-
-
-def distance_features(answers: dict[str, np.ndarray]) -> np.ndarray:
-    """What the scores by distance look at, float32 [N, S]: intermediate features, each of unit length, side by side.
-
-    Features that are all 0 stay 0.
-
-    Not the branches' features: `VideoCLIP.intermediate_blocks` says why, docs/results.md has the figures.
-    """
-    parts = [value for name, value in answers.items() if name.startswith("block_")]
-    lengths = [np.linalg.norm(part, axis=1, keepdims=True) for part in parts]
-    return np.concatenate([part / np.where(n > 0, n, 1) for part, n in zip(parts, lengths, strict=True)], axis=1)
 
 
 def concatenate(tables: Sequence[Predictions]) -> Predictions:
@@ -209,33 +196,34 @@ def device_name(device: torch.device) -> str:
 
 
 def to_predictions(
-    answers: dict[str, np.ndarray], annotations: Annotations, kind: str, fitted: FeatureStatistics | None = None
+    answers: Answers, annotations: Annotations, kind: str, fitted: FeatureStatistics | None = None
 ) -> Predictions:
     """Answers and annotations of one list as rows of predictions.csv; `kind` is in, near, far or ood.
 
     Videos of an "in" list that have neither a view nor a grade nor a score are outsiders: their set is "ood".
     """
-    quality_list = "quality_logits" in answers and kind == "in"
+    quality_list = answers.quality is not None and kind == "in"
     sets = np.full(len(annotations), kind, object)
     if kind == "in":
         sets[~annotations.targeted(scores=quality_list) & (annotations.views < 0)] = "ood"
     columns: dict[str, object] = {
         "path": [annotations.name(i) for i in range(len(annotations))],
         "set": sets,
-        "failed": answers["failed"],
-        "frames": answers["frames"],
+        "failed": answers.failed,
+        "frames": answers.frames,
         "patient": [annotations.patient(i) for i in range(len(annotations))],
     }
-    if "logits" in answers:
-        columns["probabilities"] = answers["probabilities"]
-        columns["attention"] = answers["attention"]
+    positive, negative, quality = answers.positive, answers.negative, answers.quality
+    if positive is not None and positive.logits is not None:
+        columns["probabilities"] = positive.probabilities
+        columns["attention"] = positive.attention
         columns["scores"] = ood_scores(answers, fitted)
-    if "logits_no" in answers:
-        columns["negative"] = answers["probabilities_no"]
-    if "quality_logits" in answers:
-        columns["grade_probabilities"] = answers["quality_probabilities"]
-        columns["score_prediction"] = answers["quality_score"]
-        columns.setdefault("attention", answers["quality_attention"])
+    if negative is not None and negative.logits is not None:
+        columns["negative"] = negative.probabilities
+    if quality is not None:
+        columns["grade_probabilities"] = quality.probabilities
+        columns["score_prediction"] = quality.score
+        columns.setdefault("attention", quality.attention)
     if quality_list:
         columns["grade"] = annotations.labels
         columns["score_target"] = annotations.scores
@@ -245,14 +233,14 @@ def to_predictions(
     return Predictions(**columns)
 
 
-def ood_scores(answers: dict[str, np.ndarray], fitted: FeatureStatistics | None = None) -> dict[str, np.ndarray]:
+def ood_scores(answers: Answers, fitted: FeatureStatistics | None = None) -> dict[str, np.ndarray]:
     """Every out-of-distribution score of the answers by name, float64 [N], nan for failed videos."""
-    good = ~answers["failed"].astype(bool)
+    good, negative = ~answers.failed, answers.negative
     found = ood.scores(
-        answers["logits"][good],
-        answers["logits_no"][good] if "logits_no" in answers else None,
-        cosines=answers["cosines"][good],
-        features=distance_features(answers)[good] if fitted is not None else None,
+        answers.positive.logits[good],
+        negative.logits[good] if negative is not None else None,
+        cosines=answers.positive.cosines[good],
+        features=answers.intermediates[good] if fitted is not None else None,
         fitted=fitted,
     )
     scores = {}

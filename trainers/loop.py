@@ -17,6 +17,8 @@ from datasets.blending import Blending
 from datasets.cropping import clips_on
 from datasets.loader import TrainingData
 from datasets.outliers import SyntheticOutliers
+from datasets.sample import Sample
+from models.outputs import NO_TEXTS
 from models.video_clip import VideoCLIP
 from trainers.evaluate import Evaluation, Evaluator
 from trainers.guard import Guard, RunningStatistics, not_finite, poisoned
@@ -72,6 +74,7 @@ class Trainer:
         self.steps_per_epoch = math.ceil(self.batches / self.group)
         self.epoch, self.batch, self.step = 0, 0, 0  # position: epoch, batches done in it, optimiser steps done in all
         self.shown = Running()
+        self.texts = NO_TEXTS  # that nothing trains, as soon as the weights are there
 
     def fit(self) -> Evaluation:
         """Trains to the last epoch, saving after each and evaluating by EVAL_FREQ; returns the last evaluation.
@@ -85,6 +88,8 @@ class Trainer:
                 "the run is finished: %d epochs are trained, TRAIN.EPOCHS is %d; evaluating again", self.epoch, epochs
             )
             return self.evaluator(self.answering, self.epoch - 1, intervals=True)
+        with torch.no_grad(), self.precision.autocast():
+            self.texts = self.model.encode_texts(self.stage.parts, frozen=True)
         clock = Clock(epochs * self.batches, self.epoch * self.batches + self.batch)
         evaluation = None
         while self.epoch < epochs:
@@ -105,8 +110,8 @@ class Trainer:
                 self.statistics.keep()
             last_of_group = (self.batch + 1) % self.group == 0 or self.batch + 1 == self.batches
             terms = self._gradients(batch, synchronise=last_of_group)
-            self.shown.add(terms, len(batch["index"]))
-            self.guard.saw(self.epoch, self.batch, batch["index"], terms["loss"])
+            self.shown.add(terms, len(batch.index))
+            self.guard.saw(self.epoch, self.batch, batch.index, terms["loss"])
             self.batch += 1
             if last_of_group:
                 self.shown.norm = self._update()
@@ -124,23 +129,23 @@ class Trainer:
             log.warning("asked to stop: saved after step %d; TRAIN.AUTO_RESUME True goes on from there", self.step)
             raise Stopped
 
-    def _gradients(self, batch: dict[str, Tensor], synchronise: bool) -> dict[str, Tensor]:
+    def _gradients(self, batch: Sample, synchronise: bool) -> dict[str, Tensor]:
         """Adds one batch's gradients; processes exchange them only with the last batch of a group."""
         device = self.precision.device
         # All randomness on the device is a function of the place in the run, so that a resumed run repeats it.
         key = generator(self.config.SEED, self.epoch, self.batch, rank())
         torch.manual_seed(int(key.integers(2**63)))
         clips = clips_on(device, batch, self.config.DATA.INPUT_SIZE).squeeze(1)
-        video = self.data.transform(clips, batch["seed"].to(device, non_blocking=True))
-        labels, scores = (batch[name].to(device, non_blocking=True) for name in ("label", "score"))
+        video = self.data.transform(clips, batch.seed.to(device, non_blocking=True))
+        labels, scores = (values.to(device, non_blocking=True) for values in (batch.label, batch.score))
         video, targets = self.blending(video, self.stage.targets(labels, scores), key)
         if self.outliers is not None:
-            video, targets = self.outliers(video, targets, batch["label"].numpy(), key)
+            video, targets = self.outliers(video, targets, batch.label.numpy(), key)
         alone = world() > 1 and not synchronise
         with self.parallel.no_sync() if alone else nullcontext():
             with self.precision.autocast():
-                answers = self.parallel(video, self.stage.parts)
-                terms = self.stage.loss(answers, targets)
+                output = self.parallel(video, self.stage.parts, self.texts)
+                terms = self.stage.loss(output, targets)
                 loss = torch.stack(list(terms.values())).sum()
             self.precision.backward(poisoned(loss) * (len(clips) / self.clips))
         return {"loss": loss.detach(), **{name: term.detach() for name, term in terms.items()}}

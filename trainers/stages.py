@@ -14,9 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from yacs.config import CfgNode
 
+from models.outputs import BranchOutput, ModelOutput
 from models.video_clip import VideoCLIP
-
-Answers = dict[str, Tensor]
 
 
 class Stage(ABC):
@@ -49,7 +48,7 @@ class Stage(ABC):
         return F.one_hot(labels, self.config.DATA.NUM_CLASSES).float()
 
     @abstractmethod
-    def loss(self, answers: Answers, targets: Tensor) -> dict[str, Tensor]:
+    def loss(self, output: ModelOutput, targets: Tensor) -> dict[str, Tensor]:
         """The terms of the loss, scalars; their sum is minimised."""
 
     def prepare(self, model: VideoCLIP) -> None:
@@ -74,9 +73,6 @@ class Stage(ABC):
         for module in model.modules():
             if any(p.requires_grad for p in module.parameters()):
                 module.training = self.moves_statistics or not isinstance(module, nn.modules.batchnorm._BatchNorm)
-        for text in (model.positive_text, model.negative_text):
-            if text is not None:
-                text.train(text.training)
 
 
 def is_prompt(name: str) -> bool:
@@ -105,9 +101,9 @@ class ViewStage(Stage):
         if self.config.MODEL.VARIANT != "released" and model.logit_scale.requires_grad:
             model.logit_scale.clamp_(0, math.log(100))
 
-    def loss(self, answers: Answers, targets: Tensor) -> dict[str, Tensor]:
+    def loss(self, output: ModelOutput, targets: Tensor) -> dict[str, Tensor]:
         smooth = self.config.AUG.LABEL_SMOOTH
-        return {"view": F.cross_entropy(answers["logits"], targets, label_smoothing=smooth)}
+        return {"view": F.cross_entropy(output.positive.logits, targets, label_smoothing=smooth)}
 
 
 class NegationStage(Stage):
@@ -140,25 +136,24 @@ class NegationStage(Stage):
         """The released variant leaves the negative path's projection as random as it starts."""
         return [] if self.config.MODEL.VARIANT == "released" else [model.negative.projection]
 
-    def loss(self, answers: Answers, targets: Tensor) -> dict[str, Tensor]:
+    def loss(self, output: ModelOutput, targets: Tensor) -> dict[str, Tensor]:
         train, inside = self.config.TRAIN, targets.sum(dim=-1)
         if train.NEGATION_LOSS == "clipn":
-            each = yes_no_loss(answers["logits"], answers["logits_no"], targets)
+            each = yes_no_loss(output.positive.logits, output.negative.logits, targets)
         else:
             smooth = self.config.AUG.LABEL_SMOOTH
-            each = F.cross_entropy(-answers["logits_no"], targets, label_smoothing=smooth, reduction="none")
+            each = F.cross_entropy(-output.negative.logits, targets, label_smoothing=smooth, reduction="none")
         terms = {"negation": (each * inside).sum() / inside.sum()}
         if train.OUTLIER_WEIGHT:
-            terms["outliers"] = train.OUTLIER_WEIGHT * self._outlier_loss(answers, targets)
-        opposite = text_opposite_loss(answers["text"], answers["text_no"])
-        return terms | {"opposite": train.OPPOSITE_WEIGHT * opposite}
+            terms["outliers"] = train.OUTLIER_WEIGHT * self._outlier_loss(output.positive, output.negative, targets)
+        return terms | {"opposite": train.OPPOSITE_WEIGHT * text_opposite_loss(*output.texts)}
 
-    def _outlier_loss(self, answers: Answers, targets: Tensor) -> Tensor:
+    def _outlier_loss(self, positive: BranchOutput, negative: BranchOutput, targets: Tensor) -> Tensor:
         """Mean of `_accepted` over the outliers of the batch, and over features between two classes."""
         outside = 1 - targets.sum(dim=-1)
-        loss = (self._accepted(answers["logits"], answers["logits_no"]) * outside).sum() / outside.sum().clamp(min=1)
+        loss = (self._accepted(positive.logits, negative.logits) * outside).sum() / outside.sum().clamp(min=1)
         if "virtual" in self.config.AUG.OUTLIERS:
-            between = [between_features(answers[f"logits{no}"], answers[f"features{no}"]) for no in ("", "_no")]
+            between = [between_features(branch.logits, branch.features) for branch in (positive, negative)]
             # Only pairs of two different classes; of outliers, whose target is zero, none.
             apart = targets.sum(dim=-1) * targets.sum(dim=-1).flip(0) - (targets * targets.flip(0)).sum(dim=-1)
             loss = loss + (self._accepted(*between) * apart).sum() / apart.sum().clamp(min=1)
@@ -185,8 +180,8 @@ class QualityStage(Stage):
             return F.one_hot(labels, grades).float()
         return score_targets(scores, grades)
 
-    def loss(self, answers: Answers, targets: Tensor) -> dict[str, Tensor]:
-        logits = answers["quality_logits"]
+    def loss(self, output: ModelOutput, targets: Tensor) -> dict[str, Tensor]:
+        logits = output.quality.logits
         smooth, ordinal = self.config.AUG.LABEL_SMOOTH, ORDINAL_LOSSES[self.config.TRAIN.ORDINAL_LOSS]
         terms = {"quality": F.cross_entropy(logits, targets, label_smoothing=smooth)}
         return terms | {"ordinal": self.config.TRAIN.ORDINAL_WEIGHT * ordinal(logits, targets)}

@@ -1,0 +1,67 @@
+"""What the reader of a video hands to the model: a sample, and samples stacked into a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+Remark = tuple[str, str]  # a video's name in its list, and what there is to say about it
+
+
+class Sample(NamedTuple):
+    """A video as one or several views (clips × crops, a clip's crops together). A batch has a leading B everywhere.
+
+    Attributes:
+        video: uint8 [V, T, 3, S, S]; where the device cuts and resizes, whole frames uint8 [clips, T, 3, H, W].
+        box: only then, int64 [V, 4]: top, left, height and width of what is cut; else None.
+        frames: int64 [V, T], where in the video each frame was; −1 where it failed.
+        label: int64, −1 = none; for multi-label lists float32 [K].
+        score: float32 in [0, 1], nan = none.
+        index: int64, the video's place in the list.
+        seed: int64 for `DeviceTransform`.
+        failed: bool, the video asked for cannot be read.
+        faults: each video that could not be read for this sample, and why; in a batch, for any of its samples.
+        warnings: what is not as it should be in the video, empty where all is; in a batch, in any of its videos.
+    """
+
+    video: Tensor
+    box: Tensor | None
+    frames: Tensor
+    label: Tensor
+    score: Tensor
+    index: Tensor
+    seed: Tensor
+    failed: Tensor
+    faults: list[Remark]
+    warnings: list[Remark]
+
+
+class Mistake(NamedTuple):
+    """In place of a batch: what a process that reads videos found to be the user's mistake."""
+
+    text: str
+
+
+def collate(items: Sequence[Sample | Mistake]) -> Sample | Mistake:
+    """Samples as a batch, smaller frames padded with black; the first mistake, where there is one."""
+    for item in items:
+        if isinstance(item, Mistake):
+            return item
+    columns = dict(zip(Sample._fields, zip(*items, strict=True), strict=True))
+    stacked = {name: torch.stack(columns[name]) for name in ("frames", "label", "score", "index", "seed", "failed")}
+    box = None if items[0].box is None else torch.stack(columns["box"])
+    remarks = {name: [remark for said in columns[name] for remark in said] for name in ("faults", "warnings")}
+    return Sample(video=stack_frames(columns["video"]), box=box, **stacked, **remarks)
+
+
+def stack_frames(videos: Sequence[Tensor]) -> Tensor:
+    """uint8 [..., H, W] each → [B, ..., H, W] of the largest height and width, black below and right of the others."""
+    sizes = {video.shape[-2:] for video in videos}
+    if len(sizes) > 1:
+        height, width = (max(sides) for sides in zip(*sizes, strict=True))
+        videos = [F.pad(video, (0, width - video.shape[-1], 0, height - video.shape[-2])) for video in videos]
+    return torch.stack(list(videos))

@@ -1,0 +1,63 @@
+"""What a model answers about a batch of clips, as types."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+
+class ClassTexts(NamedTuple):
+    """Class texts float32 [K, D], L2-normalised: what shows a class, and what does not. None where none are read."""
+
+    positive: Tensor | None = None
+    negative: Tensor | None = None
+
+
+NO_TEXTS = ClassTexts()
+
+
+class BranchOutput(NamedTuple):
+    """What the positive or the negative branch says about B clips of T frames; float32.
+
+    Attributes:
+        features: [B, D], L2-normalised.
+        attention: [B, T], the weight of each frame; a clip's sum to 1.
+        cosines: [B, K], with the class texts; None in a model without text.
+        logits: [B, K], `logit_scale.exp()` times the cosines; None in a model without text.
+    """
+
+    features: Tensor
+    attention: Tensor
+    cosines: Tensor | None = None
+    logits: Tensor | None = None
+
+
+class QualityOutput(NamedTuple):
+    """What the quality branch says about B clips of T frames; float32.
+
+    Attributes:
+        logits: [B, G], of the grades.
+        score: [B], expected, in [0, 1].
+        attention: [B, T], the weight of each frame; a clip's sum to 1.
+    """
+
+    logits: Tensor
+    score: Tensor
+    attention: Tensor
+
+
+class ModelOutput(NamedTuple):
+    """The answers of the parts that were asked for; None for the others.
+
+    Attributes:
+        texts: those that the positive and the negative branch were compared with.
+        intermediates: float32 [B, S] of the patches after the n-th block, by n from 1: what the scores by distance look
+            at. In evaluation mode only, with the positive part.
+    """
+
+    positive: BranchOutput | None
+    negative: BranchOutput | None
+    quality: QualityOutput | None
+    texts: ClassTexts
+    intermediates: dict[int, Tensor]
