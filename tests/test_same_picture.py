@@ -49,7 +49,10 @@ def root(tmp_path_factory):
     """`raw` recordings, prepared as `data` and otherwise as `other`, and a stage `view` trained on `data`."""
     root = tmp_path_factory.mktemp("same")
     write_recordings(root / "raw")
-    for name, options in (("data", Options(64, keep_names=True, crop=True)), ("other", Options(48, keep_names=True))):
+    for name, options in (
+        ("data", Options(64, keep_names=True, crop=True)),
+        ("other", Options(48, keep_names=True, crop=False)),
+    ):
         prepare(root / "raw", root / name, options, 0)
         write_lists(root / name)
     train(settings(root, root / "view"))

@@ -57,7 +57,7 @@ def benchmark_data(seconds: float, side: int = SIDE, length: int = LENGTH) -> li
         source, destination = Path(folder, "source"), Path(folder, "prepared")
         source.mkdir()
         write_video(source / "a.mp4", speckle(length, side), fps=30)
-        prepare(source, destination, Options(keep_names=True), workers=1)
+        prepare(source, destination, Options(keep_names=True, crop=False), workers=1)
         for file in (source / "a.mp4", destination / "videos/a.avi"):
             dataset = VideoDataset(Annotations.of_paths([file]), frames=FRAMES, size=SIZE, train=True)
             steps = {

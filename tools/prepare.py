@@ -31,7 +31,12 @@ def parse() -> argparse.Namespace:
     parser.add_argument("source", metavar="SRC", type=Path, help="folder or list of DICOM and video files")
     parser.add_argument("destination", metavar="DST", type=Path, help="Standard Folder to make or to go on with")
     parser.add_argument("--size", type=int, default=256, help="short side in pixels (default: 256)")
-    parser.add_argument("--crop", action="store_true", help="cut to the box of the ultrasound image, with a margin")
+    parser.add_argument(
+        "--crop",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="cut to the box of the ultrasound image, with a margin (default: yes)",
+    )
     parser.add_argument("--stills", action="store_true", help="keep images of one frame, too")
     parser.add_argument("--any-modality", action="store_true", help="keep DICOM objects that are not ultrasound, too")
     parser.add_argument("--keep-names", action="store_true", help="keep file names, which may hold patient data")

@@ -20,6 +20,7 @@ from datasets.video import Video, open_video, video_reader
 
 MASK_FRAMES = 32  # looked at to find the ultrasound image
 CROP_MARGIN = 0.03  # of the longer side of the image's box, on each side of it
+LONGEST = 1.5  # times the shorter side: of a longer box (a strip alone) a square in the middle would show too little
 
 Box = tuple[int, int, int, int]  # left, top, right, bottom in pixels; right and bottom exclusive
 
@@ -58,15 +59,22 @@ def look_at(video: Video, crop: bool) -> Picture:
 
 
 def image_box(mask: np.ndarray) -> Box:
-    """The smallest box that holds all of a mask, bool [H, W], with a margin, within the picture."""
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    if not len(rows):
-        return 0, 0, *mask.shape[::-1]
-    top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
-    margin = round(CROP_MARGIN * max(bottom - top, right - left))
+    """The smallest box in the picture that holds all of a mask, bool [H, W], with a margin, and is not too long."""
     height, width = mask.shape
-    box = max(0, left - margin), max(0, top - margin), min(width, right + margin), min(height, bottom + margin)
-    return tuple(map(int, box))
+    rows, columns = (np.flatnonzero(mask.any(axis)).tolist() for axis in (1, 0))
+    if not rows:
+        return 0, 0, width, height
+    tall, wide = rows[-1] + 1 - rows[0], columns[-1] + 1 - columns[0]
+    margin = 2 * round(CROP_MARGIN * max(tall, wide))
+    top, bottom = _grown(rows[0], rows[-1] + 1, max(tall + margin, round((wide + margin) / LONGEST)), height)
+    left, right = _grown(columns[0], columns[-1] + 1, max(wide + margin, round((tall + margin) / LONGEST)), width)
+    return left, top, right, bottom
+
+
+def _grown(start: int, end: int, length: int, most: int) -> tuple[int, int]:
+    """A stretch that is `length` long around the middle of another, cut off at 0 and `most`."""
+    more = length - (end - start)
+    return max(0, start - more // 2), min(most, end + (more + 1) // 2)
 
 
 def write_prepared(

@@ -25,13 +25,13 @@ class Preparation:
 
     Attributes:
         size: pixels of the short side; smaller pictures are not enlarged.
-        crop: cut to the box of the ultrasound image.
+        crop: cut to the box of the ultrasound image (docs/results.md, what cropping is worth).
         jpeg_quality: of the frames.
         version: of the code that did it, VERSION at that time; all versions paint black what is not ultrasound.
     """
 
     size: int = 256
-    crop: bool = False
+    crop: bool = True
     jpeg_quality: int = JPEG_QUALITY
     version: int = VERSION
 

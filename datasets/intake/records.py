@@ -15,7 +15,7 @@ class Options:
     stills: bool = False  # keep videos of one frame
     keep_names: bool = False
     any_modality: bool = False  # keep DICOM objects that are not ultrasound
-    crop: bool = False  # cut to the box of the ultrasound image
+    crop: bool = True  # cut to the box of the ultrasound image
 
     @property
     def preparation(self) -> Preparation:

@@ -20,8 +20,8 @@ def source(tmp_path):
 def run(source, tmp_path):
     """Prepares the source; returns the folder and its manifest."""
 
-    def run(stills=False, keep_names=True, size=256, workers=0, of=None, to="done"):
-        prepare(of or source, tmp_path / to, Options(size, stills, keep_names), workers)
+    def run(stills=False, keep_names=True, size=256, workers=0, of=None, to="done", crop=True):
+        prepare(of or source, tmp_path / to, Options(size, stills, keep_names, crop=crop), workers)
         return tmp_path / to, manifest(tmp_path / to)
 
     return run

@@ -91,7 +91,7 @@ def junk(archive):
 
 
 def test_the_content_says_what_is_a_video(archive, tmp_path):
-    records = prepare(archive, tmp_path / "done", Options(), 0)
+    records = prepare(archive, tmp_path / "done", Options(crop=False), 0)
     assert {record.source for record in records} == VIDEOS
     assert {record.fault or record.skipped for record in records} == {""}
     for record in records:

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from datasets.intake.encode import UNKNOWN_FPS
-from datasets.intake.pictures import CROP_MARGIN, Preparing, image_box, open_prepared
-from datasets.intake.preparation import Preparation, count_preparations, preparation_of, read_note, write_note
+from datasets.intake.pictures import CROP_MARGIN, LONGEST, Preparing, image_box, open_prepared
+from datasets.intake.preparation import VERSION, Preparation, count_preparations, preparation_of, read_note, write_note
 from datasets.intake.records import Options
 from datasets.prepare import prepare
 from datasets.sector.mask import NOT_FOUND
@@ -32,7 +32,7 @@ def write_sources(folder):
     write_dicom(folder / "still.dcm", frames[:1])
 
 
-@pytest.fixture(params=[Options(120, True, True), Options(256, True, True, crop=True)], ids=["small", "cropped"])
+@pytest.fixture(params=[Options(120, True, True, crop=False), Options(256, True, True)], ids=["small", "cropped"])
 def prepared(request, source, tmp_path):
     write_sources(source)
     records = prepare(source, tmp_path / "done", request.param, 0)
@@ -85,17 +85,16 @@ def one(source):
 
 
 def test_the_note_says_what_decides_the_pixels_and_nothing_of_the_source(one, tmp_path):
-    prepare(one, tmp_path / "done", Options(128, crop=True), 0)
+    prepare(one, tmp_path / "done", Options(128), 0)
     note = json.loads((tmp_path / "done/prepared.json").read_text())
-    assert (
-        note == asdict(Preparation(size=128, crop=True)) == {"size": 128, "crop": True, "jpeg_quality": 3, "version": 1}
-    )
+    assert note == asdict(Preparation(128))
+    assert note == {"size": 128, "crop": True, "jpeg_quality": 3, "version": VERSION}
 
 
 def test_a_folder_holds_one_preparation(one, tmp_path, monkeypatch):
     prepare(one, tmp_path / "done", Options(128), 0)
     with pytest.raises(UserError, match="an earlier run had another source or other options"):
-        prepare(one, tmp_path / "done", Options(128, crop=True), 0)
+        prepare(one, tmp_path / "done", Options(128, crop=False), 0)
     (tmp_path / "done-private").rename(tmp_path / "elsewhere")
     with pytest.raises(UserError, match=r"prepared with size 128, .* these would be prepared with size 64, "):
         prepare(one, tmp_path / "done", Options(64), 0)
@@ -140,16 +139,16 @@ def test_the_box_holds_all_of_the_image_and_not_much_more(source, tmp_path, layo
     shown = draw_screen(layout, "moving", seed, tags="right")
     height, width = shown.image.shape
     write_dicom(source / "a.dcm", shown.frames, [_tag(region) for region in shown.regions])
-    (record,) = prepare(source, tmp_path / "done", Options(10_000, crop=True), 0)
+    (record,) = prepare(source, tmp_path / "done", Options(10_000), 0)
     left, top, right, bottom = map(int, record.box.split(","))
     outside = shown.image.copy()
     outside[top:bottom, left:right] = False
     assert not outside.any()
     assert (record.width, record.height) == (right - left, bottom - top) != (width, height)
     rows, columns = np.flatnonzero(shown.image.any(1)), np.flatnonzero(shown.image.any(0))
-    slack = 2 * CROP_MARGIN * max(np.ptp(rows), np.ptp(columns)) + 4
-    assert top >= rows[0] - slack and bottom <= rows[-1] + slack
-    assert left >= columns[0] - slack and right <= columns[-1] + slack
+    tall, wide = np.ptp(rows) + 1, np.ptp(columns) + 1
+    slack = 3 * CROP_MARGIN * max(tall, wide) + 4
+    assert bottom - top <= max(tall, wide / LONGEST) + slack and right - left <= max(wide, tall / LONGEST) + slack
 
 
 def _tag(region):
@@ -168,7 +167,7 @@ def test_places_in_a_cropped_video_follow_from_the_box(source, tmp_path):
     frames, inside, _ = screen(7)
     frames[:, 100:110, 150:170] = 255  # a mark, within the image
     write_dicom(source / "a.dcm", frames, [PART])
-    (record,) = prepare(source, tmp_path / "done", Options(120, keep_names=True, crop=True), 0)
+    (record,) = prepare(source, tmp_path / "done", Options(120, keep_names=True), 0)
     assert record.regions == "2d/tissue@30,16,290,222"  # in pixels of the source
     left, top, right, bottom = map(int, record.box.split(","))
     assert inside[top:bottom, left:right].sum() == inside.sum() and (right - left) < 320
@@ -183,7 +182,7 @@ def test_places_in_a_cropped_video_follow_from_the_box(source, tmp_path):
 
 def test_nothing_is_cut_off_where_no_image_is_found(source, tmp_path):
     write_video(source / "a.avi", np.full((5, 96, 128, 3), 9, np.uint8))
-    (record,) = prepare(source, tmp_path / "done", Options(crop=True), 0)
+    (record,) = prepare(source, tmp_path / "done", Options(), 0)
     assert record.box == "0,0,128,96" and (record.height, record.width) == (96, 128) and record.warnings == [NOT_FOUND]
 
 
@@ -191,12 +190,22 @@ def test_the_box_of_a_mask():
     mask = np.zeros((100, 200), bool)
     assert image_box(mask) == (0, 0, 200, 100)
     mask[10:60, 50:150] = True
-    assert image_box(mask) == (47, 7, 153, 63)
+    assert image_box(mask) == (47, 0, 153, 71)  # 106 by 71, as near as the picture has room
     mask[:2, :2] = True
-    assert image_box(mask) == (0, 0, 154, 64)
+    assert image_box(mask) == (0, 0, 154, 83)
 
 
 def test_a_rate_that_is_not_known_is_the_same_in_memory(source):
     write_dicom(source / "a.dcm", speckle(4)[..., None].repeat(3, -1), FrameTime=None)
     with open_prepared(source / "a.dcm", Preparation()) as video:
         assert video.fps == UNKNOWN_FPS and "the frame rate is not known" in video.warnings[0]
+
+
+def test_a_strip_alone_keeps_what_lies_above_and_below():
+    mask = np.zeros((600, 800), bool)
+    mask[500:560, 50:750] = True
+    assert image_box(mask) == (29, 283, 771, 600)  # not 742 by 102, of which a square in the middle shows a seventh
+    mask[:] = False
+    mask[100:500, 380:420] = True
+    left, top, right, bottom = image_box(mask)
+    assert bottom - top == 424 and right - left == round(424 / LONGEST)

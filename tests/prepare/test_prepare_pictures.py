@@ -32,7 +32,7 @@ def assert_masked(frames: np.ndarray, inside: np.ndarray, text: np.ndarray) -> N
 def test_without_tags_motion_and_shape_find_the_image(source, run):
     frames, inside, text = screen()
     write_video(source / "a.mp4", frames, codec="libx264", options={"crf": "15"})
-    folder, (row,) = run()
+    folder, (row,) = run(crop=False)
     assert_masked(pixels(folder / "videos/a.avi"), inside, text)
     assert row["warnings"] == ""
     assert float(row["masked"]) == pytest.approx(1 - inside.mean(), abs=0.05)
@@ -45,7 +45,7 @@ def test_region_tags_say_what_is_image(source, run):
     write_dicom(
         source / "a.dcm", frames, [box, {"left": 0, "top": 20, "right": 29, "bottom": 60, "data": 0x0E, "spatial": 5}]
     )
-    folder, (row,) = run()
+    folder, (row,) = run(crop=False)
     shown = pixels(folder / "videos/a.avi")
     assert shown[:, :, :28].max() < 30 and shown[:, :14].max() < 30 and shown[:, 224:].max() < 30
     assert (shown[:, ndimage.binary_erosion(inside, iterations=4)] > 8).mean() > 0.98
@@ -55,7 +55,7 @@ def test_region_tags_say_what_is_image(source, run):
 def test_text_in_the_corner_of_a_tagged_box_goes_too(source, run):
     frames, inside, text = screen()
     write_dicom(source / "a.dcm", frames, [{"left": 0, "top": 0, "right": WIDTH - 1, "bottom": HEIGHT - 1}])
-    folder, _ = run()
+    folder, _ = run(crop=False)
     assert_masked(pixels(folder / "videos/a.avi"), inside, text)
 
 
@@ -64,7 +64,7 @@ def test_a_tagged_strip_is_kept_whole_although_it_stands_still(source, run):
     frames[:, 180:230] = np.linspace(0, 255, WIDTH, dtype=np.uint8)[:, None]
     strip = {"left": 0, "top": 180, "right": WIDTH - 1, "bottom": 229, "spatial": 3, "data": 3}
     write_dicom(source / "a.dcm", frames, [strip])
-    folder, (row,) = run()
+    folder, (row,) = run(crop=False)
     shown = pixels(folder / "videos/a.avi")
     np.testing.assert_allclose(shown[0, 205], np.linspace(0, 255, WIDTH), atol=6)
     assert shown[:, :170].max() < 30
@@ -74,7 +74,7 @@ def test_a_tagged_strip_is_kept_whole_although_it_stands_still(source, run):
 def test_tags_that_do_not_fit_are_not_used(source, run):
     frames, inside, text = screen()
     write_dicom(source / "a.dcm", frames, [{"left": 0, "top": 0, "right": 1023, "bottom": 767}])
-    folder, (row,) = run()
+    folder, (row,) = run(crop=False)
     assert row["warnings"] == "the region tags do not fit the picture and were not used"
     assert_masked(pixels(folder / "videos/a.avi"), inside, text)
 
@@ -98,7 +98,7 @@ def test_the_image_is_never_masked_away(frames, source, run):
     _, frames = frames
     mask, confidence = image_mask(frames)
     write_video(source / "a.avi", frames, codec="rawvideo", pixel_format="bgr24")
-    folder, (row,) = run(stills=True)
+    folder, (row,) = run(stills=True, crop=False)
     shown = pixels(folder / "videos/a.avi")
     if confidence < MOSTLY_IMAGE:
         assert "was not found for sure; nothing was painted black, burned-in text may remain" in row["warnings"]
@@ -172,7 +172,7 @@ def test_names_are_kept_on_demand_and_stay_different(source, run):
 def test_the_manifest_describes_each_video(source, run):
     frames = screen(13)[0]
     write_dicom(source / "a.dcm", frames, [{"left": 30, "top": 16, "right": 289, "bottom": 221}])
-    folder, (row,) = run(size=120)
+    folder, (row,) = run(size=120, crop=False)
     assert (
         list(row)
         == MANIFEST
