@@ -18,7 +18,7 @@ LEAST_CHANGE = 4.0  # grey levels over time, mean of a cell; compression makes s
 LIT = 0.3  # share of a cell's pixels and frames that is lit where there is speckle
 BLOCK, RINGING = 8, 0.1  # pixels, and the share of what is bright that rings around it
 RINGING_MEAN = 0.3  # of that, in the mean of a cell
-FAINT = 1.0  # grey levels between background and what is dark in an image, mean of a cell
+FAINT = 0.7  # grey levels between background and what is dark in an image, mean of a cell
 NOISIEST = 8.0  # grey levels that compression spreads a background over, at most
 FLAT = 2  # grey levels between neighbours: less is a flat panel, not grain
 

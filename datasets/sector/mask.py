@@ -19,6 +19,8 @@ MOSTLY_IMAGE = 0.6  # confidence from which a mask is to be used
 MARGIN = 1.0  # pixels around an outline
 MOVING_SHARE = 0.3  # of a part's cells: less, and the part is still
 LARGE = 0.06  # share of the picture that a still box beside another part has at least
+SOLID = 0.95  # share of its hull that a part full of grain has
+SOLID_TRUST, STILL_TRUST = 0.7, 0.5  # in the hull of a still part
 CONTACT, LENGTH = 4, 12  # cells between a still part and a moving one that it touches, and how many it touches
 LEAST_INK = 0.15  # share of a word's ink: less in the mask is a corner that its margin touches
 TAG_TRUST = 0.7  # confidence in a tagged box that could not be refined
@@ -150,9 +152,17 @@ def _find(evidence: Evidence, within: Mask) -> Finding:
         else:
             shape = hull(part.cells)
             mask |= _pixels(grow(shape, 1), evidence)
-            trust.append(part.cells.sum() / shape.sum() * (0.5 if evidence.is_still else 1.0))
+            solid = part.cells.sum() / shape.sum()
+            trust.append(_trust_in_hull(part, solid, evidence.is_still))
     sizes = [part.cells.sum() for part in kept]
     return Finding(mask, float(np.average(trust, weights=sizes) * sum(sizes) / sum(part.cells.sum() for part in parts)))
+
+
+def _trust_in_hull(part: Part, solid: float, still: bool) -> float:
+    """How far the hull of what has no outline is to be believed: a still one only if it is large and full of grain."""
+    if not still:
+        return solid
+    return solid * (SOLID_TRUST if solid > SOLID and part.cells.mean() > LARGE else STILL_TRUST)
 
 
 def _find_moving(moves: Mask, grain: Mask) -> list[Part]:

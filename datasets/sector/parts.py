@@ -16,6 +16,7 @@ GAP, THICKNESS = 2, 4  # cells: narrower gaps are bridged; thinner things are wr
 LEAST_PART = 0.01  # share of the picture
 LEAST_PIECE, PIECES = 0.001, 12  # smaller things that may be pieces of a part, and how many are tried
 LEAST_HEIGHT = 0.12  # of the picture's, that a sector has
+HELD = 0.95  # share of a part that a larger outline holds
 EXTENSION = 0.02  # of a part's area: less is not looked into
 NEAR_STRIP = 0.15  # of a strip's height, between the strip and a piece of it
 WIDE = 0.7  # of a strip's width: its border may be as ragged
@@ -98,7 +99,7 @@ def extended(part: Part, faint: Mask) -> Part:
     for cells in thick_parts(close(faint | part.cells, 1), THICKNESS, part.cells.mean()):
         if (cells & part.cells).sum() > 0.8 * part.cells.sum():
             whole = Part.of(ndimage.binary_fill_holes(cells))
-            held = (part.cells & whole.area).sum() > 0.98 * (part.cells & part.area).sum()
+            held = (part.cells & whole.area).sum() > HELD * (part.cells & part.area).sum()
             better = whole.is_sector and held and whole.fit > max(GOOD_FIT, part.fit - BETTER / 2)
             return whole if better and whole.area.sum() > part.area.sum() else part
     return part
