@@ -70,7 +70,7 @@ def difference(other: Preparation | None, expected: Preparation | None, who: str
 def before_answers(videos: Sequence[str], expected: Preparation | None, as_is: bool) -> Iterator[str]:
     """What to say before raw videos are prepared as the training videos were (`expected`), or with `as_is` are not.
 
-    `expected` is None where the checkpoint says of no preparation.
+    `expected` is None where the checkpoint names no preparation.
     """
     counts = count_preparations(videos)
     if expected is None:

@@ -21,6 +21,7 @@ from tests.prepare.screens import draw_screen
 from utils.errors import UserError
 
 PART = {"left": 30, "top": 16, "right": 289, "bottom": 221}
+FOUND = {1: {"a.dcm": ((24, 8, 297, 229), 0.6259), "b.dcm": ((29, 13, 286, 196), 0.6948)}}  # by version
 
 
 def write_sources(folder):
@@ -129,6 +130,16 @@ def test_whose_note_counts(tmp_path):
     two = [f"{tmp_path}/two/videos.tar/{k}.avi" for k in range(2)] + [f"{tmp_path}/two/more.avi"]
     counts = count_preparations([*raw, *one, *two, f"{tmp_path}/link/4.avi"])
     assert counts == {None: 2, Preparation(size=64): 4, Preparation(size=32): 2}
+
+
+def test_this_version_finds_these_boxes(source, tmp_path):
+    """Where the pixels are meant to change, raise VERSION and give the new figures."""
+    write_dicom(source / "a.dcm", screen(7)[0], [PART])
+    write_dicom(source / "b.dcm", draw_screen("pointed", "moving", 12).frames)
+    found = {r.source: (r.box, r.masked) for r in prepare(source, tmp_path / "done", Options(), 0)}
+    for name, (box, masked) in FOUND[VERSION].items():
+        assert [int(side) for side in found[name][0].split(",")] == pytest.approx(box, abs=2), name
+        assert found[name][1] == pytest.approx(masked, abs=0.005), name
 
 
 # ── Cropping ──────────────────────────────────────────────────────────────────────────────────────────────────────────
