@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from PIL import Image
+from PIL import ExifTags, Image, ImageOps
 
 from datasets.reasons import Unreadable, silence
 from datasets.video import MAX_PIXELS, Video, VideoError, may_be_opened
 
 silence("PIL")
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff")
+TURNED = (5, 6, 7, 8)  # orientations (EXIF 2.3, tag 0x0112) whose rows are columns of what is stored
 
 
 class StillVideo(Video):
@@ -87,15 +88,18 @@ def _numbers_first(member: tuple[str, object]) -> list[tuple[int, str]]:
 
 
 def _image_size(source: Path | str | BinaryIO) -> tuple[int, int]:
+    """Width and height as `_read_image` returns them."""
     with Image.open(source) as image:
-        return image.size
+        is_turned = image.format != "TIFF" and image.getexif().get(ExifTags.Base.Orientation) in TURNED
+        return image.size[::-1] if is_turned else image.size
 
 
 def _read_image(source: Path | str | BinaryIO) -> np.ndarray:
-    """uint8 [H, W, 3]; the size is checked before memory is spent."""
+    """uint8 [H, W, 3], upright as its orientation says; the size is checked before memory is spent."""
     with Image.open(source) as image:
         if image.width * image.height > MAX_PIXELS:
             raise Unreadable(f"an image of {image.width}×{image.height} pixels")
+        ImageOps.exif_transpose(image, in_place=True)
         if image.mode.startswith("I;16"):
             return np.repeat((np.asarray(image) >> 8).astype(np.uint8)[..., None], 3, axis=2)
         return np.array(image.convert("RGB"))
