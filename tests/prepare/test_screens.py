@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from datasets.sector import MOSTLY_IMAGE, find_image
-from tests.prepare.score_masks import GOOD_OVERLAP, MOST_CUT, MOST_TEXT, score
+from tests.prepare.score_masks import GOOD_OVERLAP, MOST_CUT, MOST_TEXT, score, scores
 from tests.prepare.screens import LAYOUTS, draw_screen
 
 QUICK = ("pointed", "flat_top", "small", "band", "doppler", "ecg", "logo")
@@ -41,3 +41,20 @@ def test_shadows_and_ticks_do_not_move_a_bound(layout, seed):
     state = "moving" if layout == "zoomed" else "single"
     one = score(draw_screen(layout, state, seed), layout, state, "none", seed)
     assert one.masked and one.overlap >= GOOD_OVERLAP and one.cut <= MOST_CUT and one.text <= MOST_TEXT
+
+
+def check_floors(layouts) -> None:
+    """The score in all states and with all tags, on a seed that was not used in development."""
+    found = list(scores(layouts, [21]))
+    assert sum(one.overlap >= GOOD_OVERLAP for one in found) >= 0.95 * len(found)
+    assert [one for one in found if one.cut > MOST_CUT or one.is_silent] == []
+    assert sum(one.text <= MOST_TEXT for one in found) >= 0.95 * len(found)
+
+
+def test_the_score_keeps_its_floors_on_zoomed_sectors():
+    check_floors(["zoomed"])
+
+
+@pytest.mark.slow
+def test_the_score_keeps_its_floors():
+    check_floors(LAYOUTS)
