@@ -30,7 +30,7 @@ class Evidence:
     """Cells [h, w] of a recording; `cell` is their side in pixels, `shape` that of the picture in pixels.
 
     `faint` is all that is not background, panels of menus and what rings around writing included. `writing` are words
-    and traces; `ink` is what is drawn of the words, in pixels.
+    and traces; `ink` is what is drawn of them, in pixels.
     """
 
     shape: tuple[int, int]
@@ -64,7 +64,7 @@ def gather(frames: np.ndarray) -> Evidence:
     grain = _cell_means(grainy.astype(np.float32), cell) > LIT
     faint = np.abs(_cell_means(luma.mean(0, dtype=np.float32), cell) - ground)
     faint = faint > np.maximum(FAINT, RINGING_MEAN * _cell_means(halo, cell))
-    return Evidence(usual.shape, cell, moves, grain, faint, _cell_means(writing, cell) > 0, words & strokes.mask)
+    return Evidence(usual.shape, cell, moves, grain, faint, _cell_means(writing, cell) > 0, writing & strokes.mask)
 
 
 def _luma(frames: np.ndarray) -> np.ndarray:

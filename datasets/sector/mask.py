@@ -20,9 +20,10 @@ MARGIN = 1.0  # pixels around an outline
 MOVING_SHARE = 0.3  # of a part's cells: less, and the part is still
 LARGE = 0.06  # share of the picture that a still box beside another part has at least
 SOLID = 0.95  # share of its hull that a part full of grain has
-SOLID_TRUST, STILL_TRUST = 0.7, 0.5  # in the hull of a still part
+SOLID_TRUST, STILL_TRUST = 0.7, 0.5  # in the hull of a still part, and of one that may be a piece of a larger one
+TORN = 8  # cells between two parts that may be pieces of one image
 CONTACT, LENGTH = 4, 12  # cells between a still part and a moving one that it touches, and how many it touches
-LEAST_INK = 0.15  # share of a word's ink: less in the mask is a corner that its margin touches
+LEAST_INK, MOST_INK = 0.05, 0.85  # share of a word's or trace's ink in the mask: less is a corner; between, it is cut
 TAG_TRUST = 0.7  # confidence in a tagged box that could not be refined
 TAG_SLACK = 3  # cells that a tagged box may be too small
 MOST_OF_STRIP = 0.6  # of a tagged strip's box: if the rest is dark the box is right
@@ -142,7 +143,7 @@ def _find(evidence: Evidence, within: Mask) -> Finding:
     mask = np.zeros(evidence.shape, bool)
     if not kept:
         return Finding(mask, 0.0)
-    trust = []
+    trust, most = [], 1.0
     for part in kept:
         others = np.any([np.zeros_like(within), *(other.area for other in kept if other is not part)], axis=0)
         whole = extended(part, evidence.faint & within & ~grow(others, 1))
@@ -153,14 +154,17 @@ def _find(evidence: Evidence, within: Mask) -> Finding:
             shape = hull(part.cells)
             mask |= _pixels(grow(shape, 1), evidence)
             solid = part.cells.sum() / shape.sum()
-            trust.append(_trust_in_hull(part, solid, evidence.is_still))
+            is_torn = (grow(shape, TORN) & others & ~shape).any()
+            trust.append(_trust_in_hull(part, solid, evidence.is_still or is_torn))
+            most = trust[-1] if is_torn else most
     sizes = [part.cells.sum() for part in kept]
-    return Finding(mask, float(np.average(trust, weights=sizes) * sum(sizes) / sum(part.cells.sum() for part in parts)))
+    found = np.average(trust, weights=sizes) * sum(sizes) / sum(part.cells.sum() for part in parts)
+    return Finding(mask, float(min(most, found)))
 
 
-def _trust_in_hull(part: Part, solid: float, still: bool) -> float:
-    """How far the hull of what has no outline is to be believed: a still one only if it is large and full of grain."""
-    if not still:
+def _trust_in_hull(part: Part, solid: float, doubtful: bool) -> float:
+    """How far the hull of what has no outline is to be believed; if in doubt, only if it is large and full of grain."""
+    if not doubtful:
         return solid
     return solid * (SOLID_TRUST if solid > SOLID and part.cells.mean() > LARGE else STILL_TRUST)
 
@@ -195,7 +199,7 @@ def _pixels(cells: Mask, evidence: Evidence) -> Mask:
 
 
 def _shows_writing(mask: Mask, evidence: Evidence) -> bool:
-    """Whether words stand in the mask across its border, or where there is no grain around them."""
+    """Whether words or traces stand in the mask across its border, or where there is no grain around them."""
     labels, _ = ndimage.label(evidence.writing)
     inside = mask[:: evidence.cell, :: evidence.cell]
     for number, box in enumerate(ndimage.find_objects(labels), start=1):
@@ -205,6 +209,6 @@ def _shows_writing(mask: Mask, evidence: Evidence) -> bool:
             continue
         around = tuple(slice(max(0, part.start - CONTACT), part.stop + CONTACT) for part in box)
         ring = inside[around] & (labels[around] != number)
-        if kept < (1 - LEAST_INK) * ink or (evidence.grain[around] & ring).sum() < 0.3 * ring.sum():
+        if kept < MOST_INK * ink or (evidence.grain[around] & ring).sum() < 0.3 * ring.sum():
             return True
     return False

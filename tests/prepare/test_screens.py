@@ -58,3 +58,7 @@ def test_the_score_keeps_its_floors_on_zoomed_sectors():
 @pytest.mark.slow
 def test_the_score_keeps_its_floors():
     check_floors(LAYOUTS)
+
+
+def test_a_trace_that_stays_in_part_is_a_warning():
+    assert not score(draw_screen("strip_alone", "single", 30), "strip_alone", "single", "none", 30).is_silent
