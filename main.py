@@ -13,7 +13,7 @@ from typing import Any
 from yacs.config import CfgNode
 
 from datasets.reading import end_readers
-from trainers.resume import configuration_for
+from inference.resume import configuration_for
 from trainers.session import NO_CHECKPOINT, run
 from utils.checkpoint import load_checkpoint
 from utils.config import evaluated_checkpoint, given_keys, load_config

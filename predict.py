@@ -13,8 +13,8 @@ from collections.abc import Sequence
 
 from datasets.intake.find import find_videos, summary
 from datasets.reading import end_readers
-from trainers.answers import table, write_answers
-from trainers.predict import load_predictor, predict
+from inference.answers import table, write_answers
+from inference.predictor import load_predictor, predict
 from utils.distributed import is_main, processes
 from utils.errors import UserError, exit_code
 from utils.files import check_writable

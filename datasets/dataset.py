@@ -13,7 +13,8 @@ from datasets.cropping import EvalCrop, TrainCrop
 from datasets.sample import Remark, Sample
 from datasets.sampling import clip_indices
 from datasets.transforms import swap_background
-from datasets.video import Opener, VideoError, errors_name, open_video
+from datasets.video.base import VideoError, errors_name
+from datasets.video.open import Opener, open_video
 from utils.errors import UserError
 from utils.seeding import generator
 from utils.workers import time_limit

@@ -13,7 +13,8 @@ import numpy as np
 import torch
 
 from datasets.annotations import Annotations, read_annotations
-from datasets.video import VideoError, open_video
+from datasets.video.base import VideoError
+from datasets.video.open import open_video
 from utils.errors import UserError
 from utils.label_list import read_names
 

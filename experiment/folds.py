@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 from yacs.config import CfgNode
 
+from datasets.configured import class_names, read_list
 from datasets.intake.splits import assign
-from datasets.lists import class_names, read_list
 from datasets.rows import FIELDS
 from experiment.fingerprint import GRADED
 from utils.errors import UserError

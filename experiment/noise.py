@@ -17,10 +17,10 @@ from datasets.annotations import Annotations
 from datasets.transforms import DeviceTransform
 from evaluation.predictions import read_predictions
 from experiment.folds import found_folds
-from trainers.evaluate import collect
-from trainers.precision import Precision
-from trainers.predict import load_predictor
-from trainers.session import evaluation_set, read_list
+from inference.collect import collect
+from inference.precision import Precision
+from inference.predictor import load_predictor
+from trainers.data import evaluation_set, read_list
 from utils.errors import UserError
 
 PROBE = "a cross-validated linear probe of its features"

@@ -11,7 +11,8 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader
 from PIL import Image
 
-from datasets.video import VideoError, open_video
+from datasets.video.base import VideoError
+from datasets.video.open import open_video
 from evaluation.worst import shown_name
 from experiment.corrections import COLUMNS, KEEP, REMOVE, TAKE
 from experiment.noise import Judged

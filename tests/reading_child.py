@@ -24,7 +24,8 @@ from datasets.annotations import read_annotations
 from datasets.intake.convert import convert
 from datasets.intake.records import Options
 from datasets.sampling import clip_indices
-from datasets.video import VideoError, open_video
+from datasets.video.base import VideoError
+from datasets.video.open import open_video
 from utils.config import load_config
 from utils.errors import UserError
 from utils.label_list import read_names

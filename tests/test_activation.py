@@ -12,12 +12,12 @@ from safetensors.torch import save_file
 import clip.weights
 from clip.architectures import build_towers
 from clip.weights import activation_of
+from inference.predictor import load_predictor
+from inference.restore import restore_model
+from inference.resume import read_checkpoint, with_activation
 from models.video_clip import VideoCLIP
 from tests.tiny_data import VIEWS, tiny, tiny_model, train
 from tools import export
-from trainers.predict import load_predictor
-from trainers.restore import restore_model
-from trainers.resume import read_checkpoint, with_activation
 from utils.checkpoint import load_checkpoint
 from utils.config import load_config
 

@@ -12,13 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datasets import adapters
-from datasets.adapters import camus, echonet, ev9v, tmed2
-from datasets.adapters.nifti import DATATYPES, NiftiError, read_nifti
-from datasets.adapters.tables import SPLITS, split_of
 from datasets.annotations import read_annotations
-from datasets.check import check_annotations
-from datasets.video import open_video
+from datasets.intake import adapters
+from datasets.intake.adapters import camus, echonet, ev9v, tmed2
+from datasets.intake.adapters.nifti import DATATYPES, NiftiError, read_nifti
+from datasets.intake.adapters.tables import SPLITS, split_of
+from datasets.intake.check import check_annotations
+from datasets.video.open import open_video
 from tools import adapt
 from utils.errors import UserError, exit_code
 from utils.label_list import read_names

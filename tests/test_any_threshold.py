@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evaluation.calibration import kept_scores, threshold
+from inference.predictor import load_predictor
 from predict import main
 from tests.tiny_data import VALIDATION, configure, metrics, tiny, train
-from trainers.predict import load_predictor
 from utils.checkpoint import load_checkpoint, save_checkpoint
 from utils.errors import UserError
 

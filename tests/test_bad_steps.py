@@ -10,9 +10,9 @@ import torch
 from torch import nn
 
 import trainers.loop
+from inference.precision import Precision
 from tests.tiny_data import TRAINING, assert_same, history, tiny, train
 from trainers.optimiser import build_optimiser, load_optimiser
-from trainers.precision import Precision
 from trainers.stages import ViewStage
 from utils.checkpoint import load_checkpoint
 from utils.config import default_config

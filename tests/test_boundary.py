@@ -9,9 +9,9 @@ import pytest
 
 from datasets.annotations import read_annotations
 from datasets.boundary import Boundary
+from datasets.configured import read_list
+from datasets.intake.prepare import prepare
 from datasets.intake.records import Options
-from datasets.lists import read_list
-from datasets.prepare import prepare
 from tests.media import numbered_frames, write_video
 from tools import prepare as command
 from utils.config import load_config

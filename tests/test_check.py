@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from datasets.annotations import read_annotations
-from datasets.check import check_annotations, histogram, inspect, missing
+from datasets.intake.check import check_annotations, histogram, inspect, missing
 from tests.media import write_video
 from tools import check_data
 from utils.errors import UserError, exit_code

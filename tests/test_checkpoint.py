@@ -10,9 +10,9 @@ import torch
 from yacs.config import CfgNode
 
 from clip.architectures import build_towers
+from inference.resume import find_checkpoint, load_weights, read_checkpoint
 from tests.damage import small_content
 from tests.tiny_data import VIEWS, assert_same, configure, tiny, tiny_model, tiny_options, train
-from trainers.resume import find_checkpoint, load_weights, read_checkpoint
 from utils.checkpoint import load_checkpoint, save_checkpoint
 from utils.errors import UserError
 

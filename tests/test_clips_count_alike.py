@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+from inference.precision import Precision
 from tests.tiny_data import PLAIN, TRAINING, history, tiny, train
-from trainers.precision import Precision
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import pytest
 import main
 from datasets.outliers import KINDS
 from datasets.sampling import MODES
-from datasets.video import DECODERS
+from datasets.video.open import DECODERS
 from models.pooling import POOLINGS
 from models.quality import HEADS
 from tests.tiny_data import tiny, tiny_options, undisturbed_logging

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 
+from inference.predictor import load_predictor
 from tests.damage import changed_fields, damaged_bytes, small_content, write
 from tests.tiny_data import history, tiny, train
 from tools import export
-from trainers.predict import load_predictor
 from utils import checkpoint_fields
 from utils.checkpoint import DamagedCheckpoint, load_checkpoint, save_checkpoint
 from utils.errors import UserError

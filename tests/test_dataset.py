@@ -19,7 +19,7 @@ from datasets.loader import EpochSampler, TrainingData, evaluation_loader
 from datasets.sample import Sample
 from datasets.sampling import segment_indices, stride_indices
 from datasets.transforms import DeviceTransform
-from datasets.video import open_video
+from datasets.video.open import open_video
 from tests.media import numbered_frames, write_video
 from utils.errors import UserError
 from utils.seeding import generator

@@ -11,7 +11,8 @@ from pydicom import uid
 
 from datasets.intake.convert import convert
 from datasets.intake.records import Options
-from datasets.video import VideoError, open_video
+from datasets.video.base import VideoError
+from datasets.video.open import open_video
 from tests.dicom_objects import items, jpeg, jpeg_2000, jpeg_ls, lossless_jpeg, run_lengths, write_object
 from tests.media import frame_numbers, numbered_frames
 

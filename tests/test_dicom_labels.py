@@ -10,7 +10,8 @@ from PIL import Image
 from pydicom import uid
 from pydicom.dataset import Dataset
 
-from datasets.video import VideoError, open_video
+from datasets.video.base import VideoError
+from datasets.video.open import open_video
 from tests.dicom_objects import (
     GRAY_STRIPES,
     GRAYS,

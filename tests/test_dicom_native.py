@@ -9,10 +9,11 @@ import pytest
 from pydicom import uid
 
 from datasets.annotations import read_annotations
-from datasets.check import inspect
+from datasets.intake.check import inspect
 from datasets.intake.convert import convert
 from datasets.intake.records import Options
-from datasets.video import VideoError, open_video
+from datasets.video.base import VideoError
+from datasets.video.open import open_video
 from tests.dicom_objects import CINE, STRIPES, sector, to_ybr, to_ybr_422, write_object
 from tests.media import frame_numbers, numbered_frames, write_video
 

@@ -9,7 +9,8 @@ import pydicom
 import pytest
 from pydicom import uid
 
-from datasets.video import VideoError, open_video
+from datasets.video.base import VideoError
+from datasets.video.open import open_video
 from tests.dicom_objects import COLOURS, write_object
 
 LITTLE, BIG, IMPLICIT = uid.ExplicitVRLittleEndian, uid.ExplicitVRBigEndian, uid.ImplicitVRLittleEndian

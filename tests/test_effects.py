@@ -8,11 +8,12 @@ import pytest
 import torch
 
 from clip.pyramid import ConvolutionBlock
+from datasets.configured import training_data
+from inference.precision import Precision
 from models.build import build_model, configured_towers
 from tests.tiny_data import STAGES, VIEWS, assert_same, configure, tiny
+from trainers.data import read_list
 from trainers.loop import Trainer
-from trainers.precision import Precision
-from trainers.session import read_list, training_data
 from trainers.stages import build_stage
 from utils.config import given_keys, without_effect
 from utils.config.schema import KEYS

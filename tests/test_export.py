@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from inference.resume import load_weights
 from models.build import build_model, configured_towers
 from tests.tiny_data import VIEWS, configure, tiny_clips, tiny_options
-from trainers.resume import load_weights
 from utils.checkpoint import load_checkpoint
 
 ROOT = Path(__file__).parents[1]

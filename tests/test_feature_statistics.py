@@ -11,8 +11,8 @@ from scipy.linalg import LinAlgError
 
 import evaluation.feature_statistics
 from evaluation.feature_statistics import FeatureStatistics
+from inference.collect import distance_features
 from tests.tiny_data import tiny, train
-from trainers.collect import distance_features
 from trainers.evaluate import Evaluator
 from utils.config.choices import FITTED_SCORES
 from utils.errors import UserError

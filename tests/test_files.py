@@ -15,8 +15,8 @@ import pytest
 import torch
 
 import predict
+from inference.answers import write_answers
 from tests.damage import small_content
-from trainers.answers import write_answers
 from utils import files
 from utils.checkpoint import load_checkpoint, save_checkpoint
 from utils.errors import UserError, exit_code

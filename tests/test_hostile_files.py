@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from pydicom import uid
 
 from datasets.annotations import read_annotations
-from datasets.video import VideoError, open_video
+from datasets.video.base import VideoError
+from datasets.video.open import open_video
 from tests.dicom_objects import jpeg, jpeg_2000, jpeg_ls, lossless_jpeg, write_object
 from tests.fuzzing import FRAMES, KINDS, Reader, fuzz
 from tests.media import write_video

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from datasets.annotations import read_annotations
+from datasets.configured import read_list
 from datasets.labels import Labels
-from datasets.lists import read_list
 from tests.tiny_data import configure, history, tiny, tiny_options, train
 from utils.config import config_from_text, load_config
 from utils.errors import UserError

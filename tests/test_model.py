@@ -11,10 +11,10 @@ from torch import nn
 from clip.blocks import Blocks
 from clip.text import TextTower
 from clip.weights import load_towers
+from inference.resume import load_weights
 from models.build import build_model
 from models.quality import expected_score
 from tests.tiny_data import VIEWS, assert_same, configure, entries, tiny_clips, tiny_model, tiny_options
-from trainers.resume import load_weights
 from trainers.stages import build_stage
 from utils.errors import UserError
 

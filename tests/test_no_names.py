@@ -13,11 +13,12 @@ from PIL import Image, PngImagePlugin
 from pydicom import uid
 
 from datasets.annotations import read_annotations
-from datasets.check import inspect
 from datasets.dataset import VideoDataset
+from datasets.intake.check import inspect
+from datasets.intake.prepare import prepare
 from datasets.intake.records import Options
-from datasets.prepare import prepare
-from datasets.video import VideoError, open_video
+from datasets.video.base import VideoError
+from datasets.video.open import open_video
 from tests.dicom_objects import GRAY_STRIPES, jpeg, jpeg_2000, write_object
 from tests.fuzzing import FRAMES
 from tests.media import write_video

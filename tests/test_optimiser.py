@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
+from inference.precision import Precision
 from trainers.optimiser import MovingAverage, build_optimiser, learning_rate, load_optimiser
-from trainers.precision import Precision
 from utils.config import default_config
 
 CPU = torch.device("cpu")

@@ -6,7 +6,7 @@ import pytest
 
 from evaluation.predictions import read_predictions
 from tests.tiny_data import VALIDATION, metrics, tiny, train
-from trainers.session import evaluation_sets, kind_of_outsiders
+from trainers.data import evaluation_sets, kind_of_outsiders
 from utils.checkpoint import load_checkpoint
 
 

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
+from inference.precision import Precision
 from models.outputs import NO_TEXTS, ModelOutput
 from models.quality import graded
 from tests.test_parity import HERE, STAGE, fixture_weights, published_model, released_config
 from trainers.optimiser import build_optimiser
-from trainers.precision import Precision
 from trainers.stages import build_stage
 from utils.config import load_config
 

@@ -14,15 +14,16 @@ import numpy as np
 import pydicom
 import pytest
 
-from datasets.phantom import files, generate, view_names
-from datasets.phantom.outsiders import FAR
-from datasets.phantom.patient import Patient
-from datasets.phantom.quality import BUDGET, Quality
-from datasets.phantom.recording import heart_video
-from datasets.phantom.shot import STRIPS, Shot
-from datasets.phantom.study import plan, shoot, splits
-from datasets.phantom.views import NEAR, VIEWS
-from datasets.video import DECODERS, open_video
+from datasets.video.open import DECODERS, open_video
+from phantom import generate, view_names
+from phantom.patient import Patient
+from phantom.probe.shot import STRIPS, Shot
+from phantom.probe.views import NEAR, VIEWS
+from phantom.quality import BUDGET, Quality
+from phantom.study import files
+from phantom.study.outsiders import FAR
+from phantom.study.recording import heart_video
+from phantom.study.study import plan, shoot, splits
 from utils.errors import UserError
 from utils.seeding import generator
 

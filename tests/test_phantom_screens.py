@@ -7,9 +7,9 @@ import sys
 import numpy as np
 import pytest
 
-from datasets.phantom.screen import on_screen
-from datasets.phantom.study import Job, make, shoot
-from datasets.video import open_video
+from datasets.video.open import open_video
+from phantom.study.screen import on_screen
+from phantom.study.study import Job, make, shoot
 from tools import phantom
 from utils.errors import UserError
 

@@ -9,18 +9,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from datasets.phantom import bmode, doppler
-from datasets.phantom.anatomy import Heart, Pose
-from datasets.phantom.machine import CORE
-from datasets.phantom.patient import Patient
-from datasets.phantom.planes import PLANES, apical_four
-from datasets.phantom.quality import DEFECTS, Quality
-from datasets.phantom.recording import heart_video, image_mask
-from datasets.phantom.render import polar_images, section
-from datasets.phantom.scene import Scene, Section
-from datasets.phantom.shot import Grid, Shot
-from datasets.phantom.study import plan, shoot
-from datasets.phantom.views import VIEWS
+from phantom.heart.anatomy import Heart, Pose
+from phantom.heart.section import Section
+from phantom.machine import CORE
+from phantom.patient import Patient
+from phantom.probe import bmode, doppler
+from phantom.probe.planes import PLANES, apical_four
+from phantom.probe.render import polar_images, section
+from phantom.probe.shot import Grid, Shot
+from phantom.probe.views import VIEWS
+from phantom.quality import DEFECTS, Quality
+from phantom.study.recording import heart_video, image_mask
+from phantom.study.study import plan, shoot
 from utils.seeding import generator
 
 SPECTRAL = [name for name, view in VIEWS.items() if view.flow]
@@ -37,7 +37,7 @@ def test_left_ventricle_s_area_gives_the_ejection_fraction(number):
     heart = Patient.draw(0, number).heart
     radii, angles = np.linspace(0, 1, 240), np.linspace(-0.7, 0.7, 160)
     plane = apical_four(heart)
-    scene = Scene(Section(heart, plane.points(radii, angles)), np.linspace(0, heart.cycle.beat, 40))
+    scene = Section(heart, plane.points(radii, angles)).at(np.linspace(0, heart.cycle.beat, 40))
     depth = radii * plane.reach
     cell = depth[:, None] * (depth[1] - depth[0]) * (angles[1] - angles[0])
     cavity = np.zeros(scene.blood.shape, bool)
@@ -126,7 +126,7 @@ def test_speckle_travels_with_the_muscle():
     plane = apical_four(heart)
     t = np.array([0.0, heart.cycle.end_systole])
     section = Section(heart, plane.points(np.linspace(0, 1, 60), np.linspace(-0.6, 0.6, 50)))
-    scene = Scene(section, t)
+    scene = section.at(t)
     _, _, height = scene.material()
     base = scene.pose.length[:, 0, 0]
     for moment in range(2):

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datasets.video import MAX_PIXELS, VideoError, open_video
+from datasets.video.base import MAX_PIXELS, VideoError
+from datasets.video.open import open_video
 from tests.media import frame_numbers, numbered_frames, write_video
 
 FRAMES = numbered_frames(24)

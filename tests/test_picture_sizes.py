@@ -13,7 +13,8 @@ from PIL import Image
 
 from datasets.intake.convert import convert
 from datasets.intake.records import Options
-from datasets.video import VideoError, open_video
+from datasets.video.base import VideoError
+from datasets.video.open import open_video
 from tests.media import numbered_frames, write_video
 
 FRAMES = numbered_frames(12)

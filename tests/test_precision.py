@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
+from inference.precision import Precision, halve
 from tests.tiny_data import assert_same, tiny, tiny_model, train
-from trainers.precision import Precision, halve
 from trainers.stages import build_stage
 from utils.checkpoint import load_checkpoint
 

@@ -18,16 +18,16 @@ from pydicom.data import get_testdata_file
 
 from clip.architectures import build_towers
 from datasets.annotations import Annotations
+from datasets.configured import video_dataset as dataset
 from datasets.intake.find import find_videos
 from datasets.transforms import DeviceTransform
 from evaluation.calibration import at_temperature
 from evaluation.feature_statistics import FeatureStatistics
 from evaluation.predictions import read_predictions
+from inference.collect import distance_features
+from inference.predictor import load_predictor, most_attended, predict
 from predict import main
 from tests.tiny_data import STAGES, VALIDATION, VIEWS, configure, tiny_options, train, write_standard_folder
-from trainers.collect import distance_features
-from trainers.predict import load_predictor, most_attended, predict
-from trainers.session import dataset
 from utils.checkpoint import load_checkpoint, save_checkpoint
 from utils.errors import UserError, exit_code
 

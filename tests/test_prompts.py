@@ -10,10 +10,10 @@ import torch
 
 from clip.image import ImageStem, image_blocks
 from clip.text import ClassPrompts, TextTower, fill, learnable_prompts, tokenize
+from inference.resume import load_weights
 from models.build import class_prompts
 from models.released import translate
 from tests.tiny_data import VIEWS, configure, tiny_clips, tiny_model, tiny_options
-from trainers.resume import load_weights
 from trainers.stages import build_stage
 from utils.errors import UserError
 
@@ -186,8 +186,8 @@ def test_published_names_of_prompts_load():
         "text_encoder.transformer.resblocks.1.VPT_shallow": "positive_text.tower.blocks.prompts.1",
     }
     state = model.state_dict()
-    given = {f"module.{key}": torch.full_like(state[name], i) for i, (key, name) in enumerate(published.items())}
-    given |= {"module.prompt_learner.token_prefix": torch.zeros(4, 1, 64)}  # rebuilt from the names
+    given = {key: torch.full_like(state[name], i) for i, (key, name) in enumerate(published.items())}
+    given |= {"prompt_learner.token_prefix": torch.zeros(4, 1, 64)}  # rebuilt from the names
     given |= {name: value for name, value in state.items() if name not in published.values()}
     load_weights(model, translate(given, config.MODEL.SHARED_BLOCKS), "published.pth")
     for i, name in enumerate(published.values()):

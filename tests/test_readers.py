@@ -12,8 +12,9 @@ import pytest
 import torch
 from PIL import Image
 
-from datasets.video import DECODERS, VideoError, open_video
-from datasets.video_pyav import PyAVVideo
+from datasets.video.base import VideoError
+from datasets.video.open import DECODERS, open_video
+from datasets.video.pyav import PyAVVideo
 from tests.media import frame_number, frame_numbers, numbered_frames, write_video
 from utils.errors import UserError
 

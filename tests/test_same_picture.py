@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 
 from datasets.intake.preparation import Preparation, preparation_of
+from datasets.intake.prepare import prepare
 from datasets.intake.records import Options
-from datasets.prepare import prepare
 from evaluation.calibration import at_temperature
 from evaluation.predictions import read_predictions
+from inference.predictor import load_predictor
 from predict import main
 from tests.prepare.hospital import manifest, sector, speckle, write_dicom
 from tests.test_predict import changed, read
 from tests.tiny_data import VIEWS, configure, tiny_options, train
-from trainers.predict import load_predictor
 from utils.checkpoint import load_checkpoint, save_checkpoint
 from utils.errors import UserError
 

@@ -7,15 +7,16 @@ import pytest
 import torch
 from scipy.special import expit, logsumexp, softmax
 
+from datasets.configured import video_dataset as dataset
 from datasets.transforms import DeviceTransform
 from evaluation.predictions import read_predictions
+from inference.collect import merge_views
+from inference.predictor import load_predictor
 from models.outputs import NO_TEXTS, BranchOutput, ModelOutput
 from models.quality import graded
 from predict import main
 from tests.tiny_data import VALIDATION, configure, entries, train
-from trainers.collect import merge_views
-from trainers.predict import load_predictor
-from trainers.session import dataset, evaluation_sets
+from trainers.data import evaluation_sets
 
 CLIPS, CROPS = 2, 3
 

@@ -9,7 +9,7 @@ import pytest
 from safetensors import safe_open
 
 from clip.weights import load_towers
-from datasets.phantom.patient import Patient
+from phantom.patient import Patient
 from utils.config import load_config
 
 CONFIG = Path("configs/phantom/view.yaml")

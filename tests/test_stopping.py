@@ -147,3 +147,22 @@ def test_a_signal_that_comes_twice_at_the_same_time_is_one():
             os.kill(os.getpid(), number)
         assert stop.agree() == (True, False)
         assert stop.agree(save=True) == (True, True)
+
+
+LEFT_ALONE = """
+import multiprocessing.connection, multiprocessing.resource_sharer, socket, sys
+import torch
+from utils.stopping import leave_signals_to_parent
+leave_signals_to_parent()
+multiprocessing.resource_sharer.DupFd(0)  # as a batch that is handed on
+address = multiprocessing.resource_sharer._resource_sharer._address
+with socket.socket(socket.AF_UNIX) as parent:
+    parent.connect(address)  # and is killed before it has said who it is
+multiprocessing.resource_sharer.stop(timeout=5)
+sys.excepthook(ValueError, ValueError("of its own"), None)
+"""
+
+
+def test_readers_whose_parent_was_killed_say_nothing_of_it():
+    done = subprocess.run([sys.executable, "-c", LEFT_ALONE], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "ValueError: of its own\n")

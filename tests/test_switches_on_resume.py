@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from inference.precision import Precision
 from tests.tiny_data import assert_same, tiny, train
-from trainers.precision import Precision
 from utils.checkpoint import load_checkpoint
 
 

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from datasets.annotations import Annotations
+from datasets.configured import video_dataset as dataset
 from datasets.dataset import VideoDataset
 from datasets.intake.find import find_videos
 from datasets.loader import evaluation_loader
-from datasets.video_pyav import PyAVVideo
+from datasets.video.pyav import PyAVVideo
 from tests.media import numbered_frames, write_video
-from trainers.session import dataset
 from utils.config import load_config
 from utils.workers import time_limit
 

@@ -6,8 +6,8 @@ import logging
 
 import pytest
 
+from inference.predictor import load_predictor
 from tests.tiny_data import metrics, tiny, train
-from trainers.predict import load_predictor
 from utils.errors import UserError
 
 

@@ -13,12 +13,12 @@ from safetensors.torch import load_file, save_file
 
 from clip.architectures import build_towers
 from clip.text import tokenize
+from inference.predictor import load_predictor
+from inference.restore import restore_model
+from inference.resume import named, read_checkpoint
 from models.video_clip import VideoCLIP
 from tests.tiny_data import VIEWS, metrics, tiny, tiny_model, train
 from tools import export
-from trainers.predict import load_predictor
-from trainers.restore import restore_model
-from trainers.resume import named, read_checkpoint
 from utils.checkpoint import load_checkpoint, save_checkpoint
 from utils.config import load_config
 from utils.errors import UserError, exit_code
@@ -237,7 +237,7 @@ def test_the_released_variant_reads_the_positive_words_alone(tiny_folder, weight
 def test_a_published_checkpoint_s_prompts_must_be_those_of_its_labels_and_weights(weights, table, tmp_path):
     config, model = tiny_model("view", MODEL__VARIANT="released", MODEL__PRETRAINED=str(weights))
     state = {name: value for name, value in model.state_dict().items() if name != POSITIVE}
-    state["module.image_encoder.class_embedding"] = state.pop("stem.class_embedding")
+    state["image_encoder.class_embedding"] = state.pop("stem.class_embedding")
     prompts = table[tokenize([f"a photo of a {name}." for name in VIEWS])]
     for embeddings, message in (
         (prompts, None),
@@ -248,7 +248,7 @@ def test_a_published_checkpoint_s_prompts_must_be_those_of_its_labels_and_weight
         ),
         (prompts[:3], "was trained on 3 views, DATA.LABEL_LIST names 4"),
     ):
-        content = {"model": state | {"module.prompt_learner.complete_text_embeddings": embeddings}}
+        content = {"model": state | {"prompt_learner.complete_text_embeddings": embeddings}}
         given = named(content, config, tmp_path / "a.pth")
         if message is None:
             own = restore_model(config, VIEWS, given)[0].positive_text.prompts.embeddings

@@ -12,7 +12,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from datasets.adapters import ADAPTERS, adapt
+from datasets.intake.adapters import ADAPTERS, adapt
 from utils.errors import exit_code
 
 FILES = (("DATA.TRAIN_FILE", "train"), ("DATA.VAL_FILE", "val"))

@@ -23,11 +23,11 @@ from scipy import ndimage
 
 from datasets.annotations import Annotations
 from datasets.dataset import VideoDataset
+from datasets.intake.prepare import prepare
 from datasets.intake.records import Options
-from datasets.phantom.files import write_video
-from datasets.prepare import prepare
 from datasets.sampling import segment_indices
-from datasets.video import open_video
+from datasets.video.open import open_video
+from phantom.study.files import write_video
 from utils.errors import UserError, exit_code
 
 FRAMES, SIZE, LENGTH = 16, 224, 100  # of a clip, of its side in pixels, of the video

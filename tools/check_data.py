@@ -18,8 +18,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from yacs.config import CfgNode
 
 from datasets.annotations import Annotations
-from datasets.check import check_annotations, histogram, inspect
-from datasets.lists import class_names, read_list
+from datasets.configured import class_names, read_list
+from datasets.intake.check import check_annotations, histogram, inspect
 from utils.config import load_config
 from utils.errors import UserError, exit_code
 from utils.workers import MAX_SECONDS

@@ -17,8 +17,8 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from trainers.restore import own_towers
-from trainers.resume import with_activation
+from inference.restore import own_towers
+from inference.resume import with_activation
 from utils.checkpoint import load_checkpoint
 from utils.config import config_from_text
 from utils.errors import UserError, exit_code

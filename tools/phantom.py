@@ -14,9 +14,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from datasets.phantom import generate
-from datasets.phantom.archive import generate_archive
-from datasets.phantom.sheet import write_sheet
+from phantom import generate
+from phantom.pictures.sheet import write_sheet
+from phantom.study.archive import generate_archive
 from utils.errors import UserError, exit_code
 
 
@@ -42,7 +42,7 @@ def main() -> int:
     if a.sheet is not None:
         print(write_sheet(a.sheet, a.seed, a.size))
     if a.figures is not None:
-        from datasets.phantom.figures import write_figures  # matplotlib is slow to load
+        from phantom.pictures.figures import write_figures  # matplotlib is slow to load
 
         print(write_figures(a.figures, a.seed))
     if a.destination is not None and a.archive:

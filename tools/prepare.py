@@ -18,9 +18,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from datasets.intake.find import LISTS, summary
 from datasets.intake.plan import GRADES, Plan
+from datasets.intake.prepare import prepare_sets
 from datasets.intake.records import Options, Record
 from datasets.intake.splits import parse_shares
-from datasets.prepare import prepare_sets
 from utils.errors import UserError, exit_code
 from utils.workers import MAX_SECONDS
 

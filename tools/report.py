@@ -22,7 +22,7 @@ from utils.errors import UserError, exit_code
 
 def frames_of_run(folder: Path) -> FramesOf:
     """A reader of the videos that a run was evaluated on. Raises UserError where its lists cannot be found."""
-    from trainers.session import evaluation_sets
+    from trainers.data import evaluation_sets
 
     path = folder / "config.yaml"
     if not path.is_file():

@@ -15,14 +15,14 @@ from yacs.config import CfgNode
 
 from datasets.annotations import Annotations
 from datasets.transforms import DeviceTransform
-from evaluation import ood
 from evaluation.feature_statistics import FEWEST, FeatureStatistics
 from evaluation.predictions import Predictions
 from evaluation.summary import summarise
+from inference.calibration import calibrate, fitted_on
+from inference.collect import Answers, collect
+from inference.precision import Precision
+from inference.scoring import feature_statistics, to_predictions
 from models.video_clip import VideoCLIP
-from trainers.calibration import calibrate, fitted_on
-from trainers.collect import Answers, collect
-from trainers.precision import Precision
 from utils.errors import UserError
 from utils.stopping import Stop
 
@@ -58,8 +58,8 @@ class Evaluation:
 class Evaluator:
     """Evaluates a model on the same lists again and again.
 
-    `calibration` (see `trainers.calibration`) comes from a checkpoint where there is one; with `calibrates` it is found
-    anew on the in-distribution list, which then has to be the validation list.
+    `calibration` (see `inference.calibration`) comes from a checkpoint where there is one; with `calibrates` it is
+    found anew on the in-distribution list, which then has to be the validation list.
     """
 
     def __init__(
@@ -150,11 +150,6 @@ class Evaluator:
         return {name: torch.from_numpy(np.asarray(array)) for name, array in fitted.state().items()}
 
 
-def feature_statistics(statistics: dict[str, Tensor] | None) -> FeatureStatistics | None:
-    """What a checkpoint holds under `statistics`, to score with; None where it holds nothing."""
-    return FeatureStatistics(**{name: value.numpy() for name, value in statistics.items()}) if statistics else None
-
-
 def check_read(validation: Annotations, failed: np.ndarray, scores: bool) -> None:
     """Raises UserError where all videos that figures would be of `failed`, bool [N]; `scores` as for `targeted`."""
     wanted = validation.targeted(scores)
@@ -163,22 +158,6 @@ def check_read(validation: Annotations, failed: np.ndarray, scores: bool) -> Non
         raise UserError(
             f"{validation.file}: none of the {wanted.sum()} videos to evaluate on could be read (the log says why); "
             "correct DATA.ROOT or the list DATA.VAL_FILE: tools/check_data.py checks them"
-        )
-
-
-def check_statistics(statistics: dict[str, Tensor] | None, model: VideoCLIP, size: int) -> None:
-    """Raises UserError where a checkpoint's statistics are of other features than the model gives, on pictures of
-    `size` pixels a side: those of an earlier version."""
-    if not statistics:
-        return
-    blank = torch.ones(1, 1, 3, size, size, device=next(model.parameters()).device)
-    with torch.no_grad():
-        found = sum(part.shape[1] for part in model.eval()(blank, ("positive",)).intermediates.values())
-    kept = statistics["means"].shape[1]
-    if kept != found:
-        raise UserError(
-            f"the checkpoint's scores by distance look at {kept} numbers a video, this version's at {found}: "
-            "train stage negation again from its checkpoint of stage view"
         )
 
 
@@ -193,58 +172,3 @@ def concatenate(tables: Sequence[Predictions]) -> Predictions:
 def device_name(device: torch.device) -> str:
     """The accelerator's name, or `cpu` with the number of threads."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu, {torch.get_num_threads()} threads"
-
-
-def to_predictions(
-    answers: Answers, annotations: Annotations, kind: str, fitted: FeatureStatistics | None = None
-) -> Predictions:
-    """Answers and annotations of one list as rows of predictions.csv; `kind` is in, near, far or ood.
-
-    Videos of an "in" list that have neither a view nor a grade nor a score are outsiders: their set is "ood".
-    """
-    quality_list = answers.quality is not None and kind == "in"
-    sets = np.full(len(annotations), kind, object)
-    if kind == "in":
-        sets[~annotations.targeted(scores=quality_list) & (annotations.views < 0)] = "ood"
-    columns: dict[str, object] = {
-        "path": [annotations.name(i) for i in range(len(annotations))],
-        "set": sets,
-        "failed": answers.failed,
-        "frames": answers.frames,
-        "patient": [annotations.patient(i) for i in range(len(annotations))],
-    }
-    positive, negative, quality = answers.positive, answers.negative, answers.quality
-    if positive is not None and positive.logits is not None:
-        columns["probabilities"] = positive.probabilities
-        columns["attention"] = positive.attention
-        columns["scores"] = ood_scores(answers, fitted)
-    if negative is not None and negative.logits is not None:
-        columns["negative"] = negative.probabilities
-    if quality is not None:
-        columns["grade_probabilities"] = quality.probabilities
-        columns["score_prediction"] = quality.score
-        columns.setdefault("attention", quality.attention)
-    if quality_list:
-        columns["grade"] = annotations.labels
-        columns["score_target"] = annotations.scores
-        columns["label"] = annotations.views
-    else:
-        columns["label"] = annotations.labels if kind == "in" else np.full(len(annotations), -1)
-    return Predictions(**columns)
-
-
-def ood_scores(answers: Answers, fitted: FeatureStatistics | None = None) -> dict[str, np.ndarray]:
-    """Every out-of-distribution score of the answers by name, float64 [N], nan for failed videos."""
-    good, negative = ~answers.failed, answers.negative
-    found = ood.scores(
-        answers.positive.logits[good],
-        negative.logits[good] if negative is not None else None,
-        cosines=answers.positive.cosines[good],
-        features=answers.intermediates[good] if fitted is not None else None,
-        fitted=fitted,
-    )
-    scores = {}
-    for name, values in found.items():
-        scores[name] = np.full(len(good), np.nan)
-        scores[name][good] = values
-    return scores

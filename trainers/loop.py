@@ -18,12 +18,12 @@ from datasets.cropping import clips_on
 from datasets.loader import TrainingData
 from datasets.outliers import SyntheticOutliers
 from datasets.sample import Sample
+from inference.precision import Precision
 from models.outputs import NO_TEXTS
 from models.video_clip import VideoCLIP
 from trainers.evaluate import Evaluation, Evaluator
 from trainers.guard import Guard, RunningStatistics, not_finite, poisoned
 from trainers.optimiser import MovingAverage, build_optimiser, learning_rate, load_optimiser
-from trainers.precision import Precision
 from trainers.running import Running
 from trainers.saving import RunFiles
 from trainers.stages import Stage

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator
 from datetime import timedelta
+from types import TracebackType
 from typing import Any, TypeVar
 
 import torch
@@ -104,12 +106,19 @@ class Stop:
 def leave_signals_to_parent(_: int = 0) -> None:
     """For processes that read videos: they ignore what asks the run to stop, unless their parent sends it.
 
-    Not by ignoring signals altogether, since the parent ends them by SIGTERM.
+    Not by ignoring signals altogether, since the parent ends them by SIGTERM. A connection that breaks off, in any
+    thread, is no fault of theirs: their parent, to whom alone they speak, was killed.
     """
+    sys.excepthook = _silent_without_parent
     numbers = {*SIGNALS, signal.SIGINT}
     if hasattr(signal, "sigwaitinfo"):
         signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
         threading.Thread(target=_listen, args=(numbers, os.getppid()), daemon=True).start()
+
+
+def _silent_without_parent(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
+    if not isinstance(error, EOFError | ConnectionError):
+        sys.__excepthook__(kind, error, traceback)
 
 
 def _listen(numbers: set[signal.Signals], parent: int) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from datasets.dicom import DicomVideo
 from datasets.intake.find import NO_IMAGE, why_left_out
 from datasets.intake.names import hash_patient
 from datasets.intake.pictures import look_at, write_prepared
 from datasets.intake.records import Options, Record
-from datasets.reasons import reason_of
-from datasets.video import NoImage, Video, VideoError, open_video
+from datasets.video.base import NoImage, Video, VideoError
+from datasets.video.dicom import DicomVideo
+from datasets.video.open import open_video
+from datasets.video.reasons import reason_of
 from utils.errors import UserError
 from utils.files import atomic_path
 

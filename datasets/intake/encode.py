@@ -28,7 +28,7 @@ def write_mjpeg(
     """Writes frames uint8 [H, W, 3] RGB as an AVI of JPEG images, the same bytes each time; returns (height, width).
 
     `target` is a file to write, or an open one that can seek; `quality` on FFmpeg's scale for MJPEG, 2 (best) to 31.
-    AVI has no field for the heart rate (beats/min); it stands in the comment, where `datasets.video_pyav` finds it.
+    AVI has no field for the heart rate (beats/min); it stands in the comment, where `datasets.video.pyav` finds it.
     """
     file = str(target) if isinstance(target, str | Path) else target
     with av.open(file, "w", format="avi", container_options={"fflags": "bitexact"}) as container:

@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from datasets.annotations import read_annotations
-from datasets.content import HEAD_BYTES, kind_of
-from datasets.dicom import DicomVideo
-from datasets.video import NoImage, Video, VideoError, may_be_opened, open_video
+from datasets.video.base import NoImage, Video, VideoError, may_be_opened
+from datasets.video.content import HEAD_BYTES, kind_of
+from datasets.video.dicom import DicomVideo
+from datasets.video.open import open_video
 from utils.errors import UserError
 
 SUFFIXES = (".mp4", ".avi", ".mov", ".m4v", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".dcm", ".dicom")
@@ -35,7 +36,7 @@ class Sources:
 
     Attributes:
         root: the folder that names are relative to.
-        kinds: kind of content (`datasets.content`) by name, of all that may be videos, in order of the names.
+        kinds: kind of content (`datasets.video.content`) by name, of all that may be videos, in order of the names.
         left_out: why not, by name, of what else was found.
     """
 

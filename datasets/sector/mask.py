@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from datasets.regions import Region
 from datasets.sector.cells import grow, hull
 from datasets.sector.doubt import with_room
 from datasets.sector.evidence import Evidence, gather
 from datasets.sector.parts import Part, extended, find_parts
+from datasets.video.regions import Region
 
 Mask = np.ndarray
 MOSTLY_IMAGE = 0.6  # confidence from which a mask is to be used
@@ -55,8 +55,8 @@ def image_mask(frames: np.ndarray, regions: Sequence[Region] = ()) -> tuple[Mask
 def find_image(frames: np.ndarray, regions: Sequence[Region] = ()) -> Finding:
     """Where uint8 frames [T, H, W, 3], moving or still, show ultrasound.
 
-    `regions` must fit the picture (`datasets.regions.fitting_regions`). Their boxes say where to look for an image, and
-    are refined by its shape. Parts that are dropped although they might be image lower the confidence.
+    `regions` must fit the picture (`datasets.video.regions.fitting_regions`). Their boxes say where to look for an
+    image, and are refined by its shape. Parts that are dropped although they might be image lower the confidence.
     """
     evidence = gather(frames)
     tags = [region for region in regions if region.is_image]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from datasets.intake.prepare import prepare
 from datasets.intake.records import Options
-from datasets.prepare import prepare
 from tests.media import numbered_frames, write_video
 from tests.prepare.hospital import manifest
 

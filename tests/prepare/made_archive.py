@@ -15,12 +15,12 @@ from pydicom import uid
 from scipy import ndimage
 
 from datasets.intake import find
-from datasets.phantom import machine
-from datasets.phantom.patient import Patient
-from datasets.phantom.quality import Quality
-from datasets.phantom.recording import dress, heart_video, image_mask
-from datasets.phantom.shot import Shot
-from datasets.phantom.views import VIEWS
+from phantom import machine
+from phantom.patient import Patient
+from phantom.probe.shot import Shot
+from phantom.probe.views import VIEWS
+from phantom.quality import Quality
+from phantom.study.recording import dress, heart_video, image_mask
 from tests.dicom_objects import (
     jpeg,
     jpeg_2000,

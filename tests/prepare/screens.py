@@ -14,13 +14,13 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
-from datasets.phantom import recording
-from datasets.phantom.patient import Patient
-from datasets.phantom.quality import Quality
-from datasets.phantom.render import polar_images, section
-from datasets.phantom.shot import Grid, Shot
-from datasets.phantom.views import VIEWS
-from datasets.regions import Region
+from datasets.video.regions import Region
+from phantom.patient import Patient
+from phantom.probe.render import polar_images, section
+from phantom.probe.shot import Grid, Shot
+from phantom.probe.views import VIEWS
+from phantom.quality import Quality
+from phantom.study import recording
 from tests.prepare.chrome import dress
 
 FRAMES = 10

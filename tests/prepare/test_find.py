@@ -14,12 +14,12 @@ import pytest
 from PIL import Image
 from pydicom import uid
 
-from datasets.content import HEAD_BYTES, kind_of
 from datasets.intake import find
 from datasets.intake.find import find_sources, find_videos
+from datasets.intake.prepare import prepare
 from datasets.intake.records import Options
-from datasets.prepare import prepare
-from datasets.video import open_video
+from datasets.video.content import HEAD_BYTES, kind_of
+from datasets.video.open import open_video
 from tests.dicom_objects import write_object
 from tests.media import frame_numbers, numbered_frames, write_video
 from tests.prepare.hospital import write_dicom, write_without_image

@@ -11,10 +11,11 @@ import pytest
 from datasets.intake.encode import UNKNOWN_FPS
 from datasets.intake.pictures import CROP_MARGIN, LONGEST, Preparing, image_box, open_prepared
 from datasets.intake.preparation import VERSION, Preparation, count_preparations, preparation_of, read_note, write_note
+from datasets.intake.prepare import prepare
 from datasets.intake.records import Options
-from datasets.prepare import prepare
 from datasets.sector.mask import NOT_FOUND
-from datasets.video import VideoError, open_video
+from datasets.video.base import VideoError
+from datasets.video.open import open_video
 from tests.media import numbered_frames, write_video
 from tests.prepare.hospital import manifest, screen, speckle, write_dicom
 from tests.prepare.screens import draw_screen

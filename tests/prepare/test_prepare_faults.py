@@ -13,12 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from datasets import prepare as module
 from datasets.annotations import read_annotations
-from datasets.check import inspect
+from datasets.intake import prepare as module
+from datasets.intake.check import inspect
+from datasets.intake.prepare import prepare
 from datasets.intake.records import Options
-from datasets.prepare import prepare
-from datasets.video import VideoError, open_video
+from datasets.video.base import VideoError
+from datasets.video.open import open_video
 from tests.media import numbered_frames, write_video
 from tests.prepare.hospital import content, manifest
 from tools import prepare as command

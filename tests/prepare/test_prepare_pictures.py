@@ -13,9 +13,9 @@ from scipy import ndimage
 from datasets.intake.encode import write_mjpeg
 from datasets.intake.pictures import guess_modality
 from datasets.intake.records import MANIFEST
-from datasets.regions import Region
 from datasets.sector import MOSTLY_IMAGE, image_mask
-from datasets.video import open_video
+from datasets.video.open import open_video
+from datasets.video.regions import Region
 from tests.media import numbered_frames, write_video
 from tests.prepare.hospital import HEIGHT, WIDTH, content, pixels, screen, sector, speckle, write_dicom
 

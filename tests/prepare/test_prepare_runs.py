@@ -12,11 +12,11 @@ import pydicom
 import pytest
 from pydicom.data import get_testdata_file
 
-from datasets import prepare as module
 from datasets.annotations import read_annotations
-from datasets.check import check_annotations, inspect
+from datasets.intake import prepare as module
+from datasets.intake.check import check_annotations, inspect
+from datasets.intake.prepare import prepare
 from datasets.intake.records import Options
-from datasets.prepare import prepare
 from tests.media import numbered_frames, write_video
 from tests.prepare.hospital import content, manifest, pixels, screen, write_dicom, write_without_image
 from tools import prepare as command

@@ -1,0 +1,112 @@
+"""The data that a configuration names: lists read as its stage means them, data sets, batches."""
+
+from __future__ import annotations
+
+import torch
+from torch.utils.data import DataLoader
+from yacs.config import CfgNode
+
+from datasets.annotations import Annotations, read_annotations
+from datasets.dataset import VideoDataset
+from datasets.loader import TrainingData, evaluation_loader
+from datasets.transforms import DeviceTransform
+from datasets.video.open import Opener
+from utils.distributed import rank, world
+from utils.label_list import read_names
+
+
+def read_list(config: CfgNode, file: str, *, outsiders: bool = False, faults: list[str] | None = None) -> Annotations:
+    """A list of videos with the targets of the configuration's stage; `outsiders` need no labels, and any will do.
+
+    Faulty lines raise UserError, or go to `faults` as in `read_annotations`.
+    """
+    data = config.DATA
+    quality = config.STAGE == "quality" and not outsiders
+    score = quality and data.QUALITY_TARGET == "score"
+    return read_annotations(
+        file,
+        data.ROOT,
+        label_names=class_names(config) if not outsiders else read_names(data.LABEL_LIST),
+        view_names=read_names(data.LABEL_LIST) if quality else (),
+        target="score" if score else "quality" if quality else "class",
+        any_label=outsiders,
+        allow_outside=data.ALLOW_OUTSIDE,
+        faults=faults,
+    )
+
+
+def class_names(config: CfgNode) -> list[str]:
+    """Names of what the stage tells apart: views, or grades in stage quality. Raises UserError."""
+    data = config.DATA
+    if config.STAGE == "quality":
+        return read_names(data.QUALITY_LIST, data.NUM_QUALITIES, "DATA.NUM_QUALITIES")
+    return read_names(data.LABEL_LIST, data.NUM_CLASSES, "DATA.NUM_CLASSES")
+
+
+def evaluation_views(config: CfgNode) -> tuple[int, int]:
+    """Temporal clips of a video and crops of a clip that an evaluation looks at."""
+    test = config.TEST
+    return (
+        (4, 3) if test.MULTI_VIEW_INFERENCE and test.NUM_CLIP == test.NUM_CROP == 1 else (test.NUM_CLIP, test.NUM_CROP)
+    )
+
+
+def video_dataset(config: CfgNode, annotations: Annotations, train: bool, opener: Opener | None = None) -> VideoDataset:
+    """The videos of a list, opened by `opener`, sampled and cropped as the configuration says."""
+    clips, crops = evaluation_views(config)
+    return VideoDataset(
+        annotations,
+        frames=config.DATA.NUM_FRAMES,
+        size=config.DATA.INPUT_SIZE,
+        train=train,
+        seed=config.SEED,
+        decoder=config.DATA.DECODER,
+        sampling=config.DATA.SAMPLING,
+        stride_seconds=config.DATA.STRIDE_SECONDS,
+        scales=config.AUG.SCALES,
+        background_swap=config.AUG.BACKGROUND_SWAP,
+        clips=clips,
+        crops=crops,
+        resize_on_device=config.DATA.RESIZE == "device",
+        seconds=config.DATA.TIMEOUT,
+        opener=opener,
+    )
+
+
+def training_data(config: CfgNode, annotations: Annotations) -> TrainingData:
+    """The training list as batches with the augmentation of the AUG keys."""
+    aug = config.AUG
+    transform = DeviceTransform(
+        train=True,
+        color_jitter=aug.COLOR_JITTER,
+        gray_scale=aug.GRAY_SCALE,
+        flip=aug.FLIP,
+        erasing=aug.ERASING,
+    )
+    return TrainingData(
+        video_dataset(config, annotations, train=True),
+        transform,
+        batch_size=config.TRAIN.BATCH_SIZE,
+        workers=config.DATA.NUM_WORKERS,
+        seed=config.SEED,
+        rank=rank(),
+        world=world(),
+        pin_memory=torch.cuda.is_available(),
+        timeout=config.TRAIN.TIMEOUT,
+        max_bad_fraction=config.DATA.MAX_BAD_FRACTION,
+    )
+
+
+def evaluation_batches(
+    config: CfgNode, annotations: Annotations, opener: Opener | None = None, workers: int | None = None
+) -> DataLoader:
+    """This process' share of a list as batches; by DATA.NUM_WORKERS processes unless `workers` are given."""
+    return evaluation_loader(
+        video_dataset(config, annotations, train=False, opener=opener),
+        batch_size=config.TRAIN.BATCH_SIZE,
+        workers=config.DATA.NUM_WORKERS if workers is None else workers,
+        rank=rank(),
+        world=world(),
+        pin_memory=torch.cuda.is_available(),
+        timeout=config.TRAIN.TIMEOUT,
+    )

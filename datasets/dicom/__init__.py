@@ -1,5 +1,0 @@
-"""DICOM objects as videos: pixels in the right colours, frame times, heart rate and ultrasound regions."""
-
-from datasets.dicom.reader import DicomVideo
-
-__all__ = ["DicomVideo"]

@@ -1,0 +1,86 @@
+"""One way to read any video: `open_video(path)`.
+
+What lies behind the path decides the reader: a video file, a DICOM object, a folder of images, a still image, an
+array, or a member of a `.tar` that stands where a folder might (`videos.tar/a.avi`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+from typing import BinaryIO
+
+from datasets.video.base import Video, VideoError, errors_name, may_be_opened
+from datasets.video.content import HEAD_BYTES, kind_of
+from datasets.video.reasons import Unreadable
+
+DECODERS = ("pyav", "torchcodec", "decord")
+
+Opener = Callable[[str, str], Video]
+"""Opens a path with a decoder (one of DECODERS) as `open_video` does."""
+
+
+def open_video(path: str | Path, decoder: str = "pyav") -> Video:
+    """Opens a video for reading; use it as a context manager.
+
+    `decoder` (one of DECODERS) reads video files; other kinds have one reader each. The content decides the kind,
+    not the suffix. Raises VideoError.
+    """
+    # Here, so that the libraries of readers that are not used stay unloaded.
+    from datasets.video import images, tar
+    from datasets.video.dicom import DicomVideo
+
+    path = str(path)
+    with errors_name(path):
+        if not may_be_opened(path):
+            raise VideoError(path, "is a pipe, a socket or a device, not a file")
+        member = tar.open_member(path)
+        if isinstance(member, list) or (member is None and Path(path).is_dir()):
+            video = images.FolderVideo(path, member)
+        else:
+            kind = _kind(path, member)
+            if kind == "dicom":
+                video = DicomVideo(path, member)
+            elif kind == "array":
+                video = images.ArrayVideo(path, member)
+            elif kind == "image":
+                video = images.StillVideo(path, member)
+            else:
+                video = video_reader(decoder)(path, member)
+        try:
+            video.check_size()
+        except VideoError:
+            video.close()
+            raise
+    return video
+
+
+def _kind(path: str, member: BinaryIO | None) -> str:
+    with nullcontext(member) if member else open(path, "rb") as file:
+        head = file.read(HEAD_BYTES)
+        file.seek(0)
+    if not head:
+        raise VideoError(path, "is empty")
+    kind = kind_of(head)
+    if not kind and path.lower().endswith((".dcm", ".dicom")):
+        # Something is damaged, perhaps only the second element.
+        if not head.startswith((b"\x02\0", b"\x08\0", b"\0\x02", b"\0\x08")):
+            raise VideoError(path, "is not a DICOM object")
+        return "dicom"
+    return kind
+
+
+def video_reader(decoder: str) -> Callable[[str, BinaryIO | None], Video]:
+    """What opens a video file with `decoder`, by its path, or its bytes under the name of a path."""
+    if decoder == "pyav":
+        from datasets.video.pyav import PyAVVideo
+
+        return PyAVVideo
+    from datasets.video import optional
+
+    if decoder == "torchcodec":
+        return optional.TorchCodecVideo
+    if decoder == "decord":
+        return optional.DecordVideo
+    raise Unreadable(f"the decoder must be one of {', '.join(DECODERS)}, found {decoder!r}")

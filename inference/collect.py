@@ -1,0 +1,198 @@
+"""What a model answers about every video of a list, exactly once, whatever the number of processes and views."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from datasets.cropping import clips_on
+from datasets.reading import read
+from datasets.sample import Sample
+from datasets.transforms import DeviceTransform
+from inference.precision import Precision
+from models.outputs import BranchOutput, ClassTexts, ModelOutput
+from models.quality import expected_score
+from models.video_clip import VideoCLIP
+from utils.distributed import gather, is_main, world
+from utils.stopping import Stop
+
+
+class ViewAnswers(NamedTuple):
+    """What a branch says about N videos; float32 arrays, or tensors on the device.
+
+    Attributes:
+        features: [N, D], the mean of its views' unit features.
+        attention: [N, V·T], the weight of each frame; a video's sum to 1.
+        cosines, logits, probabilities: [N, K]; None in a model without text. The negative branch's class is the one it
+            denies least.
+    """
+
+    features: np.ndarray | Tensor
+    attention: np.ndarray | Tensor
+    cosines: np.ndarray | Tensor | None
+    logits: np.ndarray | Tensor | None
+    probabilities: np.ndarray | Tensor | None
+
+
+class QualityAnswers(NamedTuple):
+    """What the quality branch says about N videos: logits and probabilities [N, G], score [N], attention [N, V·T]."""
+
+    attention: np.ndarray | Tensor
+    logits: np.ndarray | Tensor
+    probabilities: np.ndarray | Tensor
+    score: np.ndarray | Tensor
+
+
+class Answers(NamedTuple):
+    """What a model answers about the N videos of a list; None for the parts that it lacks.
+
+    Attributes:
+        index: int64 [N], places in the list.
+        failed: bool [N], videos that could not be read; their numbers are nan.
+        frames: int64 [N, V·T], where in the video each frame of each view was.
+        intermediates: float32 [N, S], intermediate features, each of unit length, side by side: what the scores by
+            distance look at. Not the branches' features: `VideoCLIP.intermediate_blocks` says why, docs/results.md has
+            the figures.
+    """
+
+    index: np.ndarray | Tensor
+    failed: np.ndarray | Tensor
+    frames: np.ndarray | Tensor
+    positive: ViewAnswers | None
+    negative: ViewAnswers | None
+    quality: QualityAnswers | None
+    intermediates: np.ndarray | Tensor | None
+
+
+@torch.no_grad()
+def collect(
+    model: VideoCLIP,
+    loader: DataLoader,
+    transform: DeviceTransform,
+    precision: Precision,
+    title: str,
+    stop: Stop | None = None,
+) -> tuple[Answers, dict[str, str], dict[str, str]]:
+    """Every answer of the model about every video of the loader's data set, in the order of its list.
+
+    Returns the answers as arrays, and by name why videos could not be read and what is not as it should be in others.
+
+    `loader` yields this process' share; the shares of all processes are put together. Several views of a video
+    (clips × crops) become one: logits, cosines and features are averaged, and everything else that is said of the video
+    follows from those means, probabilities as well as the scores in or out of distribution. Raises Stopped where all
+    processes agree on it.
+    """
+    model.eval()
+    with precision.autocast():
+        texts = model.encode_texts(model.parts)
+    share = -(-len(loader.dataset) // world())
+    batches = stop.between(read(loader), -(-share // loader.batch_size)) if stop else read(loader)
+    shown = {"total": len(loader), "desc": title, "leave": False, "disable": not is_main() or None, "mininterval": 5}
+    kept: list[Answers] = []
+    faults: dict[str, str] = {}
+    warnings: dict[str, str] = {}
+    for batch in tqdm(batches, **shown):
+        faults |= dict(batch.faults)
+        warnings |= dict(batch.warnings)
+        kept.append(_answers(model, texts, batch, loader, transform, precision))
+    own = zip_with(lambda *parts: torch.cat([part.cpu() for part in parts]).numpy(), *kept) if kept else None
+    faults, warnings = ({k: v for share in gather(words) for k, v in share.items()} for words in (faults, warnings))
+    return _in_order([share for share in gather(own) if share is not None]), faults, warnings
+
+
+def _answers(
+    model: VideoCLIP,
+    texts: ClassTexts,
+    batch: Sample,
+    loader: DataLoader,
+    transform: DeviceTransform,
+    precision: Precision,
+) -> Answers:
+    """What the model answers about a batch, a row a video; left on the device, which saves a wait a batch."""
+    video = clips_on(precision.device, batch, loader.dataset.size)
+    count, views = video.shape[:2]
+    # Kernels round differently for batches of another size: filled up, the last one of a share has the usual size,
+    # and an answer does not depend on how many processes share the list.
+    video = torch.cat([video, video[-1:].expand(loader.batch_size - count, *video.shape[1:])])
+    clips = transform(video.flatten(0, 1))
+    with precision.autocast():
+        output = model(clips, model.parts, texts)
+    answers = merge_views(output, views)
+    where = (batch.index, batch.failed, batch.frames.flatten(1))
+    return Answers(*where, *(zip_with(lambda values: values[:count], part) for part in answers))
+
+
+def merge_views(
+    output: ModelOutput, views: int
+) -> tuple[ViewAnswers | None, ViewAnswers | None, QualityAnswers | None, Tensor | None]:
+    """Output about V views of each of N videos, one after the other → the last four fields of `Answers`."""
+    quality = None
+    if output.quality is not None:
+        logits = _mean(output.quality.logits, views)
+        weights = _side_by_side(output.quality.attention, views)
+        quality = QualityAnswers(weights, logits, logits.softmax(dim=-1), expected_score(logits))
+    return (
+        _branch_answers(output.positive, views, sign=1),
+        _branch_answers(output.negative, views, sign=-1),
+        quality,
+        distance_features([_mean(part, views) for part in output.intermediates.values()]),
+    )
+
+
+def _branch_answers(output: BranchOutput | None, views: int, sign: int) -> ViewAnswers | None:
+    """Probabilities follow from `sign` times the logits: the negative branch's say how strongly it denies."""
+    if output is None:
+        return None
+    features, weights = _mean(output.features, views), _side_by_side(output.attention, views)
+    if output.logits is None:
+        return ViewAnswers(features, weights, None, None, None)
+    logits = _mean(output.logits, views)
+    return ViewAnswers(features, weights, _mean(output.cosines, views), logits, (sign * logits).softmax(dim=-1))
+
+
+def _mean(values: Tensor, views: int) -> Tensor:
+    """[N·V, …] → [N, …]."""
+    return values if views == 1 else values.unflatten(0, (-1, views)).mean(dim=1)
+
+
+def _side_by_side(weights: Tensor, views: int) -> Tensor:
+    """Weights of frames [N·V, T] that sum to 1 → [N, V·T] that do."""
+    return weights.unflatten(0, (-1, views)).flatten(1) / views
+
+
+def distance_features(parts: Sequence[Tensor]) -> Tensor | None:
+    """Features [N, S_i], each part divided by its length, side by side [N, S]; None without any, 0 stays 0."""
+    if not parts:
+        return None
+    lengths = [part.norm(dim=1, keepdim=True) for part in parts]
+    return torch.cat([part / torch.where(n > 0, n, 1) for part, n in zip(parts, lengths, strict=True)], dim=1)
+
+
+def zip_with(combine: Callable[..., Any], first: Any, *others: Any) -> Any:
+    """Named tuples of the same form → one of it, of what `combine` makes of the values at each place; None stays."""
+    if first is None:
+        return None
+    if isinstance(first, tuple):
+        return type(first)(*(zip_with(combine, *values) for values in zip(first, *others, strict=True)))
+    return combine(first, *others)
+
+
+def _in_order(shares: Sequence[Answers]) -> Answers:
+    """The shares of all processes as one, in the order of the list; nan where a video could not be read."""
+    answers = zip_with(lambda *parts: np.concatenate(parts), *shares)
+    order = np.argsort(answers.index, kind="stable")
+    failed = answers.failed[order].astype(bool)
+
+    def sort(values: np.ndarray) -> np.ndarray:
+        values = values[order]
+        if values.dtype.kind == "f":
+            values[failed] = np.nan
+        return values
+
+    return zip_with(sort, answers)._replace(failed=failed)

@@ -1,0 +1,203 @@
+"""From a checkpoint and paths to answers: what each video shows, whether to accept that, how good the video is.
+
+Everything but the videos comes from the checkpoint. Videos are read, sampled, batched and judged by the code that
+evaluates, so an answer here is the answer that an evaluation of the same video would count.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from yacs.config import CfgNode
+
+from datasets.annotations import Annotations
+from datasets.configured import evaluation_batches
+from datasets.intake.pictures import Preparing
+from datasets.intake.preparation import Preparation
+from datasets.reading import reading_faults
+from datasets.transforms import DeviceTransform
+from evaluation.calibration import at_temperature
+from evaluation.feature_statistics import FeatureStatistics
+from evaluation.predictions import Predictions
+from inference.calibration import SETTINGS, settle
+from inference.collect import collect
+from inference.precision import Precision
+from inference.preparation import before_answers, of_checkpoint
+from inference.restore import restore_model
+from inference.resume import configuration_for, named, with_activation
+from inference.scoring import check_statistics, feature_statistics, to_predictions
+from models.video_clip import VideoCLIP
+from utils.checkpoint import load_checkpoint
+from utils.distributed import is_main
+from utils.errors import UserError
+from utils.label_list import read_names
+
+log = logging.getLogger(__name__)
+
+Answer = dict[str, Any]
+"""What was found about one video, by column (docs/prediction.md); None where nothing was. All have the same columns:
+those that the model can answer."""
+
+Changes = Sequence[tuple[str, Any]]
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A checkpoint, ready to answer.
+
+    Attributes:
+        config: of its training, with the changes of the command line.
+        model: with the parts of its stage, on the CPU, float32.
+        views, grades: names by class and by grade.
+        calibration: `score`, `tau` and `temperature`, as far as they were found.
+        fitted: where training features lie; None where no score needs it.
+        preparation: of the training videos; None where they were not prepared, or the checkpoint does not say.
+    """
+
+    config: CfgNode
+    model: VideoCLIP
+    views: Sequence[str]
+    grades: Sequence[str]
+    calibration: dict[str, Any]
+    fitted: FeatureStatistics | None
+    preparation: Preparation | None
+
+
+def load_predictor(file: str | Path, cfg: str | Path | None = None, changes: Changes = ()) -> Predictor:
+    """Reads a checkpoint; `cfg` is the yaml file of one that carries no configuration. Raises UserError."""
+    for key, _ in changes:
+        if key in ("TEST.ONLY_TEST", "TEST.FIT_FEATURES"):
+            raise UserError(f"{key} changes nothing in predict.py, which reads no lists; leave it out")
+    content = load_checkpoint(file)
+    config, views, grades = _about(content, file, cfg, changes)
+    config = with_activation(config, content)
+    model, _ = restore_model(config, views, named(content, config, file), answers=True)
+    check_statistics(content.get("statistics"), model, config.DATA.INPUT_SIZE)
+    fitted = feature_statistics(content.get("statistics"))
+    asked = not {f"TEST.{key}" for key in SETTINGS}.isdisjoint(key for key, _ in changes)
+    calibration = settle(content, config, model.parts, fitted=fitted is not None, anew=False, asked=asked)
+    model.eval().requires_grad_(False)
+    return Predictor(config, model, views, grades, calibration, fitted, of_checkpoint(content))
+
+
+def _about(
+    content: dict[str, Any], file: str | Path, cfg: str | Path | None, changes: Changes
+) -> tuple[CfgNode, list[str], list[str]]:
+    """Configuration, names of the views and names of the grades."""
+    if cfg and "config" in content:
+        raise UserError(f"{file}: carries its own configuration; leave out -cfg {cfg}, change settings with --opts")
+    config = configuration_for(content, file, cfg, changes)
+    if "config" in content:
+        return config, content["views"], content["grades"]
+    views = read_names(config.DATA.LABEL_LIST, config.DATA.NUM_CLASSES, "DATA.NUM_CLASSES")
+    if config.STAGE != "quality":
+        return config, views, []
+    return config, views, read_names(config.DATA.QUALITY_LIST, config.DATA.NUM_QUALITIES, "DATA.NUM_QUALITIES")
+
+
+def predict(predictor: Predictor, videos: Sequence[str], device: torch.device, *, as_is: bool = False) -> list[Answer]:
+    """An answer for each video, in order; one that cannot be read has an `error` and no other answers.
+
+    Videos that lie in no prepared folder are prepared in memory as the training videos were, unless `as_is`; the log
+    says where pictures are not as in training.
+
+    Moves the model to `device`. Under torchrun each process reads its share, and all get all answers.
+    """
+    config, annotations = predictor.config, Annotations.of_paths(videos)
+    if is_main():
+        for sentence in before_answers(videos, predictor.preparation, as_is):
+            log.warning("%s", sentence)
+    opener = Preparing(predictor.preparation) if predictor.preparation and not as_is else None
+    batches = math.ceil(len(videos) / config.TRAIN.BATCH_SIZE)
+    workers = min(config.DATA.NUM_WORKERS, batches) if batches > 1 else 0
+    loader = evaluation_batches(config, annotations, opener, workers)
+    model = predictor.model.to(device)
+    precision = Precision(config.TRAIN.OPT_LEVEL, model, device)
+    with reading_faults():
+        answers, faults, warnings = collect(model, loader, DeviceTransform(train=False), precision, "predict")
+    predictions = to_predictions(answers, annotations, "in", predictor.fitted)
+    return to_answers(predictions, predictor, faults, warnings)
+
+
+def to_answers(
+    predictions: Predictions, predictor: Predictor, faults: dict[str, str], warnings: dict[str, str]
+) -> list[Answer]:
+    """Predictions as people read them: names in place of numbers, calibrated, None in place of nan."""
+    columns: dict[str, list[Any]] = {"file": predictions.path.tolist()}
+    columns |= _views(predictions, predictor) | _decision(predictions, predictor) | _quality(predictions, predictor)
+    answered = (predictions.prediction >= 0) | (predictions.grade_prediction >= 0)
+    columns["frame"] = [
+        most_attended(*one) if sure else None
+        for *one, sure in zip(predictions.attention, predictions.frames, answered, strict=True)
+    ]
+    columns["warnings"] = [warnings.get(name) for name in columns["file"]]
+    columns["error"] = [
+        faults.get(name) or (None if sure else "the model gives no finite answer")
+        for name, sure in zip(columns["file"], answered, strict=True)
+    ]
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
+def _views(p: Predictions, predictor: Predictor) -> dict[str, list[Any]]:
+    """The two likeliest views with their probabilities at the checkpoint's temperature."""
+    if not p.probabilities.shape[1]:
+        return {}
+    probabilities = at_temperature(p.probabilities, predictor.calibration.get("temperature", 1.0))
+    columns: dict[str, list[Any]] = {}
+    order = np.argsort(-probabilities, axis=1, kind="stable")
+    for prefix, place in (("", 0), ("second_", 1)):
+        if place < order.shape[1]:
+            chosen = order[:, place]
+            columns[f"{prefix}view"] = _names(np.where(p.prediction < 0, -1, chosen), predictor.views)
+            columns[f"{prefix}probability"] = _numbers(np.take_along_axis(probabilities, chosen[:, None], axis=1)[:, 0])
+    return columns
+
+
+def _decision(p: Predictions, predictor: Predictor) -> dict[str, list[Any]]:
+    """Accepted or rejected by the calibrated score, where the checkpoint has τ and the model has the score."""
+    name, tau = predictor.calibration.get("score"), predictor.calibration.get("tau")
+    if tau is None or name not in p.scores:
+        return {}
+    scores = _numbers(p.scores[name])
+    return {
+        "decision": [None if score is None else "accepted" if score >= tau else "rejected" for score in scores],
+        "score": scores,
+        "tau": [tau] * len(p),
+        "score_name": [name] * len(p),
+    }
+
+
+def _quality(p: Predictions, predictor: Predictor) -> dict[str, list[Any]]:
+    """The likeliest grade, its probability, and the expected score in [0, 1]."""
+    if not p.grade_probabilities.shape[1]:
+        return {}
+    return {
+        "quality": _names(p.grade_prediction, predictor.grades),
+        "quality_probability": _numbers(p.grade_probabilities.max(axis=1)),
+        "quality_score": _numbers(p.score_prediction),
+    }
+
+
+def most_attended(weights: np.ndarray, frames: np.ndarray) -> int:
+    """The frame of the largest weight, the earliest among equals.
+
+    A frame that occurs several times in `frames` [T], in several clips or crops or because the video is short, has
+    the sum of its `weights` [T].
+    """
+    places, where = np.unique(frames, return_inverse=True)
+    return int(places[np.bincount(where.reshape(-1), weights).argmax()])
+
+
+def _names(indices: np.ndarray, names: Sequence[str]) -> list[str | None]:
+    return [names[i] if i >= 0 else None for i in indices]
+
+
+def _numbers(values: np.ndarray) -> list[float | None]:
+    return [float(value) if np.isfinite(value) else None for value in values]

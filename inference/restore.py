@@ -1,0 +1,207 @@
+"""From a configuration, and a checkpoint where there is one, to the model of the stage with its weights."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import open_clip
+import torch
+from torch import Tensor
+from yacs.config import CfgNode
+
+from clip.blocks import is_copy
+from clip.text import tokenize
+from inference.resume import load_weights, with_activation
+from models.build import build_model, configured_towers, has_text, prompt_texts
+from models.tokens import TokenRows
+from models.video_clip import VideoCLIP
+from utils.config import config_from_text
+from utils.errors import UserError
+
+log = logging.getLogger(__name__)
+
+ADDED_UNTIL = {"view": (), "negation": ("negative",), "quality": ("negative", "quality")}  # branches, by stage
+
+# Where a model's state holds the embeddings of its prompts.
+POSITIVE, NEGATIVE = "positive_text.prompts.embeddings", "negative_text.prompts.embeddings"
+
+
+def restore_model(
+    config: CfgNode, views: Sequence[str], content: dict[str, Any], answers: bool = False
+) -> tuple[VideoCLIP, dict[str, Tensor]]:
+    """The model of `config.STAGE` with the weights of `content` (`read_checkpoint`; empty: those of MODEL.PRETRAINED).
+
+    The prompts are those that the configuration names. Their words come from the checkpoint, or else from the token
+    table of MODEL.PRETRAINED, which then has to be the one that the checkpoint was trained with.
+
+    A model that `answers` must have been trained: a checkpoint without a branch of the stage is refused. Otherwise the
+    branches that it lacks start as copies.
+
+    Returns the model, and what a checkpoint of it keeps as `tokens`: the rows of the table (`TokenRows.state`) for both
+    the positive and the negative prompts, as far as they are known; nothing where the model reads none.
+    Raises UserError.
+    """
+    if answers and content:
+        _check_branches(config, content)
+    if has_text(config):
+        towers, rows = _towers_with_words(config, views, content)
+        tokens = rows.state()
+    else:
+        towers, tokens = configured_towers(config, overwritten=bool(content)), {}
+    model = build_model(config, views, towers)
+    if content:
+        load_weights(model, content["model"], content["file"])
+    if answers or config.STAGE == "quality":
+        _leave_out_copies(config, model, content)
+    return model, tokens
+
+
+def _check_branches(config: CfgNode, content: dict[str, Any]) -> None:
+    """Raises UserError for a branch that would start as a copy, and answer without having learned anything."""
+    for part in ADDED_UNTIL[config.STAGE]:
+        if not any(key.startswith(f"{part}.") for key in content["model"]):
+            raise UserError(
+                f"{content['file']}: has no {part} branch, which STAGE {config.STAGE} needs; "
+                "set STAGE to the one it was trained for"
+            )
+
+
+def _leave_out_copies(config: CfgNode, model: VideoCLIP, content: dict[str, Any]) -> None:
+    """Takes the negative branch out of the answers where it is still the copy of the positive one that it starts as."""
+    if model.negative is None or not is_copy(model.negative.blocks, model.positive.blocks):
+        return
+    if config.STAGE == "negation":
+        raise UserError(f"{content['file']}: nobody has trained its negative branch, a copy of the positive one")
+    model.untrained = ("negative",)
+    log.warning(
+        "nobody has trained the negative branch, a copy of the positive one: the quality branch reads it, but it gives "
+        "no scores of its own; train stage negation before stage quality (train_stage2.sh)"
+    )
+
+
+def _towers_with_words(
+    config: CfgNode, views: Sequence[str], content: dict[str, Any]
+) -> tuple[open_clip.CLIP, TokenRows]:
+    """Towers whose token table has the words of the prompts, and the rows of it that are known."""
+    ids = _token_ids(config, views)
+    words = torch.cat(list(ids.values())).flatten()
+    if not content:
+        towers = configured_towers(config)
+        return towers, TokenRows.of_table(towers.token_embedding, words)
+    own = config_from_text(content["config"]) if "config" in content else None
+    known = _known_rows(content, own, ids)
+    _leave_other_prompts(config, ids, content, own)
+    read = {POSITIVE: True, NEGATIVE: config.STAGE != "view" and config.MODEL.VARIANT == "paper"}
+    lacking = [ids[name].flatten() for name in read if read[name] and name not in content["model"]]
+    if known is None or content["published"] or not all(map(known.covers, lacking)):
+        towers = _towers_with_table(config, content, own, known)
+    else:
+        towers = configured_towers(config, overwritten=True)
+        torch.nn.init.constant_(towers.token_embedding.weight, torch.nan)  # what is not known must not be read
+        words = words[torch.isin(words, known.ids)]
+    if known is not None:
+        known.write_to(towers.token_embedding)
+    return towers, TokenRows.of_table(towers.token_embedding, words)
+
+
+def own_towers(content: dict[str, Any]) -> open_clip.CLIP:
+    """The towers that the run of a checkpoint of ours started from, with the token table of its prompts.
+
+    Raises UserError where they cannot be had or have another table.
+    """
+    config = with_activation(config_from_text(content["config"]), content)
+    known = _known_rows(content, config, {})
+    towers = _towers_with_table(config, content, config, known)
+    if known is not None:
+        known.write_to(towers.token_embedding)
+    return towers
+
+
+def _token_ids(config: CfgNode, views: Sequence[str]) -> dict[str, Tensor]:
+    """Token ids int64 [K, 77] of the positive and of the negative prompts."""
+    return {name: tokenize(prompt_texts(config, views, name == NEGATIVE)) for name in (POSITIVE, NEGATIVE)}
+
+
+def _known_rows(content: dict[str, Any], own: CfgNode | None, ids: dict[str, Tensor]) -> TokenRows | None:
+    """The rows of the token table that a checkpoint brings; those of its positive prompts where it keeps no others.
+
+    `own` is its configuration; published ones have none, and had the prompts `ids` if they are loaded rightly.
+    """
+    if content.get("tokens"):
+        return TokenRows(**content["tokens"])
+    embeddings = content["prompts"] if own is None else content["model"].get(POSITIVE)
+    if embeddings is None:
+        return None
+    if own is not None:
+        ids = _token_ids(own, content["views"])
+        _warn_of_random_words(content, TokenRows.of_prompts(ids[POSITIVE], embeddings), ids[NEGATIVE])
+    elif len(embeddings) != len(ids[POSITIVE]):
+        raise UserError(
+            f"{content['file']}: was trained on {len(embeddings)} views, DATA.LABEL_LIST names {len(ids[POSITIVE])}"
+        )
+    return TokenRows.of_prompts(ids[POSITIVE], embeddings)
+
+
+def _warn_of_random_words(content: dict[str, Any], known: TokenRows, negative: Tensor) -> None:
+    """Earlier versions looked the negative prompts of stage 2 up in a random table; the log says what that means."""
+    if NEGATIVE in content["model"]:
+        rows = TokenRows.of_prompts(negative, content["model"][NEGATIVE])
+        if not known.agrees_with(rows):
+            log.warning(
+                "%s: its negative prompts are words of another token table than its positive ones, without meaning to "
+                "the text tower: train stage negation again",
+                content["file"],
+            )
+
+
+def _leave_other_prompts(config: CfgNode, ids: dict[str, Tensor], content: dict[str, Any], own: CfgNode | None) -> None:
+    """Takes the embeddings of prompts that are not those of the configuration out of a checkpoint's weights."""
+    if own is None:
+        return
+    own_ids = _token_ids(own, content["views"])
+    other = [name for name in ids if not torch.equal(ids[name], own_ids[name])]
+    if other and config.MODEL.VARIANT == "released":
+        other = [POSITIVE]  # as long as the longest of both
+    for name in other:
+        content["model"].pop(name, None)
+
+
+def _towers_with_table(
+    config: CfgNode, content: dict[str, Any], own: CfgNode | None, known: TokenRows | None
+) -> open_clip.CLIP:
+    """The towers of MODEL.PRETRAINED with their whole token table. Raises UserError where it is not that of `known`."""
+    given, trained = config.MODEL.PRETRAINED, own.MODEL.PRETRAINED if own is not None else None
+    if given or own is None:
+        towers = configured_towers(config)
+    elif trained:
+        raise UserError(
+            f"{content['file']}: lacks words of the prompts, and MODEL.PRETRAINED is empty: set it to {trained}, "
+            "which it was trained with"
+        )
+    else:  # from random weights, which the seed of its run makes again
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(own.SEED)
+            towers = configured_towers(own, overwritten=True)
+    if known is not None and not known.agrees_with(TokenRows.of_table(towers.token_embedding)):
+        raise UserError(f"{content['file']}: {_other_table(given, trained)}")
+    return towers
+
+
+def _other_table(given: str, trained: str | None) -> str:
+    """What is wrong with a token table that is not the checkpoint's, and what to do."""
+    if trained is None:
+        return (
+            f"its prompts are not these in the token table of MODEL.PRETRAINED {given}: give the label list "
+            "(DATA.LABEL_LIST), the words (CTX_INIT) and the weights it was trained with"
+        )
+    if not given and not trained:
+        return (
+            "lacks the rest of its random token table, which its seed does not make again here: "
+            "keep its prompts (CTX_INIT, CTX_INIT_NO), or train stage view again"
+        )
+    if given == trained:
+        return f"MODEL.PRETRAINED {given} has changed since it was trained with it: give the weights as they were then"
+    right = f"set MODEL.PRETRAINED {trained}" if trained else "it started from random ones: set MODEL.PRETRAINED ''"
+    return f"was not trained with the weights of MODEL.PRETRAINED {given}; {right}"

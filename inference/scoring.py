@@ -1,0 +1,91 @@
+"""From a model's answers to rows of predictions: probabilities, scores in or out of distribution, grades."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from datasets.annotations import Annotations
+from evaluation import ood
+from evaluation.feature_statistics import FeatureStatistics
+from evaluation.predictions import Predictions
+from inference.collect import Answers
+from models.video_clip import VideoCLIP
+from utils.errors import UserError
+
+
+def to_predictions(
+    answers: Answers, annotations: Annotations, kind: str, fitted: FeatureStatistics | None = None
+) -> Predictions:
+    """Answers and annotations of one list as rows of predictions.csv; `kind` is in, near, far or ood.
+
+    Videos of an "in" list that have neither a view nor a grade nor a score are outsiders: their set is "ood".
+    """
+    quality_list = answers.quality is not None and kind == "in"
+    sets = np.full(len(annotations), kind, object)
+    if kind == "in":
+        sets[~annotations.targeted(scores=quality_list) & (annotations.views < 0)] = "ood"
+    columns: dict[str, object] = {
+        "path": [annotations.name(i) for i in range(len(annotations))],
+        "set": sets,
+        "failed": answers.failed,
+        "frames": answers.frames,
+        "patient": [annotations.patient(i) for i in range(len(annotations))],
+    }
+    positive, negative, quality = answers.positive, answers.negative, answers.quality
+    if positive is not None and positive.logits is not None:
+        columns["probabilities"] = positive.probabilities
+        columns["attention"] = positive.attention
+        columns["scores"] = ood_scores(answers, fitted)
+    if negative is not None and negative.logits is not None:
+        columns["negative"] = negative.probabilities
+    if quality is not None:
+        columns["grade_probabilities"] = quality.probabilities
+        columns["score_prediction"] = quality.score
+        columns.setdefault("attention", quality.attention)
+    if quality_list:
+        columns["grade"] = annotations.labels
+        columns["score_target"] = annotations.scores
+        columns["label"] = annotations.views
+    else:
+        columns["label"] = annotations.labels if kind == "in" else np.full(len(annotations), -1)
+    return Predictions(**columns)
+
+
+def ood_scores(answers: Answers, fitted: FeatureStatistics | None = None) -> dict[str, np.ndarray]:
+    """Every out-of-distribution score of the answers by name, float64 [N], nan for failed videos."""
+    good, negative = ~answers.failed, answers.negative
+    found = ood.scores(
+        answers.positive.logits[good],
+        negative.logits[good] if negative is not None else None,
+        cosines=answers.positive.cosines[good],
+        features=answers.intermediates[good] if fitted is not None else None,
+        fitted=fitted,
+    )
+    scores = {}
+    for name, values in found.items():
+        scores[name] = np.full(len(good), np.nan)
+        scores[name][good] = values
+    return scores
+
+
+def feature_statistics(statistics: dict[str, Tensor] | None) -> FeatureStatistics | None:
+    """What a checkpoint holds under `statistics`, to score with; None where it holds nothing."""
+    return FeatureStatistics(**{name: value.numpy() for name, value in statistics.items()}) if statistics else None
+
+
+def check_statistics(statistics: dict[str, Tensor] | None, model: VideoCLIP, size: int) -> None:
+    """Raises UserError where a checkpoint's statistics are of other features than the model gives, on pictures of
+    `size` pixels a side: those of an earlier version."""
+    if not statistics:
+        return
+    blank = torch.ones(1, 1, 3, size, size, device=next(model.parameters()).device)
+    with torch.no_grad():
+        found = sum(part.shape[1] for part in model.eval()(blank, ("positive",)).intermediates.values())
+    kept = statistics["means"].shape[1]
+    if kept != found:
+        raise UserError(
+            f"the checkpoint's scores by distance look at {kept} numbers a video, this version's at {found}: "
+            "train stage negation again from its checkpoint of stage view"
+        )

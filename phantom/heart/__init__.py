@@ -1,0 +1,1 @@
+"""The heart: anatomy and its beat, and what a plane cuts through."""

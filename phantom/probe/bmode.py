@@ -1,0 +1,345 @@
+"""B-mode: from signed distances to an ultrasound image.
+
+Scatterers with per-tissue strength, fixed to the tissue → point-spread function (constant in angle, so it widens with
+depth) → envelope, whose speckle is Rayleigh distributed → attenuation and gain → log compression → scan conversion.
+Everything up to scan conversion happens on a polar grid [T, D, B] of float32, a few frames at a time so that arrays
+stay in the processor's cache; what is the same in all frames is computed once, in `Medium` and `Receiver`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from math import comb
+
+import numpy as np
+from scipy import sparse
+from scipy.ndimage import gaussian_filter, gaussian_filter1d, zoom
+
+from phantom.heart.anatomy import Array
+from phantom.heart.cut import Cut
+from phantom.heart.scene import Scene
+from phantom.machine import Sector
+from phantom.quality import Quality
+from utils.seeding import generator
+
+RANGE = 52.0  # dB between black and white
+LATTICE = 0.11  # cm between scatterers
+STRENGTH = {"blood": 0.0016, "muscle": 0.13, "lining": 0.45, "valve": 0.5, "around": 0.06, "liver": 0.085}
+
+
+@lru_cache(maxsize=1)
+def scatterers() -> Array:
+    """A periodic block of complex scatterers [64³], standard normal: looked up by position, so speckle travels."""
+    rng = generator(64)
+    return (rng.standard_normal(64**3) + 1j * rng.standard_normal(64**3)).astype(np.complex64)
+
+
+@lru_cache(maxsize=1)
+def grains() -> Array:
+    """A periodic block of smooth noise [64³] in about [-1, 1], features of half a centimetre: tissue's unevenness."""
+    rng = generator(65)
+    block = rng.standard_normal((64, 64, 64)).astype(np.float32)
+    block = sum(
+        weight * (field := gaussian_filter(block, sigma, mode="wrap")) / field.std()
+        for sigma, weight in ((1.2, 0.25), (3.0, 0.5))
+    )
+    return np.clip(block, -1.2, 1.2).reshape(-1)
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """What microbubbles add: blood's and muscle's brightness [T, 1, 1], 0 dark to 1 white, and the flash [T, 1, 1]."""
+
+    blood: Array
+    muscle: Array
+    flash: Array
+
+    def part(self, frames: slice) -> Contrast:
+        """The same of some frames."""
+        return Contrast(self.blood[frames], self.muscle[frames], self.flash[frames])
+
+
+def smooth_noise(rng: np.random.Generator, shape: tuple[int, int], cell: int) -> Array:
+    """A smooth random field of `shape` with values about 0 to 1 and features of about `cell` samples."""
+    coarse = rng.random((shape[0] // cell + 2, shape[1] // cell + 2))
+    field = zoom(coarse, cell, order=1, grid_mode=False, mode="nearest", prefilter=False)
+    return field[: shape[0], : shape[1]].astype(np.float32)
+
+
+def inside(distance: Array, width: float) -> Array:
+    """Share of a sample inside a structure, for a border `width` cm wide."""
+    share = distance * np.float32(-1.0 / width)
+    share += np.float32(0.5)
+    return np.clip(share, 0.0, 1.0, out=share)
+
+
+def rim(distance: Array, at: float, width: float) -> Array:
+    """A bright line where `distance` equals `at`, falling to 0 over `width` cm."""
+    line = distance - np.float32(at)
+    np.abs(line, out=line)
+    line *= np.float32(-1.0 / width)
+    line += np.float32(1.0)
+    return np.maximum(line, 0.0, out=line)
+
+
+def _slope(distance: Array, spacing: float) -> Array:
+    """Squared cosine between beam and surface: how squarely the sound meets it."""
+    slope = np.empty_like(distance)
+    np.subtract(distance[:, 2:], distance[:, :-2], out=slope[:, 1:-1])
+    slope[:, 0], slope[:, -1] = slope[:, 1], slope[:, -2]
+    slope *= np.float32(0.5 / spacing)
+    slope *= slope
+    return np.minimum(slope, 1.0, out=slope)
+
+
+class Medium:
+    """What stands still in a plane [D, B]: lung and fat around the heart, the diaphragm, and the liver below it.
+
+    `depth` [D] is in cm; in `contrast` only bubbles are bright. `oblique` in [0, 1] is how far the plane is off its
+    axis: walls then cross the slice's thickness slantwise, blur into the blood and lose their bright lining.
+    """
+
+    def __init__(self, cut: Cut, depth: Array, contrast: bool, oblique: float):
+        self.oblique = oblique
+        self.spacing = float(depth[1] - depth[0])
+        x, y, z = cut.points
+        caudal = (x + y) * np.float32(-0.7071) - np.float32(5.6)
+        depth = np.broadcast_to(depth[:, None], x.shape).astype(np.float32)
+        self.lung = np.float32(STRENGTH["around"] * (0.5 if contrast else 1.0)) * np.exp(depth / -6.0)
+        self.diaphragm = np.float32(0.4) * rim(caudal, 0.05, 0.16) * (np.abs(z - 4) < 6)
+        self.bubbles = np.exp(depth / -14.0)
+        liver = inside(-caudal, 0.4)
+        columns = np.flatnonzero(liver.any(0))
+        self.beams = slice(columns[0], columns[-1] + 1) if len(columns) else slice(0)
+        self.liver = liver[:, self.beams]
+
+    def around(self, texture: Array) -> Array:
+        """Strength of what surrounds the heart, [T, D, B]."""
+        echo = texture * texture
+        echo *= self.lung
+        if self.liver.size:
+            part = np.sqrt(texture[:, :, self.beams])
+            part *= np.float32(STRENGTH["liver"])
+            part -= echo[:, :, self.beams]
+            part *= self.liver
+            echo[:, :, self.beams] += part
+        echo += self.diaphragm
+        return echo
+
+
+def reflectivity(scene: Scene, grain: Array, medium: Medium, contrast: Contrast | None) -> tuple[Array, Array]:
+    """Strength of scatterers [T, D, B], and the share of blood in each sample.
+
+    `grain` [T, D, B] in about [-1, 1] varies slowly through the tissue and travels with it; it roughens walls too.
+    """
+    dim = 1.0 if contrast is None else 0.1
+    edge = np.float32(0.07) * grain
+    edge += scene.blood
+    blood = inside(edge, 0.14 + 1.0 * medium.oblique)
+    square = scene.outside + np.float32(1.0)
+    square = _slope(np.minimum(scene.blood, square, out=square), medium.spacing)
+    texture = np.float32(0.9) * grain
+    np.exp2(texture, out=texture)
+    echo = medium.around(texture)
+    tissue = square + np.float32(0.4)
+    tissue *= np.float32(STRENGTH["muscle"] * (1.0 if contrast is None else 0.12))
+    if contrast is not None and scene.muscle is not None:
+        tissue[scene.muscle.window] += contrast.muscle * inside(scene.muscle.distance, 0.2)
+    tissue *= texture
+    tissue -= echo
+    tissue *= inside(scene.outside, 0.15)
+    echo += tissue
+    skin = _slope(scene.outside, medium.spacing)
+    skin += np.float32(0.06)
+    skin *= rim(scene.outside, 0.1, 0.2)
+    skin *= np.float32(0.6 if contrast is None else 0.15)
+    square *= np.float32(STRENGTH["lining"] * dim * (1 - 0.8 * medium.oblique))
+    square *= rim(edge, 0.07, 0.13)
+    np.maximum(skin, square, out=skin)
+    skin *= texture
+    np.maximum(echo, skin, out=echo)
+    pool = np.float32(STRENGTH["blood"]) if contrast is None else contrast.blood * medium.bubbles
+    filled = pool - echo
+    filled *= blood
+    echo += filled
+    for valve in scene.valves:
+        leaflets = rim(valve.distance, 0.0, 0.15)
+        leaflets *= np.float32(STRENGTH["valve"] * dim * (1 - 0.7 * medium.oblique))
+        np.maximum(echo[valve.window], leaflets, out=echo[valve.window])
+    if contrast is not None and contrast.flash.any():
+        texture *= np.float32(0.5) * contrast.flash
+        echo += texture
+    return echo, blood
+
+
+def chest_wall(depth: Array, rng: np.random.Generator) -> Array:
+    """Bright layers of skin, fat and muscle under the probe, [D, 1]: strength to add."""
+    layers = 0.5 + 0.5 * np.sin(depth * rng.uniform(9, 14) + rng.uniform(0, 6))
+    return (0.55 * layers * np.exp(-((depth / 0.85) ** 2)) + 0.5 * np.exp(-depth / 0.25))[:, None].astype(np.float32)
+
+
+def _binomial(field: Array, axis: int, edge: float) -> Array:
+    """Sums of neighbours along `axis` (1 or 2) weighted [1, 2, 1]; the first and last samples times `edge`.
+
+    The array is taken as one line, where neighbours along an axis are `stride` apart: that is several times faster than
+    many short lines, and what crosses from one line to the next falls on edges.
+    """
+    stride = field.shape[2] if axis == 1 else 1
+    line, total = field.reshape(-1), np.empty_like(field)
+    pairs = line[stride:] + line[:-stride]
+    np.add(pairs[stride:], pairs[:-stride], out=total.reshape(-1)[stride:-stride])
+    for end in (0, -1):
+        border = (slice(None), end) if axis == 1 else (slice(None), slice(None), end)
+        np.multiply(field[border], np.float32(edge), out=total[border])
+    return total
+
+
+def speckle(field: Array, passes: tuple[int, int]) -> Array:
+    """Amplitude of the complex scatterers `field` [T, D, B] through a binomial point-spread function: [1, 2, 1] / 4 so
+    many `passes` in depth and in angle. White noise keeps its energy."""
+    for axis, count in zip((1, 2), passes, strict=True):
+        for _ in range(count):
+            field = _binomial(field, axis, 1.0)
+    amplitude = np.abs(field)
+    amplitude *= np.float32(np.prod([comb(4 * count, 2 * count) for count in passes], dtype=float) ** -0.5)
+    return amplitude
+
+
+def lattice(scene: Scene) -> Array:
+    """The index of the scatterer at each sample [T, D, B] int32: it follows the tissue through the beat."""
+    index = None
+    for coordinate in scene.material():
+        coordinate *= np.float32(1.0 / LATTICE)
+        cell = coordinate.astype(np.int32)
+        cell &= 63
+        if index is None:
+            index = cell
+        else:
+            index <<= 6
+            index |= cell
+    return index
+
+
+def envelope(echo: Array, index: Array, blood: Array, t: Array, quality: Quality, fine: bool) -> Array:
+    """Speckled amplitude [T, D, B]: the scatterers at each sample's tissue, seen through the point-spread function."""
+    flow = (t * 9973).astype(np.int32)[:, None, None]
+    moved = (blood > 0.5) * flow  # blood is shuffled from frame to frame
+    moved += index
+    moved &= 64**3 - 1
+    field = scatterers().take(moved)
+    field *= echo
+    soft = quality["blur"]
+    sharp = 2 if fine else 1
+    return speckle(field, (sharp + round(11 * soft), sharp + round(15 * soft)))
+
+
+@dataclass(frozen=True)
+class Receiver:
+    """What stands between scatterers and screen, as it is through a recording: fog, near-field noise, shadows, gain.
+
+    `veil` [D, B] is added to amplitudes and `shade` [D, B] lets a share of them through; `noise` [T, D, B] is the
+    receiver's own, which grows with depth; `shown` [D, B] is what log compression adds, as a share of white.
+    """
+
+    veil: Array
+    shade: Array
+    noise: Array
+    shown: Array
+
+    @classmethod
+    def draw(
+        cls, frames: int, radii: Array, beams: int, quality: Quality, gain: float, rng: np.random.Generator
+    ) -> Receiver:
+        """The receiver for T = `frames` and the depths `radii` [D] (shares of the reach); `gain` is in dB.
+
+        Beams differ by a few dB, as the chest wall before them does.
+        """
+        depths = len(radii)
+        veil = _veil(radii, beams, quality, rng)
+        shade = _shadows(radii, beams, quality["dropout"], rng)
+        floor = np.float32(0.0022) * (0.3 + np.linspace(0, 1, depths, dtype=np.float32) ** 2)
+        noise = rng.random((frames, depths, beams), np.float32)
+        noise *= np.repeat(floor[:, None], beams, axis=1)
+        wide = 9 * gaussian_filter1d(rng.standard_normal(96), 10)
+        window = np.interp(np.linspace(0, 95, beams), np.arange(96), wide) if beams > 8 else np.zeros(beams)
+        shown = (RANGE + gain - 16 * quality["low_gain"] + window) / RANGE
+        return cls(veil, shade, noise, np.tile(shown.astype(np.float32), (depths, 1)))
+
+    def receive(self, amplitude: Array, frames: slice = slice(None)) -> Array:
+        """Grey levels [0, 255] float32 of the amplitudes [T, D, B] of some frames, by log compression and speckle
+        reduction: neighbours in depth and angle are averaged after compression."""
+        level = amplitude + self.veil
+        level *= self.shade
+        level += self.noise[frames]
+        level = np.log10(level, out=level)
+        level = _binomial(_binomial(level, 1, 4.0), 2, 4.0)
+        level *= np.float32(20 / RANGE / 16)
+        level += self.shown
+        np.clip(level, 0, 1, out=level)
+        grey = level * np.float32(255 * 0.55)
+        grey += np.float32(255 * 0.45)
+        grey *= level
+        return grey
+
+
+def _veil(radii: Array, beams: int, quality: Quality, rng: np.random.Generator) -> Array:
+    """Fog and near-field noise [D, B], with a speckle that stands still."""
+    speckle = np.abs(rng.standard_normal((2, len(radii), beams), np.float32)).sum(0) * np.float32(0.6)
+    veil = np.zeros((len(radii), beams), np.float32)
+    if quality["clutter"]:
+        fog = gaussian_filter(smooth_noise(rng, veil.shape, 16), 3) * np.exp(-(((radii - 0.45) / 0.4) ** 2))[:, None]
+        veil += 0.19 * quality["clutter"] ** 1.2 * (0.25 + fog)
+    if quality["near_field"]:
+        near = np.exp(-((radii / (0.22 + 0.24 * quality["near_field"])) ** 4))[:, None]
+        bands = 0.6 + 0.4 * np.sin(radii * rng.uniform(60, 90))[:, None]
+        veil += quality["near_field"] * near * bands * 0.75
+    return veil * speckle
+
+
+def _shadows(radii: Array, beams: int, dropout: float, rng: np.random.Generator) -> Array:
+    """What ribs and poor contact let through, a share [D, B]."""
+    angle = np.linspace(-1, 1, beams)
+    share = np.ones((len(radii), beams))
+    for _ in range(3 if dropout else 0):
+        centre, width = rng.uniform(-0.85, 0.85), 0.05 + 0.13 * dropout
+        shade = np.exp(-(((angle - centre) / width) ** 4))[None, :] * np.clip((radii - 0.06) / 0.1, 0, 1)[:, None]
+        share *= 1 - 0.97 * min(1.0, 0.3 + dropout) * shade
+    return share.astype(np.float32)
+
+
+class Converter:
+    """The bilinear map from the polar grid of a sector to pixels.
+
+    `box` are the rows and columns of the frame that the sector fills, `mask` [size, size] its pixels, `matrix`
+    [pixels of the box, D·B] the weights.
+    """
+
+    def __init__(self, sector: Sector, size: int, depths: int, beams: int):
+        rows, columns = np.mgrid[0:size, 0:size] + 0.5
+        x, y = columns / size - sector.centre, rows / size - sector.top
+        radius, angle = np.hypot(x, y) / sector.radius, np.arctan2(x, y)
+        self.mask = (radius <= 1) & (np.abs(angle) <= sector.half) & (radius > 0.03)
+        ends = (np.flatnonzero(self.mask.any(axis)) for axis in (1, 0))
+        self.box = tuple(slice(at[0], at[-1] + 1) for at in ends)
+        inside = self.mask[self.box]
+        depth = np.clip(radius[self.mask] * (depths - 1), 0, depths - 1.001)
+        beam = np.clip((angle[self.mask] / sector.half + 1) / 2 * (beams - 1), 0, beams - 1.001)
+        d, b = depth.astype(int), beam.astype(int)
+        fd, fb = depth - d, beam - b
+        index = np.concatenate([(d + i) * beams + b + j for i in (0, 1) for j in (0, 1)])
+        weight = np.concatenate([(fd if i else 1 - fd) * (fb if j else 1 - fb) for i in (0, 1) for j in (0, 1)])
+        where = np.tile(np.flatnonzero(inside), 4), index
+        self.matrix = sparse.csr_matrix((weight.astype(np.float32), where), shape=(inside.size, depths * beams))
+
+    def pixels(self, image: Array) -> Array:
+        """Scan conversion: polar [T, D, B] to the box's pixels [T, rows, columns] float32, 0 outside the sector."""
+        rows, columns = (part.stop - part.start for part in self.box)
+        values = self.matrix @ np.ascontiguousarray(image.reshape(len(image), -1).T)
+        return np.ascontiguousarray(values.T).reshape(-1, rows, columns)
+
+
+@lru_cache(maxsize=32)
+def converter(sector: Sector, size: int, depths: int, beams: int) -> Converter:
+    """The converter of a sector; a study uses two or three."""
+    return Converter(sector, size, depths, beams)

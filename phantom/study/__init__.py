@@ -1,0 +1,1 @@
+"""Recordings as a machine stores them, outsiders, and whole data sets of patients."""

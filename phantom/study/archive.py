@@ -1,0 +1,41 @@
+"""The phantom as a hospital's archive: DICOM files in folders by view, patients in the headers, grades in a table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from phantom.probe.views import view_names
+from phantom.study.study import Job, check_sizes, make_all, write_table
+from utils.errors import UserError
+from utils.label_list import read_names
+from utils.seeding import generator
+
+GRADES = Path(__file__).parents[2] / "labels/quality.csv"
+
+
+def generate_archive(
+    root: Path, patients: int, views: int, seed: int, size: int, frames: int, workers: int, screens: bool = False
+) -> Path:
+    """Makes `root/VIEW/IM_NNNN.dcm` of the first `views` views, one a patient, and `root/grades.csv`; returns `root`.
+
+    With `screens` each recording lies on a wide screen, off its centre (`phantom.study.screen`).
+
+    Numbers of files say nothing. Raises UserError for impossible sizes.
+    """
+    check_sizes(patients, seed, size, frames, workers)
+    names = view_names()
+    if not 2 <= views <= len(names):
+        raise UserError(f"--views must lie between 2 and {len(names)}, found {views}")
+    numbers = generator(seed, 20_000).permutation(patients * views)
+    jobs = []
+    for patient in range(patients):
+        for video, view in enumerate(names[:views]):
+            (root / view).mkdir(parents=True, exist_ok=True)
+            file = f"{view}/IM_{numbers[len(jobs)]:04d}.dcm"
+            jobs.append(
+                Job(root, seed, patient, video, file, view, "archive", size, frames, folder=".", screen=screens)
+            )
+    grades = read_names(GRADES)
+    rows = [{"path": row["path"], "quality": grades[row["quality"]]} for row in make_all(jobs, workers)]
+    write_table(root / "grades.csv", sorted(rows, key=lambda row: row["path"]), ["path", "quality"])
+    return root

@@ -1,0 +1,59 @@
+"""Imports point down: what each folder may import, and no circle between modules, not even inside functions."""
+
+from __future__ import annotations
+
+import ast
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+# The floors of docs/architecture.md: folder → the folders that it may import beside itself.
+FLOORS = {
+    "utils": set(),
+    "phantom": {"utils"},
+    "evaluation": {"utils"},
+    "clip": {"utils"},
+    "datasets": {"utils"},
+    "models": {"clip", "utils"},
+    "inference": {"models", "clip", "datasets", "evaluation", "utils"},
+    "trainers": {"inference", "models", "clip", "datasets", "evaluation", "utils"},
+    "experiment": {"trainers", "inference", "clip", "datasets", "evaluation", "utils"},
+}
+PACKAGES = {*FLOORS, "tools"}
+
+
+def modules() -> dict[str, Path]:
+    """Dotted name → file of every module of ours but the tests."""
+    files = [file for folder in PACKAGES for file in (ROOT / folder).rglob("*.py")]
+    return {".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): file for file in files}
+
+
+def imports(file: Path, known: dict[str, Path]) -> set[str]:
+    """The modules of ours that a file imports, wherever in it."""
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+            found.add(node.module)
+    return {name for name in found if name in known}
+
+
+@pytest.mark.parametrize("folder", FLOORS)
+def test_a_folder_imports_only_those_below_it(folder):
+    known = modules()
+    for name, file in known.items():
+        if name.split(".")[0] == folder:
+            above = {other for other in imports(file, known) if other.split(".")[0] not in FLOORS[folder] | {folder}}
+            assert not above, f"{name} imports {sorted(above)}"
+
+
+def test_no_module_imports_itself_by_way_of_others():
+    known = modules()
+    graph = {name: imports(file, known) - {name} for name, file in known.items()}
+    for name in known:  # a package whose __init__ gives names of its modules stands above them
+        graph[name] = {other for other in graph[name] if not name.startswith(f"{other}.")}
+    assert len(list(TopologicalSorter(graph).static_order())) == len(known)

@@ -1,0 +1,89 @@
+"""The lists of a run: read, and checked for what its stage needs before anything is trained."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+from yacs.config import CfgNode
+
+from datasets import configured
+from datasets.annotations import Annotations
+from datasets.configured import evaluation_batches
+from evaluation.feature_statistics import FEWEST
+from trainers.evaluate import EvaluationSet
+from utils.config.choices import FITTED_SCORES
+from utils.errors import UserError
+
+
+def read_list(config: CfgNode, file: str, key: str, outsiders: bool = False) -> Annotations:
+    """A list of videos with this stage's targets."""
+    if not file:
+        raise UserError(f"{key} is empty: name a list of videos (path label per line)")
+    return configured.read_list(config, file, outsiders=outsiders)
+
+
+def check_targets(train: Annotations, score: bool) -> None:
+    """Raises UserError that names the lines of training videos without the label or score that the stage learns."""
+    without = train.lines[np.isnan(train.scores) if score else train.labels < 0].tolist()
+    if without:
+        shown = ", ".join(map(str, without[:10])) + (", …" if len(without) > 10 else "")
+        raise UserError(
+            f"{train.file}: {len(without)} videos have no {'score' if score else 'label'} to train on "
+            f"(lines {shown}); give them one or remove them"
+        )
+
+
+def check_fit(train: Annotations) -> None:
+    """Raises UserError where too few training videos have a label for the scores by distance to be fitted."""
+    labelled = int((train.labels >= 0).sum())
+    if labelled < FEWEST:
+        raise UserError(
+            f"{train.file}: {labelled} labelled videos, and scores by distance are fitted to at least {FEWEST}: add "
+            "videos, or set TEST.SCORE msp and TEST.FIT_FEATURES False"
+        )
+
+
+def check_validation(validation: Annotations, config: CfgNode) -> None:
+    """Raises UserError where no validation video has what the stage's figures compare with."""
+    quality = config.STAGE == "quality"
+    if not validation.targeted(scores=quality).any():
+        what = "grade or score" if quality else "label"
+        raise UserError(
+            f"{validation.file}: none of its {len(validation)} videos has a {what}, so there is nothing to validate "
+            "on; give them one, or name another list (DATA.VAL_FILE)"
+        )
+
+
+def evaluation_sets(config: CfgNode) -> list[EvaluationSet]:
+    """The validation list, then the lists of outsiders."""
+    named = [("in", config.DATA.VAL_FILE)]
+    for file in filter(None, (part.strip() for part in config.DATA.OOD_FILE.split(","))):
+        named.append((kind_of_outsiders(file), file))
+    sets = []
+    for kind, file in named:
+        annotations = read_list(config, file, "DATA.VAL_FILE" if kind == "in" else "DATA.OOD_FILE", kind != "in")
+        sets.append(evaluation_set(config, kind, annotations))
+    return sets
+
+
+def kind_of_outsiders(file: str) -> str:
+    """The kind of a list of outsiders: near or far where its name holds that word (`ood_near.txt`), else ood."""
+    words = re.split(r"[\W_]+", Path(file).stem.lower())
+    return next((kind for kind in ("near", "far") if kind in words), "ood")
+
+
+def fits_features(config: CfgNode) -> bool:
+    """Whether the scores by distance are wanted, which take a pass over the training videos.
+
+    Where TEST.SCORE names one, in stage negation only: stage view would pay at each evaluation for a rejection that
+    comes after it.
+    """
+    decides = config.STAGE == "negation" and config.TEST.SCORE in FITTED_SCORES
+    return config.STAGE != "quality" and (config.TEST.FIT_FEATURES or decides)
+
+
+def evaluation_set(config: CfgNode, kind: str, annotations: Annotations) -> EvaluationSet:
+    """A list of videos with the batches of this process' share."""
+    return EvaluationSet(kind, annotations, evaluation_batches(config, annotations))
