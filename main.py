@@ -12,13 +12,10 @@ from typing import Any
 
 from yacs.config import CfgNode
 
-from datasets.reading import end_readers
-from inference.resume import configuration_for
-from trainers.session import NO_CHECKPOINT, run
-from utils.checkpoint import load_checkpoint
 from utils.config import evaluated_checkpoint, given_keys, load_config
-from utils.distributed import processes
 from utils.errors import UserError, exit_code
+
+# What computes is imported where it is needed: neither --help nor a mistake in the command line waits for it.
 
 Changes = Sequence[tuple[str, Any]]
 
@@ -67,6 +64,10 @@ def configure(file: str | None, default: str | None, changes: Changes) -> tuple[
 
     `default` is the yaml file for where neither `file` nor the checkpoint says.
     """
+    from inference.resume import configuration_for
+    from trainers.session import NO_CHECKPOINT
+    from utils.checkpoint import load_checkpoint
+
     evaluated = evaluated_checkpoint(file, changes)
     if not evaluated:
         if not (file or default):
@@ -81,12 +82,17 @@ def main() -> None:
     given = parse()
     config, content = configure(given.cfg, given.default_cfg, given.changes)
     set_by_user = given_keys(given.cfg or given.default_cfg, given.changes) if content is None else ()
-    with processes(config.DEVICE, config.TRAIN.TIMEOUT) as device:
-        run(config, device, content, given.overwrite, set_by_user)
+
+    from datasets.reading import end_readers
+    from trainers.session import run
+    from utils.distributed import processes
+
+    try:
+        with processes(config.DEVICE, config.TRAIN.TIMEOUT) as device:
+            run(config, device, content, given.overwrite, set_by_user)
+    finally:
+        end_readers()
 
 
 if __name__ == "__main__":
-    try:
-        raise SystemExit(exit_code(main))
-    finally:
-        end_readers()
+    raise SystemExit(exit_code(main))

@@ -11,13 +11,7 @@ import argparse
 import os
 from collections.abc import Sequence
 
-from datasets.intake.find import find_videos, summary
-from datasets.reading import end_readers
-from inference.answers import table, write_answers
-from inference.predictor import load_predictor, predict
-from utils.distributed import is_main, processes
 from utils.errors import UserError, exit_code
-from utils.files import check_writable
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -51,21 +45,30 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parses, loads, answers, writes."""
     given = parse(arguments)
+
+    # Here, so that neither --help nor a mistake in the command line waits for what computes.
+    from datasets.intake.find import find_videos, summary
+    from datasets.reading import end_readers
+    from inference.answers import table, write_answers
+    from inference.predictor import load_predictor, predict
+    from utils.distributed import is_main, processes
+    from utils.files import check_writable
+
     left_out: dict[str, str] = {}
     videos = find_videos(given.paths, left_out)
     predictor = load_predictor(given.resume, given.cfg, given.changes)
     check_writable(given.output)
-    with processes(predictor.config.DEVICE, predictor.config.TRAIN.TIMEOUT) as device:
-        answers = predict(predictor, videos, device, as_is=given.as_is)
-        if is_main():
-            files = write_answers(given.output, answers)
-            print(table(answers, files))
-            print("".join(f"left out: {line}\n" for line in summary(left_out.values())), end="")
+    try:
+        with processes(predictor.config.DEVICE, predictor.config.TRAIN.TIMEOUT) as device:
+            answers = predict(predictor, videos, device, as_is=given.as_is)
+            if is_main():
+                files = write_answers(given.output, answers)
+                print(table(answers, files))
+                print("".join(f"left out: {line}\n" for line in summary(left_out.values())), end="")
+    finally:
+        end_readers()
     return 1 if any(answer["error"] for answer in answers) else 0
 
 
 if __name__ == "__main__":
-    try:
-        raise SystemExit(exit_code(main))
-    finally:
-        end_readers()
+    raise SystemExit(exit_code(main))

@@ -31,6 +31,14 @@ def words(folder, output, **changes) -> list[str]:
     return ["--opts", *(str(word) for pair in tiny_options(folder, output, **changes) for word in pair)]
 
 
+@pytest.mark.parametrize("program", ["main.py", "predict.py"])
+def test_help_waits_for_nothing_that_computes(program):
+    told = subprocess.run([sys.executable, "-X", "importtime", program, "--help"], capture_output=True, text=True)
+    assert told.returncode == 0 and told.stdout.startswith("usage: ")
+    loaded = {line.rsplit("|")[-1].strip() for line in told.stderr.splitlines()}
+    assert not loaded & {"torch", "numpy", "open_clip", "sklearn", "av", "pydicom"}
+
+
 def test_the_options_are_settings_and_win_over_opts(monkeypatch):
     arguments = (
         "-cfg a.yaml --output o --resume r --pretrained p --only_test --overwrite --batch-size 3 --accumulation-steps 4"

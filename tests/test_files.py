@@ -115,7 +115,7 @@ def test_the_first_write_into_a_folder_sweeps_it(tmp_path, monkeypatch):
 
 
 def test_predict_says_before_its_work_that_it_cannot_write(tiny_runs, tiny_folder, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(predict, "predict", lambda *_: pytest.fail("worked for nothing"))
+    monkeypatch.setattr("inference.predictor.predict", lambda *_: pytest.fail("worked for nothing"))
     (tmp_path / "file").touch()
     video, checkpoint = tiny_folder / "videos" / "clip 0.avi", tiny_runs["quality"] / "last.pth"
     arguments = [str(video), "--resume", str(checkpoint), "--output", str(tmp_path / "file" / "out")]

@@ -71,12 +71,8 @@ def opened(path, *arguments):
     return open_video(path, *arguments)
 datasets.dataset.open_video = opened
 import main
-from datasets.reading import end_readers
 from utils.errors import exit_code
-try:
-    sys.exit(exit_code(main.main))
-finally:
-    end_readers()
+sys.exit(exit_code(main.main))
 """
 
 

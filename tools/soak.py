@@ -30,7 +30,6 @@ import torch
 import torch.utils.tensorboard  # here, so that no training has to wait for it
 
 import main
-from datasets.reading import end_readers
 from tests.tiny_data import STAGES, assert_same_files, tiny_options, write_standard_folder
 from utils import launch
 from utils.errors import STOPPED, exit_code
@@ -135,10 +134,7 @@ class Forked:
 
 def _main(words: Sequence[str]) -> int:
     sys.argv = list(words)
-    try:
-        return exit_code(main.main)
-    finally:
-        end_readers()
+    return exit_code(main.main)
 
 
 def _launch(processes: int, words: Sequence[str]) -> int:

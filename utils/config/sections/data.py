@@ -54,7 +54,13 @@ DATA = Section(
             choices=("grade", "score"),
             no_effect=[NOT_QUALITY],
         ),
-        Key("DATA.DECODER", str, "pyav", "Library that decodes videos.", choices=("pyav", "torchcodec", "decord")),
+        Key(
+            "DATA.DECODER",
+            str,
+            "pyav",
+            "Library that decodes videos; the last two come with requirements-decoders.txt.",
+            choices=("pyav", "torchcodec", "decord"),
+        ),
         Key(
             "DATA.SAMPLING",
             str,
