@@ -95,7 +95,7 @@ class VideoDataset(Dataset):
             *clips,
             label=torch.from_numpy(label) if isinstance(label, np.ndarray) else torch.tensor(int(label)),
             score=torch.tensor(float(self.annotations.scores[index])),
-            index=torch.tensor(index),
+            place=torch.tensor(index),
             seed=torch.tensor(device_seed),
             failed=torch.tensor(bool(faults)),
             faults=faults,

@@ -21,7 +21,7 @@ class Sample(NamedTuple):
         frames: int64 [V, T], where in the video each frame was; −1 where it failed.
         label: int64, −1 = none; for multi-label lists float32 [K].
         score: float32 in [0, 1], nan = none.
-        index: int64, the video's place in the list.
+        place: int64, the video's place in the list.
         seed: int64 for `DeviceTransform`.
         failed: bool, the video asked for cannot be read.
         faults: each video that could not be read for this sample, and why; in a batch, for any of its samples.
@@ -33,7 +33,7 @@ class Sample(NamedTuple):
     frames: Tensor
     label: Tensor
     score: Tensor
-    index: Tensor
+    place: Tensor
     seed: Tensor
     failed: Tensor
     faults: list[Remark]
@@ -52,7 +52,7 @@ def collate(items: Sequence[Sample | Mistake]) -> Sample | Mistake:
         if isinstance(item, Mistake):
             return item
     columns = dict(zip(Sample._fields, zip(*items, strict=True), strict=True))
-    stacked = {name: torch.stack(columns[name]) for name in ("frames", "label", "score", "index", "seed", "failed")}
+    stacked = {name: torch.stack(columns[name]) for name in ("frames", "label", "score", "place", "seed", "failed")}
     box = None if items[0].box is None else torch.stack(columns["box"])
     remarks = {name: [remark for said in columns[name] for remark in said] for name in ("faults", "warnings")}
     return Sample(video=stack_frames(columns["video"]), box=box, **stacked, **remarks)

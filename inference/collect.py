@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm import tqdm
+from typing_extensions import NamedTuple  # generic ones, before Python 3.11
 
 from datasets.cropping import clips_on
 from datasets.reading import read
@@ -22,8 +23,10 @@ from models.video_clip import VideoCLIP
 from utils.distributed import gather, is_main, world
 from utils.stopping import Stop
 
+Values = TypeVar("Values", np.ndarray, Tensor)  # on the device while they are collected, arrays afterwards
 
-class ViewAnswers(NamedTuple):
+
+class ViewAnswers(NamedTuple, Generic[Values]):
     """What a branch says about N videos; float32 arrays, or tensors on the device.
 
     Attributes:
@@ -33,27 +36,27 @@ class ViewAnswers(NamedTuple):
             denies least.
     """
 
-    features: np.ndarray | Tensor
-    attention: np.ndarray | Tensor
-    cosines: np.ndarray | Tensor | None
-    logits: np.ndarray | Tensor | None
-    probabilities: np.ndarray | Tensor | None
+    features: Values
+    attention: Values
+    cosines: Values | None
+    logits: Values | None
+    probabilities: Values | None
 
 
-class QualityAnswers(NamedTuple):
+class QualityAnswers(NamedTuple, Generic[Values]):
     """What the quality branch says about N videos: logits and probabilities [N, G], score [N], attention [N, V·T]."""
 
-    attention: np.ndarray | Tensor
-    logits: np.ndarray | Tensor
-    probabilities: np.ndarray | Tensor
-    score: np.ndarray | Tensor
+    attention: Values
+    logits: Values
+    probabilities: Values
+    score: Values
 
 
-class Answers(NamedTuple):
+class Answers(NamedTuple, Generic[Values]):
     """What a model answers about the N videos of a list; None for the parts that it lacks.
 
     Attributes:
-        index: int64 [N], places in the list.
+        place: int64 [N], places in the list.
         failed: bool [N], videos that could not be read; their numbers are nan.
         frames: int64 [N, V·T], where in the video each frame of each view was.
         intermediates: float32 [N, S], intermediate features, each of unit length, side by side: what the scores by
@@ -61,13 +64,13 @@ class Answers(NamedTuple):
             the figures.
     """
 
-    index: np.ndarray | Tensor
-    failed: np.ndarray | Tensor
-    frames: np.ndarray | Tensor
-    positive: ViewAnswers | None
-    negative: ViewAnswers | None
-    quality: QualityAnswers | None
-    intermediates: np.ndarray | Tensor | None
+    place: Values
+    failed: Values
+    frames: Values
+    positive: ViewAnswers[Values] | None
+    negative: ViewAnswers[Values] | None
+    quality: QualityAnswers[Values] | None
+    intermediates: Values | None
 
 
 @torch.no_grad()
@@ -78,7 +81,7 @@ def collect(
     precision: Precision,
     title: str,
     stop: Stop | None = None,
-) -> tuple[Answers, dict[str, str], dict[str, str]]:
+) -> tuple[Answers[np.ndarray], dict[str, str], dict[str, str]]:
     """Every answer of the model about every video of the loader's data set, in the order of its list.
 
     Returns the answers as arrays, and by name why videos could not be read and what is not as it should be in others.
@@ -94,7 +97,7 @@ def collect(
     share = -(-len(loader.dataset) // world())
     batches = stop.between(read(loader), -(-share // loader.batch_size)) if stop else read(loader)
     shown = {"total": len(loader), "desc": title, "leave": False, "disable": not is_main() or None, "mininterval": 5}
-    kept: list[Answers] = []
+    kept: list[Answers[Tensor]] = []
     faults: dict[str, str] = {}
     warnings: dict[str, str] = {}
     for batch in tqdm(batches, **shown):
@@ -113,7 +116,7 @@ def _answers(
     loader: DataLoader,
     transform: DeviceTransform,
     precision: Precision,
-) -> Answers:
+) -> Answers[Tensor]:
     """What the model answers about a batch, a row a video; left on the device, which saves a wait a batch."""
     video = clips_on(precision.device, batch, loader.dataset.size)
     count, views = video.shape[:2]
@@ -124,13 +127,13 @@ def _answers(
     with precision.autocast():
         output = model(clips, model.parts, texts)
     answers = merge_views(output, views)
-    where = (batch.index, batch.failed, batch.frames.flatten(1))
+    where = (batch.place, batch.failed, batch.frames.flatten(1))
     return Answers(*where, *(zip_with(lambda values: values[:count], part) for part in answers))
 
 
 def merge_views(
     output: ModelOutput, views: int
-) -> tuple[ViewAnswers | None, ViewAnswers | None, QualityAnswers | None, Tensor | None]:
+) -> tuple[ViewAnswers[Tensor] | None, ViewAnswers[Tensor] | None, QualityAnswers[Tensor] | None, Tensor | None]:
     """Output about V views of each of N videos, one after the other → the last four fields of `Answers`."""
     quality = None
     if output.quality is not None:
@@ -145,7 +148,7 @@ def merge_views(
     )
 
 
-def _branch_answers(output: BranchOutput | None, views: int, sign: int) -> ViewAnswers | None:
+def _branch_answers(output: BranchOutput | None, views: int, sign: int) -> ViewAnswers[Tensor] | None:
     """Probabilities follow from `sign` times the logits: the negative branch's say how strongly it denies."""
     if output is None:
         return None
@@ -183,10 +186,10 @@ def zip_with(combine: Callable[..., Any], first: Any, *others: Any) -> Any:
     return combine(first, *others)
 
 
-def _in_order(shares: Sequence[Answers]) -> Answers:
+def _in_order(shares: Sequence[Answers[np.ndarray]]) -> Answers[np.ndarray]:
     """The shares of all processes as one, in the order of the list; nan where a video could not be read."""
     answers = zip_with(lambda *parts: np.concatenate(parts), *shares)
-    order = np.argsort(answers.index, kind="stable")
+    order = np.argsort(answers.place, kind="stable")
     failed = answers.failed[order].astype(bool)
 
     def sort(values: np.ndarray) -> np.ndarray:

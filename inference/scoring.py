@@ -16,7 +16,7 @@ from utils.errors import UserError
 
 
 def to_predictions(
-    answers: Answers, annotations: Annotations, kind: str, fitted: FeatureStatistics | None = None
+    answers: Answers[np.ndarray], annotations: Annotations, kind: str, fitted: FeatureStatistics | None = None
 ) -> Predictions:
     """Answers and annotations of one list as rows of predictions.csv; `kind` is in, near, far or ood.
 
@@ -53,13 +53,13 @@ def to_predictions(
     return Predictions(**columns)
 
 
-def ood_scores(answers: Answers, fitted: FeatureStatistics | None = None) -> dict[str, np.ndarray]:
+def ood_scores(answers: Answers[np.ndarray], fitted: FeatureStatistics | None = None) -> dict[str, np.ndarray]:
     """Every out-of-distribution score of the answers by name, float64 [N], nan for failed videos."""
-    good, negative = ~answers.failed, answers.negative
+    good, positive, negative = ~answers.failed, answers.positive, answers.negative
     found = ood.scores(
-        answers.positive.logits[good],
+        positive.logits[good],
         negative.logits[good] if negative is not None else None,
-        cosines=answers.positive.cosines[good],
+        cosines=positive.cosines[good],
         features=answers.intermediates[good] if fitted is not None else None,
         fitted=fitted,
     )

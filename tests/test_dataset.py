@@ -81,7 +81,7 @@ def test_a_training_sample_is_one_clip_cropped_at_random(folder):
     expected = TrainCrop(SIZE)(pixels, random)
     assert torch.equal(sample.video, expected) and sample.video.shape == (1, 4, 3, SIZE, SIZE)
     assert sample.frames.tolist() == indices.tolist()
-    assert (sample.label.item(), sample.index.item(), sample.seed.item()) == (1, 7, seed)
+    assert (sample.label.item(), sample.place.item(), sample.seed.item()) == (1, 7, seed)
     assert torch.isnan(sample.score) and not sample.failed and sample.faults == []
 
 
@@ -168,7 +168,7 @@ def test_augmentation_follows_the_sample_not_the_batch(folder):
     for batch_size in (1, 4):
         data, found = training_data(dataset(folder), batch_size=batch_size), {}
         for batch in data.epoch(0):
-            for row, index in enumerate(batch.index.tolist()):
+            for row, index in enumerate(batch.place.tolist()):
                 found[index] = transform(batch.video[:, 0], batch.seed)[row]
         results.append(found)
     for index in range(VIDEOS):
@@ -227,7 +227,7 @@ def test_evaluation_reads_each_video_once_over_all_processes(folder, world):
         loader = evaluation_loader(
             dataset(folder, train=False), batch_size=2, workers=0, rank=rank, world=world, pin_memory=False
         )
-        share = [index for batch in loader for index in batch.index.tolist()]
+        share = [index for batch in loader for index in batch.place.tolist()]
         assert share == sorted(share)
         seen += share
     assert sorted(seen) == list(range(VIDEOS))
@@ -239,20 +239,20 @@ def test_evaluation_reads_each_video_once_over_all_processes(folder, world):
 def test_in_training_an_unreadable_video_is_replaced_by_another(folder):
     videos = dataset(folder, "one_bad.txt")
     sample = videos[4]
-    index = sample.index.item()
+    index = sample.place.item()
     assert sample.failed and index != 4
     assert sample.label.item() == videos.annotations.labels[index]
     [(name, reason)] = sample.faults
     assert name == BAD and reason
     again = videos[4]
-    assert again.index.item() == index and torch.equal(again.video, sample.video)
+    assert again.place.item() == index and torch.equal(again.video, sample.video)
 
 
 def test_the_replacement_changes_from_epoch_to_epoch(folder):
     videos, chosen = dataset(folder, "one_bad.txt"), set()
     for epoch in range(30):
         videos.set_epoch(epoch)
-        chosen.add(videos[4].index.item())
+        chosen.add(videos[4].place.item())
     assert 4 not in chosen and len(chosen) > 5
 
 
@@ -319,7 +319,7 @@ def test_in_evaluation_an_unreadable_video_is_a_failed_row_and_nothing_is_replac
     loader = evaluation_loader(videos, batch_size=4, workers=workers, rank=0, world=1, pin_memory=False)
     batches = list(loader)
     samples = joined(batches)
-    assert samples.index.tolist() == list(range(VIDEOS))
+    assert samples.place.tolist() == list(range(VIDEOS))
     assert samples.failed.tolist() == [index == 4 for index in range(VIDEOS)]
     assert [name for batch in batches for name, _ in batch.faults] == [BAD]
     assert (samples.video[4] == 0).all() and (samples.frames[4] == -1).all()

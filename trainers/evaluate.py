@@ -122,7 +122,7 @@ class Evaluator:
         )
         return Evaluation(predictions, summary, self.calibration)
 
-    def _answers(self, model: VideoCLIP, part: EvaluationSet, doing: str) -> Answers:
+    def _answers(self, model: VideoCLIP, part: EvaluationSet, doing: str) -> Answers[np.ndarray]:
         """As `collect`; a video that cannot be read is named in the log the first time."""
         title = f"{doing} {part.kind}"
         answers, faults, _ = collect(model, part.loader, self.transform, self.precision, title, self.stop)

@@ -110,8 +110,8 @@ class Trainer:
                 self.statistics.keep()
             last_of_group = (self.batch + 1) % self.group == 0 or self.batch + 1 == self.batches
             terms = self._gradients(batch, synchronise=last_of_group)
-            self.shown.add(terms, len(batch.index))
-            self.guard.saw(self.epoch, self.batch, batch.index, terms["loss"])
+            self.shown.add(terms, len(batch.place))
+            self.guard.saw(self.epoch, self.batch, batch.place, terms["loss"])
             self.batch += 1
             if last_of_group:
                 self.shown.norm = self._update()
