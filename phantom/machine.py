@@ -18,12 +18,26 @@ from phantom.heart.cycle import Cycle
 
 CORE = (0.06, 0.91, 0.045, 0.955)  # top, bottom, left, right of the rectangle that image regions stay in
 SPLIT = 0.46  # where an inset ends and the strip begins
+Colour = tuple[int, int, int]  # RGB
+
+
+@dataclass(frozen=True)
+class Style:
+    """What a maker's screen looks like."""
+
+    tint: tuple[float, float, float]  # RGB shares of a grey level
+    logo: str
+    ecg: Colour
+    text: Colour
+    side: int  # 1 where the logo is on the left
+
+
 STYLES = {
-    "Aurora": {"tint": (1.00, 0.98, 0.94), "logo": "disc", "ecg": (60, 230, 90), "text": (200, 210, 220), "side": 0},
-    "Borealis": {"tint": (0.92, 0.97, 1.00), "logo": "bars", "ecg": (240, 220, 70), "text": (235, 235, 160), "side": 1},
-    "Cirrus": {"tint": (1.00, 1.00, 1.00), "logo": "wedge", "ecg": (90, 210, 240), "text": (170, 190, 255), "side": 0},
-    "Delta": {"tint": (1.00, 0.94, 0.84), "logo": "ring", "ecg": (240, 90, 90), "text": (225, 200, 170), "side": 1},
-    "Ember": {"tint": (0.96, 1.00, 0.97), "logo": "cross", "ecg": (230, 230, 230), "text": (160, 225, 190), "side": 1},
+    "Aurora": Style((1.00, 0.98, 0.94), logo="disc", ecg=(60, 230, 90), text=(200, 210, 220), side=0),
+    "Borealis": Style((0.92, 0.97, 1.00), logo="bars", ecg=(240, 220, 70), text=(235, 235, 160), side=1),
+    "Cirrus": Style((1.00, 1.00, 1.00), logo="wedge", ecg=(90, 210, 240), text=(170, 190, 255), side=0),
+    "Delta": Style((1.00, 0.94, 0.84), logo="ring", ecg=(240, 90, 90), text=(225, 200, 170), side=1),
+    "Ember": Style((0.96, 1.00, 0.97), logo="cross", ecg=(230, 230, 230), text=(160, 225, 190), side=1),
 }
 
 
@@ -77,27 +91,32 @@ class Machine:
     def tint(self, grey: Array, out: Array | None = None) -> Array:
         """RGB [..., 3] uint8 of grey levels [...] in [0, 255], written to `out` if it is given."""
         out = np.empty((*grey.shape, 3), np.uint8) if out is None else out
-        for channel, share in enumerate(STYLES[self.style]["tint"]):
+        for channel, share in enumerate(STYLES[self.style].tint):
             np.multiply(grey, np.float32(share), out=out[..., channel], casting="unsafe")
         return out
 
 
 @lru_cache(maxsize=8)
-def font(pixels: int) -> ImageFont.FreeTypeFont:
+def font(pixels: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     """Pillow's own typeface, `pixels` high."""
     return ImageFont.load_default(size=pixels)
 
 
-def _logo(draw: ImageDraw.ImageDraw, kind: str, x: float, y: float, r: float, colour: tuple) -> None:
+def _logo(draw: ImageDraw.ImageDraw, kind: str, x: float, y: float, r: float, colour: Colour) -> None:
     m = r / 2
-    shapes = {
-        "disc": lambda: draw.ellipse((x, y, x + r, y + r), fill=colour),
-        "ring": lambda: draw.ellipse((x, y, x + r, y + r), outline=colour),
-        "bars": lambda: [draw.line((x + k * m, y, x + k * m, y + r), fill=colour) for k in range(3)],
-        "wedge": lambda: draw.polygon((x, y + r, x + m, y, x + r, y + r), fill=colour),
-        "cross": lambda: [draw.line(at, fill=colour) for at in ((x, y + m, x + r, y + m), (x + m, y, x + m, y + r))],
-    }  # fmt: skip
-    shapes[kind]()
+    lines = {
+        "bars": [(x + k * m, y, x + k * m, y + r) for k in range(3)],
+        "cross": [(x, y + m, x + r, y + m), (x + m, y, x + m, y + r)],
+    }
+    if kind == "disc":
+        draw.ellipse((x, y, x + r, y + r), fill=colour)
+    elif kind == "ring":
+        draw.ellipse((x, y, x + r, y + r), outline=colour)
+    elif kind == "wedge":
+        draw.polygon((x, y + r, x + m, y, x + r, y + r), fill=colour)
+    else:
+        for line in lines[kind]:
+            draw.line(line, fill=colour)
 
 
 def _bar(canvas: Array, kind: str, side: int) -> None:
@@ -118,17 +137,17 @@ def chrome(machine: Machine, size: int, rng: np.random.Generator) -> Array:
     image = Image.new("RGB", (size, size))
     draw = ImageDraw.Draw(image)
     letters, r = font(max(7, round(0.042 * size))), 0.04 * size
-    left = 0.02 * size if style["side"] else 0.955 * size - r
-    _logo(draw, style["logo"], left, 0.008 * size, r, style["text"])
+    left = 0.02 * size if style.side else 0.955 * size - r
+    _logo(draw, style.logo, left, 0.008 * size, r, style.text)
     words = f"{machine.style} {rng.integers(1, 99):02d}  {rng.integers(10, 90)}Hz  {rng.integers(0, 99):02d}%"
-    draw.text((0.09 * size if style["side"] else 0.03 * size, 0.004 * size), words, fill=style["text"], font=letters)
-    draw.text((0.03 * size, 0.945 * size), f"MI {rng.uniform(0.1, 1.6):.1f}", fill=style["text"], font=letters)
-    x = 0.975 * size if style["side"] else 0.012 * size
+    draw.text((0.09 * size if style.side else 0.03 * size, 0.004 * size), words, fill=style.text, font=letters)
+    draw.text((0.03 * size, 0.945 * size), f"MI {rng.uniform(0.1, 1.6):.1f}", fill=style.text, font=letters)
+    x = 0.975 * size if style.side else 0.012 * size
     for k in range(machine.ticks):
         y = (0.1 + 0.78 * k / (machine.ticks - 1)) * size
-        draw.line((x, y, x + 0.012 * size, y), fill=style["text"])
+        draw.line((x, y, x + 0.012 * size, y), fill=style.text)
     canvas = np.array(image)
-    _bar(canvas, machine.bar, style["side"])
+    _bar(canvas, machine.bar, style.side)
     return canvas
 
 

@@ -75,7 +75,7 @@ class Cut:
 
     def near(self, distance: Array) -> Window | None:
         """The part of the plane where distances [T, d, b] to a structure matter, or None; `distance` is `coarse`."""
-        return self._bounds((distance < MARGIN).any(0))
+        return self._bounds(distance.min(0) < MARGIN)
 
     @property
     def pitch(self) -> int:
@@ -91,7 +91,8 @@ class Cut:
         if not len(rows):
             return None
         step = self.pitch
-        return slice(None), *(slice(max(0, (at[0] - 1) * step + 1), (at[-1] + 1) * step) for at in (rows, columns))
+        depths, beams = (slice(max(0, (at[0] - 1) * step + 1), (at[-1] + 1) * step) for at in (rows, columns))
+        return slice(None), depths, beams
 
 
 def _irregular(points: Array, heart: Heart) -> Array:
@@ -118,16 +119,16 @@ def ellipsoid(*axes: tuple[Array, Array | float]) -> Array:
     With k0 = |p / a| and k1 = |p / a²| it is k0·(k0 - 1) / k1 (Quilez, iquilezles.org/articles/ellipsoids), exact on
     the surface. One of the squares must be positive.
     """
-    near = far = None
-    for squared, axis in axes:
+    (squared, axis), *others = axes
+    weight = 1 / (axis * axis)
+    near = squared * weight
+    far = near * weight
+    for squared, axis in others:
         weight = 1 / (axis * axis)
         part = squared * weight
-        if near is None:
-            near, far = part, part * weight
-        else:
-            near += part
-            part *= weight
-            far += part
+        near += part
+        part *= weight
+        far += part
     near -= np.sqrt(near)
     near /= np.sqrt(far, out=far)
     return near

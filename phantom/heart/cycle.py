@@ -112,4 +112,4 @@ class Cycle:
             (0.028, 0.010, -0.24),
             (0.78 * self.end_systole, 0.045, 0.27),
         )
-        return sum(height * np.exp(-0.5 * ((t - at) / width) ** 2) for at, width, height in waves)
+        return sum((height * np.exp(-0.5 * ((t - at) / width) ** 2) for at, width, height in waves), np.zeros_like(t))

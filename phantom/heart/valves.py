@@ -54,16 +54,17 @@ def _inlet(
         tilt = rest + 1.05 * scene.pose.inflow
         ct, lift = np.cos(tilt), down * np.sin(tilt)
         down *= down
-        nearest = np.inf
-        for inward, reach, apart in leaflets:  # |p - s·e|² = |p|² - s·(2·p·e - s), with e along the leaflet
+        apart = []
+        for inward, reach, beside in leaflets:  # |p - s·e|² = |p|² - s·(2·p·e - s), with e along the leaflet
             along = inward * ct + lift
             share = np.clip(along, 0, reach)
             along += along
             along -= share
             along *= share
-            apart = down + apart
-            apart -= along
-            nearest = np.minimum(nearest, apart, out=apart)
+            apart.append(down + beside)
+            apart[-1] -= along
+        nearest, other = apart
+        np.minimum(nearest, other, out=nearest)
         np.sqrt(np.maximum(nearest, 0, out=nearest), out=nearest)
         down += ring
         annular = np.sqrt(down, out=down)

@@ -9,6 +9,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
+from mpl_toolkits.mplot3d import Axes3D
 
 from phantom.heart.anatomy import Array, Heart
 from phantom.patient import Patient
@@ -34,11 +35,10 @@ def _shot(patient: Patient, name: str, times: Array, quality: Quality | None = N
 def planes(patient: Patient) -> Figure:
     """Left the scan planes around the heart, right the structures that they cut at end-diastole."""
     figure = plt.figure(figsize=(11, 5), layout="constrained")
-    left, right = figure.subfigures(1, 2, width_ratios=(1, 1.15))
+    [[left, right]] = figure.subfigures(1, 2, squeeze=False, width_ratios=(1, 1.15))
     axes = left.add_subplot(projection="3d", computed_zorder=False)
     _solid(axes, patient.heart)
-    colours = plt.get_cmap("tab10").colors
-    for name, colour in zip(SHOWN, colours, strict=False):
+    for name, colour in zip(SHOWN, plt.color_sequences["tab10"], strict=False):
         plane = PLANES[name](patient.heart)
         rim = plane.points(np.array([1.0]), np.linspace(-0.65, 0.65, 24))[:, 0]
         fan = np.concatenate([plane.probe[:, None], rim, plane.probe[:, None]], axis=1)
@@ -56,7 +56,7 @@ def planes(patient: Patient) -> Figure:
     return figure
 
 
-def _solid(axes: plt.Axes, heart: Heart) -> None:
+def _solid(axes: Axes3D, heart: Heart) -> None:
     """The left ventricle at end-diastole as a wire frame, and the course of the great vessels."""
     z, angle = np.meshgrid(np.linspace(0.02, 1, 14) * heart.length, np.linspace(0, 2 * np.pi, 25))
     centre = 0.7 * heart.length
@@ -179,6 +179,6 @@ def write_figures(folder: Path, seed: int) -> Path:
         with atomic_path(folder / f"phantom_{name}.png") as temporary:
             figure.savefig(temporary, dpi=90)
         plt.close(figure)
-    for name, draw in TILES.items():
-        write_tiles(folder / f"phantom_{name}.png", draw(patient))
+    for name, draw_tiles in TILES.items():
+        write_tiles(folder / f"phantom_{name}.png", draw_tiles(patient))
     return folder

@@ -68,7 +68,8 @@ def write_sheet(path: Path, seed: int, size: int) -> Path:
 
 def _examples(seed: int) -> list[dict[str, float]]:
     """Defects of one recording of each grade, drawn as the data set draws them."""
-    rng, found = generator(seed, 99), {}
+    rng = generator(seed, 99)
+    found: dict[int, dict[str, float]] = {}
     while len(found) < 3:
         quality = Quality.draw(rng)
         found.setdefault(quality.grade, quality.defects)

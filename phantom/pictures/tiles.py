@@ -45,7 +45,9 @@ def _small(image: Array) -> Image.Image:
     colours = np.linspace(0, 255, GREYS).round().astype(int).repeat(3).tolist()
     coloured = image[image.max(-1).astype(int) - image.min(-1) > 48]
     if len(coloured):
-        colours += Image.fromarray(coloured[None]).quantize(COLOURED).getpalette()[: 3 * COLOURED]
+        suited = Image.fromarray(coloured[None]).quantize(COLOURED).getpalette()
+        assert suited is not None  # a quantized picture has a palette
+        colours += suited[: 3 * COLOURED]
     palette = Image.new("P", (1, 1))
     palette.putpalette(colours)
     return Image.fromarray(image).quantize(palette=palette, dither=Image.Dither.NONE)

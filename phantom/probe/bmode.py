@@ -208,17 +208,20 @@ def speckle(field: Array, passes: tuple[int, int]) -> Array:
 
 def lattice(scene: Scene) -> Array:
     """The index of the scatterer at each sample [T, D, B] int32: it follows the tissue through the beat."""
-    index = None
-    for coordinate in scene.material():
-        coordinate *= np.float32(1.0 / LATTICE)
-        cell = coordinate.astype(np.int32)
-        cell &= 63
-        if index is None:
-            index = cell
-        else:
-            index <<= 6
-            index |= cell
+    x, y, z = scene.material()
+    index = _cell(x)
+    for coordinate in (y, z):
+        index <<= 6
+        index |= _cell(coordinate)
     return index
+
+
+def _cell(coordinate: Array) -> Array:
+    """The scatterer's number along one axis, int32 in [0, 63]; `coordinate` (cm) is overwritten."""
+    coordinate *= np.float32(1.0 / LATTICE)
+    cell = coordinate.astype(np.int32)
+    cell &= 63
+    return cell
 
 
 def envelope(echo: Array, index: Array, blood: Array, t: Array, quality: Quality, fine: bool) -> Array:

@@ -7,7 +7,7 @@ of apical views, the base on the right of long-axis views, the right ventricle o
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,13 +25,13 @@ class Plane:
     reach: float
 
     @classmethod
-    def look(cls, probe: Array, target: Array, right: Array, reach: float) -> Plane:
+    def look(cls, probe: Array, target: Array, right: Array | Sequence[float], reach: float) -> Plane:
         """The plane from `probe` through `target`, with the image's right as near as may be to `right`."""
-        probe, right = np.asarray(probe, float), np.asarray(right, float)
+        probe, side = np.asarray(probe, float), np.asarray(right, float)
         down = np.asarray(target, float) - probe
         down /= np.linalg.norm(down)
-        right = right - down * (right @ down)
-        return cls(probe, down, right / np.linalg.norm(right), reach)
+        side = side - down * (side @ down)
+        return cls(probe, down, side / np.linalg.norm(side), reach)
 
     def held(self, fan: float, turn: float, rock: float, slide: float, sink: float, stretch: float) -> Plane:
         """The plane in another hand: fanned out of plane, turned around the beam and rocked in plane (degrees), slid

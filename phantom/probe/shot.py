@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TypedDict
 
 import numpy as np
 
@@ -19,6 +20,17 @@ STRIPS = ("pw", "cw", "tdi", "mmode")  # modes that show a strip under a small s
 SAMPLES = 200_000  # of polar grids that are worked on at a time
 SWEEP = 2.4  # seconds that a strip shows
 Box = tuple[slice, slice]  # rows and columns of a frame
+
+
+class Region(TypedDict):
+    """One item of DICOM's Sequence of Ultrasound Regions (0018,6011), in the codes of PS3.3 C.8.5.5.1."""
+
+    kind: int  # spatial format
+    data: int  # data type
+    box: tuple[int, int, int, int]  # left, top, right, bottom, all inside
+    units: tuple[int, int]
+    delta: tuple[float, float]  # units a pixel to the right and down
+    zero: int  # the row, counted from the region's top, where the vertical axis is 0
 
 
 @dataclass(frozen=True)
@@ -89,7 +101,7 @@ class Shot:
         rows, columns = self.strip
         return rows.stop - rows.start, columns.stop - columns.start
 
-    def regions(self, left: int = 0, top: int = 0) -> list[dict[str, object]]:
+    def regions(self, left: int = 0, top: int = 0) -> list[Region]:
         """The image regions as items of DICOM's Sequence of Ultrasound Regions (0018,6011), `files.write_dicom`.
 
         Boxes are moved by `left` and `top`, where the recording lies on a screen.
@@ -101,7 +113,9 @@ class Shot:
         y0, y1 = round(sector.top * size), round((sector.top + sector.radius) * size)
         pitch = self.plane.reach / (sector.radius * size)
         data = 2 if self.view.mode in ("colour", "tissue_colour") else 1
-        found = [{"kind": 1, "data": data, "box": (x0, y0, x1, y1), "units": (3, 3), "delta": (pitch, pitch)}]
+        found: list[Region] = [
+            {"kind": 1, "data": data, "box": (x0, y0, x1, y1), "units": (3, 3), "delta": (pitch, pitch), "zero": 0}
+        ]
         if self.is_strip:
             rows, columns = self.strip
             height, width = self.strip_size()
@@ -118,7 +132,8 @@ class Shot:
                 }
             )
         for region in found:
-            region["box"] = tuple(place + move for place, move in zip(region["box"], (left, top) * 2, strict=True))
+            x0, y0, x1, y1 = region["box"]
+            region["box"] = (x0 + left, y0 + top, x1 + left, y1 + top)
         return found
 
 

@@ -27,7 +27,7 @@ def generate_archive(
     if not 2 <= views <= len(names):
         raise UserError(f"--views must lie between 2 and {len(names)}, found {views}")
     numbers = generator(seed, 20_000).permutation(patients * views)
-    jobs = []
+    jobs: list[Job] = []
     for patient in range(patients):
         for video, view in enumerate(names[:views]):
             (root / view).mkdir(parents=True, exist_ok=True)
@@ -36,6 +36,7 @@ def generate_archive(
                 Job(root, seed, patient, video, file, view, "archive", size, frames, folder=".", screen=screens)
             )
     grades = read_names(GRADES)
-    rows = [{"path": row["path"], "quality": grades[row["quality"]]} for row in make_all(jobs, workers)]
-    write_table(root / "grades.csv", sorted(rows, key=lambda row: row["path"]), ["path", "quality"])
+    made = sorted(make_all(jobs, workers), key=lambda row: row["path"])
+    rows = [{"path": row["path"], "quality": grades[row["quality"]]} for row in made]
+    write_table(root / "grades.csv", rows, ["path", "quality"])
     return root

@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 from fractions import Fraction
 from pathlib import Path
+from typing import Literal
 
 import av
 import numpy as np
@@ -15,9 +16,11 @@ from PIL import Image
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.sequence import Sequence
-from pydicom.uid import JPEGBaseline8Bit, UltrasoundMultiFrameImageStorage, generate_uid
+from pydicom.uid import UID, JPEGBaseline8Bit, UltrasoundMultiFrameImageStorage, generate_uid
 
-CODECS = {
+from phantom.probe.shot import Region
+
+CODECS: dict[str, tuple[Literal["mjpeg", "libx264"], str, dict[str, str]]] = {
     ".avi": ("mjpeg", "yuvj420p", {"qmin": "3", "qmax": "3", "huffman": "default"}),
     ".mp4": ("libx264", "yuv420p", {"crf": "18", "preset": "veryfast"}),
 }
@@ -36,35 +39,29 @@ def write_video(path: Path, frames: np.ndarray, fps: float) -> None:
         container.mux(stream.encode())
 
 
-def _region(
-    kind: int,
-    data: int,
-    box: tuple[int, int, int, int],
-    units: tuple[int, int],
-    delta: tuple[float, float],
-    zero: int = 0,
-) -> Dataset:
-    """One item of Sequence of Ultrasound Regions (0018,6011): spatial format, data type, corners, units, spacing, and
-    the row, counted from the region's top, where the vertical axis is 0."""
+def _item(region: Region) -> Dataset:
+    """One item of Sequence of Ultrasound Regions (0018,6011)."""
     item = Dataset()
-    item.RegionSpatialFormat, item.RegionDataType, item.RegionFlags = kind, data, 0
-    item.RegionLocationMinX0, item.RegionLocationMinY0, item.RegionLocationMaxX1, item.RegionLocationMaxY1 = box
-    item.PhysicalUnitsXDirection, item.PhysicalUnitsYDirection = units
-    item.ReferencePixelX0, item.ReferencePixelY0 = 0, zero
+    item.RegionSpatialFormat, item.RegionDataType, item.RegionFlags = region["kind"], region["data"], 0
+    x0, y0, x1, y1 = region["box"]
+    item.RegionLocationMinX0, item.RegionLocationMinY0 = x0, y0
+    item.RegionLocationMaxX1, item.RegionLocationMaxY1 = x1, y1
+    item.PhysicalUnitsXDirection, item.PhysicalUnitsYDirection = region["units"]
+    item.ReferencePixelX0, item.ReferencePixelY0 = 0, region["zero"]
     item.ReferencePixelPhysicalValueX = item.ReferencePixelPhysicalValueY = 0.0
-    item.PhysicalDeltaX, item.PhysicalDeltaY = (float(value) for value in delta)
+    item.PhysicalDeltaX, item.PhysicalDeltaY = (float(value) for value in region["delta"])
     return item
 
 
 def write_dicom(
-    path: Path, frames: np.ndarray, fps: float, heart_rate: float, regions: list[dict], key: tuple[int, ...]
+    path: Path, frames: np.ndarray, fps: float, heart_rate: float, regions: list[Region], key: tuple[int, ...]
 ) -> None:
     """Writes RGB `frames` [T, H, W, 3] uint8 as a DICOM cine with a neutral identity.
 
-    `regions` are keyword arguments of `_region`; `key` makes the identifiers unique and reproducible.
+    `key` makes the identifiers unique and reproducible.
     """
 
-    def uid(*part: object) -> str:
+    def uid(*part: object) -> UID:
         return generate_uid(entropy_srcs=["echo phantom", *map(str, part)])
 
     meta = FileMetaDataset()
@@ -89,7 +86,7 @@ def write_dicom(
     cine.CineRate, cine.RecommendedDisplayFrameRate = round(fps), round(fps)
     cine.HeartRate = round(heart_rate)
     cine.LossyImageCompression, cine.LossyImageCompressionMethod = "01", "ISO_10918_1"
-    cine.SequenceOfUltrasoundRegions = Sequence([_region(**region) for region in regions])
+    cine.SequenceOfUltrasoundRegions = Sequence([_item(region) for region in regions])
     cine.PixelData = encapsulate([_jpeg(image) for image in frames])
     cine.save_as(path, enforce_file_format=True)
 

@@ -126,7 +126,7 @@ def _linear(shot: Shot, echo: Array, rng: Rng) -> Array:
     return frames
 
 
-def _rectangle(depth: float, depths: int, half: float) -> list[Array]:
+def _rectangle(depth: float, depths: int, half: float) -> tuple[Array, Array]:
     """Coordinates of a linear probe's samples in cm, `y` down and `x` to the right, [D, B] each."""
     y, x = np.linspace(0, depth, depths, dtype=np.float32), np.linspace(-half, half, 120, dtype=np.float32)
     return np.meshgrid(y, x, indexing="ij")
@@ -193,7 +193,7 @@ def page(shot: Shot, rng: Rng) -> Array:
         draw.text(
             (0.08 * shot.size, (k + 1) * step),
             line,
-            fill=STYLES[shot.patient.machine.style]["text"],
+            fill=STYLES[shot.patient.machine.style].text,
             font=font(max(8, round(step * 0.75))),
         )
     return np.repeat(np.array(image)[None], len(shot.times), axis=0)

@@ -40,5 +40,5 @@ def dress(frames: Array, shot: Shot, rng: np.random.Generator) -> Array:
     device = shot.patient.machine
     np.maximum(frames, machine.chrome(device, shot.size, rng)[None], out=frames)
     mask, (rows, columns) = machine.trace(shot.patient.heart.cycle, shot.times, shot.size)
-    frames[:, rows, columns][mask] = machine.STYLES[device.style]["ecg"]
+    frames[:, rows, columns][mask] = machine.STYLES[device.style].ecg
     return frames

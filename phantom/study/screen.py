@@ -23,7 +23,7 @@ def on_screen(frames: Array, style: str, rng: np.random.Generator) -> tuple[Arra
     width = 2 * round(height * rng.choice(ASPECTS) / 2)
     left, top = (round(rng.uniform(0.2, 0.8) * (side - size)) for side in (width, height))
     still = Image.new("RGB", (width, height))
-    draw, colour = ImageDraw.Draw(still), machine.STYLES[style]["text"]
+    draw, colour = ImageDraw.Draw(still), machine.STYLES[style].text
     letters = machine.font(max(7, round(0.032 * height)))
     for x in (0.01 * width, left + size + 0.02 * width):
         for row, word in enumerate(rng.permutation(SETTINGS)[: rng.integers(4, 11)]):

@@ -9,12 +9,13 @@ import csv
 import io
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from multiprocessing import get_context
 from pathlib import Path
+from typing import TypedDict
 
 import numpy as np
 from tqdm import tqdm
@@ -97,7 +98,32 @@ def shoot(job: Job) -> tuple[np.ndarray, Shot]:
     return dress(frames, shot, rng), shot
 
 
-def make(job: Job) -> dict[str, object]:
+class Row(TypedDict):
+    """A video's row of the annotations: all its latent values."""
+
+    path: str
+    split: str
+    patient: int
+    view: str
+    label: int  # -1 for outsiders
+    quality: int
+    score: float
+    defects: str
+    mode: str
+    heart_rate: float
+    ejection_fraction: float
+    end_diastolic_volume: float
+    wall: float
+    doppler_peak: float | str  # m/s, "" where there is no flow
+    fps: float
+    frames: int
+    first_phase: float
+    style: str
+    gain: float
+    seed: int
+
+
+def make(job: Job) -> Row:
     """Writes one video and returns its row of the annotations."""
     frames, shot = shoot(job)
     path = job.root / job.folder / job.name
@@ -114,7 +140,7 @@ def make(job: Job) -> dict[str, object]:
     return describe(job, shot, fps)
 
 
-def describe(job: Job, shot: Shot, fps: float) -> dict[str, object]:
+def describe(job: Job, shot: Shot, fps: float) -> Row:
     """All latent values of a video."""
     heart, quality, view = shot.patient.heart, shot.quality, shot.view
     beat = np.linspace(0, heart.cycle.beat, 2000)
@@ -143,13 +169,13 @@ def describe(job: Job, shot: Shot, fps: float) -> dict[str, object]:
     }
 
 
-def make_all(jobs: list[Job], workers: int) -> list[dict[str, object]]:
+def make_all(jobs: list[Job], workers: int) -> list[Row]:
     """Makes the videos in `workers` processes; returns their rows in order."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     return list(tqdm(_rows(jobs, workers), total=len(jobs), desc="phantom", unit="video"))
 
 
-def _rows(jobs: list[Job], workers: int) -> Iterator[dict[str, object]]:
+def _rows(jobs: list[Job], workers: int) -> Iterator[Row]:
     if workers <= 1:
         yield from map(make, jobs)
         return
@@ -186,7 +212,7 @@ def generate(root: Path, patients: int, seed: int, size: int, frames: int, worke
     return root
 
 
-def _write_lists(root: Path, rows: list[dict[str, object]]) -> None:
+def _write_lists(root: Path, rows: list[Row]) -> None:
     """The lists of each split, as text and as a table that names the patients too, and `annotations.csv`."""
     for split in ("train", "val", "test", "ood_near", "ood_far"):
         inside = [row for row in rows if row["split"] == split]
@@ -198,7 +224,7 @@ def _write_lists(root: Path, rows: list[dict[str, object]]) -> None:
     write_table(root / "annotations.csv", rows, list(rows[0]))
 
 
-def write_table(file: Path, rows: list[dict[str, object]], columns: list[str]) -> None:
+def write_table(file: Path, rows: Sequence[Mapping[str, object]], columns: list[str]) -> None:
     """Writes these columns of the rows as CSV."""
     table = io.StringIO()
     writer = csv.DictWriter(table, columns, lineterminator="\n", extrasaction="ignore")
@@ -207,7 +233,7 @@ def write_table(file: Path, rows: list[dict[str, object]], columns: list[str]) -
     write_text(file, table.getvalue())
 
 
-def _write_study(root: Path, rows: list[dict[str, object]]) -> None:
+def _write_study(root: Path, rows: list[Row]) -> None:
     """`study/`: one test patient's recordings as an archive holds them, nothing but numbers for names."""
     folder = root / "study"
     folder.mkdir(exist_ok=True)
