@@ -41,16 +41,16 @@ def apply_corrections(file: Path, listed: str, root: str, views: Sequence[str]) 
     of_path = {row.path: row for row in rows}
     counts: Counter = Counter()
     changes: dict[str, str] = {}
-    for line, row in enumerate(_read(file), start=2):
-        decision = row["decision"].strip()
-        if row["path"] not in of_path:
+    for line, cells in enumerate(_read(file), start=2):
+        decision = cells["decision"].strip()
+        if cells["path"] not in of_path:
             raise UserError(f"{file}:{line}: {source} names no such video")
         counts[decision.casefold() if decision.casefold() in (KEEP, TAKE, REMOVE, "") else "another label"] += 1
         if decision.casefold() in ("", KEEP):
             continue
-        new = "" if decision.casefold() == REMOVE else row["suggested"] if decision.casefold() == TAKE else decision
+        new = "" if decision.casefold() == REMOVE else cells["suggested"] if decision.casefold() == TAKE else decision
         try:
-            changes[row["path"]] = views[known.ids(new)[0]] if new else ""
+            changes[cells["path"]] = views[known.ids(new)[0]] if new else ""
         except ValueError:
             raise UserError(
                 f"{file}:{line}: a decision is {KEEP}, {TAKE}, {REMOVE} or a name of the label list"

@@ -73,7 +73,7 @@ def judge(run: Path) -> Judged:
 
 def _of_folds(files: list[Path], videos: Annotations, classes: int) -> np.ndarray:
     """What the models of the folds say of the videos that they held out."""
-    of_name = {}
+    of_name: dict[str, np.ndarray] = {}
     for file in files:
         p = read_predictions(file)
         of_name |= {str(name): row for name, row in zip(p.path, p.probabilities, strict=True)}

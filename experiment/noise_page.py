@@ -57,7 +57,7 @@ def _strip(path: str, decoder: str) -> str:
     try:
         with open_video(path, decoder) as video:
             chosen = np.unique(np.linspace(0, len(video) - 1, PICTURES).round().astype(int))
-            shown = video.frames(chosen).permute(0, 2, 3, 1).numpy()
+            shown = video.frames(chosen.tolist()).permute(0, 2, 3, 1).numpy()
     except VideoError:
         return ""
     width = max(1, round(HEIGHT * shown.shape[2] / shown.shape[1]))

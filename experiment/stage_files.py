@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ TITLES = {
 WIDTH = 120
 
 
-def write_stage_files(folder: Path, stages: dict[str, Sequence[Choice]], head: Sequence[str]) -> list[Path]:
+def write_stage_files(folder: Path, stages: Mapping[str, Sequence[Choice]], head: Sequence[str]) -> list[Path]:
     """Writes STAGE.yaml of each stage into `folder`, those after the first on top of it; returns the files.
 
     `head` are lines of comment for the first. Raises UserError where one is there already.

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TextIO
 
 from inference.predictor import Answer
 from utils.files import atomic_path
 
 WIDTH = 100  # characters of a line of the table
 
-COLUMNS = {  # of the table: heading, and how a value is written
+COLUMNS: dict[str, tuple[str, Callable[..., str]]] = {  # of the table: heading, and how a value is written
     "file": ("file", str),
     "view": ("view", str),
     "probability": ("prob", "{:.2f}".format),
@@ -32,14 +33,17 @@ def write_answers(folder: str | Path, answers: Sequence[Answer]) -> list[Path]:
     """
     folder = Path(folder)
     files = [folder / "predictions.csv", folder / "predictions.jsonl"]
-    text = {"mode": "w", "newline": "", "encoding": "utf-8", "errors": "backslashreplace"}
-    with atomic_path(files[0]) as temporary, temporary.open(**text) as file:
+    with atomic_path(files[0]) as temporary, _open(temporary) as file:
         writer = csv.DictWriter(file, answers[0])
         writer.writeheader()
         writer.writerows(answers)
-    with atomic_path(files[1]) as temporary, temporary.open(**text) as file:
+    with atomic_path(files[1]) as temporary, _open(temporary) as file:
         file.writelines(json.dumps(answer, ensure_ascii=False) + "\n" for answer in answers)
     return files
+
+
+def _open(file: Path) -> TextIO:
+    return file.open("w", newline="", encoding="utf-8", errors="backslashreplace")
 
 
 def table(answers: Sequence[Answer], files: Sequence[Path]) -> str:

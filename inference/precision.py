@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import copy
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
+
+Model = TypeVar("Model", bound=nn.Module)
 
 
 class Outcome(NamedTuple):
@@ -47,7 +49,7 @@ class Precision:
         """The context of forward passes."""
         return nullcontext() if self.level == "O0" else torch.autocast(self.device.type, dtype=self.half)
 
-    def cast(self, model: nn.Module) -> nn.Module:
+    def cast(self, model: Model) -> Model:
         """A model of float32 weights as this level computes with it: for O2 a copy in half precision."""
         return halve(copy.deepcopy(model), self.half) if self.level == "O2" else model
 
@@ -75,7 +77,7 @@ class Precision:
         searching = self.scaler.is_enabled() & (self.scaler.scale(torch.ones_like(norm)) >= 1)
         if clip:
             nn.utils.clip_grads_with_norm_(self.master.values(), clip, norm)
-        optimiser.found_inf = left_out.float()
+        optimiser.found_inf = left_out.float()  # type: ignore[attr-defined]  # of fused optimisers
         optimiser.step()
         self.scaler.update()
         optimiser.zero_grad(set_to_none=True)
@@ -101,7 +103,7 @@ class Precision:
         self.frozen = {name: weights[name].detach().float().cpu() for name in self.frozen}
 
 
-def halve(model: nn.Module, half: torch.dtype) -> nn.Module:
+def halve(model: Model, half: torch.dtype) -> Model:
     """Casts a model's float32 parameters in place, as apex's O2 does: not those of batch norms.
 
     Running statistics and other buffers keep their precision too, since small steps would be lost in half; so do

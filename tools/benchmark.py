@@ -114,7 +114,8 @@ def read(file: Path) -> torch.Tensor:
 def best(step: Callable[[int], object], seconds: float) -> tuple[float, float]:
     """Least wall and CPU milliseconds a clip, of at least LEAST_REPEATS."""
     step(0)
-    clocks, begin = [], time.perf_counter()
+    clocks: list[tuple[float, float]] = []
+    begin = time.perf_counter()
     while len(clocks) < LEAST_REPEATS or time.perf_counter() - begin < seconds:
         start = time.perf_counter(), time.process_time()
         for epoch in range(CLIPS):

@@ -88,7 +88,8 @@ def read_lists(config: CfgNode) -> tuple[list[tuple[str, Annotations]], list[str
     data = config.DATA
     files = [("training", data.TRAIN_FILE), ("validation", data.VAL_FILE)]
     files += [("outsiders", file.strip()) for file in data.OOD_FILE.split(",")]
-    lists, faults = [], []
+    lists: list[tuple[str, Annotations]] = []
+    faults: list[str] = []
     for role, file in files:
         if file:
             lists.append((role, read_list(config, file, outsiders=role == "outsiders", faults=faults)))

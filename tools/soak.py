@@ -138,7 +138,7 @@ def _main(words: Sequence[str]) -> int:
 
 
 def _launch(processes: int, words: Sequence[str]) -> int:
-    launch.subprocess.Popen = Forked
+    launch.subprocess.Popen = Forked  # type: ignore[assignment,misc]  # it has what the launcher needs
     return launch.launch(processes, list(words))
 
 
@@ -148,7 +148,7 @@ def _end(action: Callable[[], int]) -> None:
     try:
         code = action()
     except SystemExit as leaving:
-        code = leaving.code
+        code = int(leaving.code or 0)
     except BaseException:
         sys.excepthook(*sys.exc_info())
     sys.stdout.flush()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -26,13 +26,15 @@ def poisoned(loss: Tensor) -> Tensor:
     return loss * (loss.detach() * 0 + 1)
 
 
+Batch = tuple[int, int, Tensor, Tensor]  # epoch, number in it, videos, loss
+
+
 @dataclass
 class Step:
-    """An optimiser step: its place, what it was made of here, and whether it failed (a bool on the device)."""
+    """An optimiser step: what it was made of here, and whether it failed (a bool on the device)."""
 
-    epoch: int
-    batches: list[tuple[int, Tensor, Tensor]] = field(default_factory=list)  # number in the epoch, videos, loss
-    failed: Tensor | None = None
+    batches: list[Batch]
+    failed: Tensor
 
 
 class Guard:
@@ -46,19 +48,17 @@ class Guard:
         """`name` gives the name of a video of the training list, `saved` says what is on disk."""
         self.limit, self.name, self.saved = limit, name, saved
         self.left_out, self.in_a_row = 0, 0
-        self._step: Step | None = None
+        self._batches: list[Batch] = []  # of the step under way
         self._unread: list[Step] = []
 
     def saw(self, epoch: int, batch: int, videos: Tensor, loss: Tensor) -> None:
         """A batch of the step under way: its number in the epoch from 0, places in the list int64 [B], its loss."""
-        self._step = self._step or Step(epoch)
-        self._step.batches.append((batch, videos, loss))
+        self._batches.append((epoch, batch, videos, loss))
 
     def stepped(self, failed: Tensor) -> None:
         """The step under way is made, or left out (`failed`, a bool scalar on the device)."""
-        self._step.failed = failed
-        self._unread.append(self._step)
-        self._step = None
+        self._unread.append(Step(self._batches, failed))
+        self._batches = []
         if failed.device.type == "cpu":
             self.read()
 
@@ -75,7 +75,8 @@ class Guard:
 
     def _report(self, step: Step) -> None:
         self.left_out += 1
-        place = f"epoch {step.epoch + 1}, batch {step.batches[-1][0] + 1}"
+        epoch, batch, *_ = step.batches[-1]
+        place = f"epoch {epoch + 1}, batch {batch + 1}"
         videos = self._videos(step)
         if self.in_a_row >= self.limit:
             raise UserError(
@@ -89,7 +90,7 @@ class Guard:
 
     def _videos(self, step: Step) -> str:
         """The names of the videos in the batches whose loss was not finite, of all processes; else of all batches."""
-        shares = gather([(bool(loss.isfinite()), videos.tolist()) for _, videos, loss in step.batches])
+        shares = gather([(bool(loss.isfinite()), videos.tolist()) for *_, videos, loss in step.batches])
         batches = [batch for share in shares for batch in share]
         chosen = [videos for finite, videos in batches if not finite] or [videos for _, videos in batches]
         names = list(dict.fromkeys(self.name(i) for videos in chosen for i in videos))

@@ -9,7 +9,7 @@ from contextlib import nullcontext
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 from yacs.config import CfgNode
 
@@ -61,7 +61,7 @@ class Trainer:
         self.average = None
         if config.TRAIN.EMA_DECAY:
             self.average = MovingAverage(model, precision.weights(model), config.TRAIN.EMA_DECAY)
-        self.parallel: nn.Module = model
+        self.parallel: DistributedDataParallel | None = None
         if world() > 1:
             devices = [device.index] if device.type == "cuda" else None
             self.parallel = DistributedDataParallel(model, device_ids=devices, broadcast_buffers=False)
@@ -91,17 +91,17 @@ class Trainer:
         with torch.no_grad(), self.precision.autocast():
             self.texts = self.model.encode_texts(self.stage.parts, frozen=True)
         clock = Clock(epochs * self.batches, self.epoch * self.batches + self.batch)
-        evaluation = None
-        while self.epoch < epochs:
+        while True:
             if self.batch < self.batches:
                 self._train_epoch(clock)
                 self._save(None)  # a run that is stopped in the evaluation goes on with it
-            due = self.epoch + 1 == epochs or (self.epoch + 1) % self.config.EVAL_FREQ == 0
-            evaluation = self._evaluate() if due else None
+            last = self.epoch + 1 == epochs
+            evaluation = self._evaluate() if last or (self.epoch + 1) % self.config.EVAL_FREQ == 0 else None
             self.epoch, self.batch = self.epoch + 1, 0
             names = self.files.names_of_epoch(self.epoch - 1, evaluation.metrics if evaluation else {})
             self._save(evaluation, also=names)
-        return evaluation
+            if last and evaluation:
+                return evaluation
 
     def _train_epoch(self, clock: Clock) -> None:
         self.stage.train_mode(self.model)
@@ -141,10 +141,9 @@ class Trainer:
         video, targets = self.blending(video, self.stage.targets(labels, scores), key)
         if self.outliers is not None:
             video, targets = self.outliers(video, targets, batch.label.numpy(), key)
-        alone = world() > 1 and not synchronise
-        with self.parallel.no_sync() if alone else nullcontext():
+        with self.parallel.no_sync() if self.parallel and not synchronise else nullcontext():
             with self.precision.autocast():
-                output = self.parallel(video, self.stage.parts, self.texts)
+                output = (self.parallel or self.model)(video, self.stage.parts, self.texts)
                 terms = self.stage.loss(output, targets)
                 loss = torch.stack(list(terms.values())).sum()
             self.precision.backward(poisoned(loss) * (len(clips) / self.clips))

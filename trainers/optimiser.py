@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import nn
@@ -13,6 +13,8 @@ from yacs.config import CfgNode
 
 from trainers.stages import is_prompt
 from utils.errors import UserError
+
+Model = TypeVar("Model", bound=nn.Module)
 
 
 def build_optimiser(named: Iterable[tuple[str, nn.Parameter]], config: CfgNode) -> torch.optim.Optimizer:
@@ -91,13 +93,13 @@ def learning_rate(step: int, steps: int, warmup: int, peak: float, schedule: str
     return peak * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(progress, 1))))
 
 
-class MovingAverage:
+class MovingAverage(Generic[Model]):
     """Exponential moving average of a model's parameters, in float32; early steps average over fewer weights.
 
     The decay of step n is min(decay, (1 + n) / (10 + n)), as TensorFlow's ExponentialMovingAverage has it.
     """
 
-    def __init__(self, model: nn.Module, weights: dict[str, torch.Tensor], decay: float) -> None:
+    def __init__(self, model: Model, weights: dict[str, torch.Tensor], decay: float) -> None:
         """`weights` are the model's in float32, from which the average starts."""
         self.decay = decay
         self.model = copy.deepcopy(model).float().requires_grad_(False).eval()
