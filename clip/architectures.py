@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import open_clip
 import torch
-from open_clip.transformer import ResidualAttentionBlock
+from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
 from torch import nn
 
 from clip.pyramid import PATCH, WIDTHS, block_width, make_pyramid, start_as_identity
@@ -17,7 +19,7 @@ REGISTRY_NAME = {
     "ViT-L/14@336px": "ViT-L-14-336",
 }
 
-TINY = {
+TINY: dict[str, Any] = {
     "embed_dim": 128,
     "vision_cfg": {
         "image_size": 112,
@@ -59,7 +61,7 @@ def build_towers(arch: str, image_size: int, quick_gelu: bool) -> open_clip.CLIP
     return towers
 
 
-def _initialise_vision(visual: nn.Module) -> None:
+def _initialise_vision(visual: VisionTransformer) -> None:
     """Scales the blocks' weights as CLIP's text tower does; open_clip leaves the image tower at torch's defaults."""
     layers = len(visual.transformer.resblocks)
     with torch.no_grad():

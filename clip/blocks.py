@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
+
+AnyModule = TypeVar("AnyModule", bound=nn.Module)
 
 
 class Blocks(nn.Module):
@@ -22,7 +25,7 @@ class Blocks(nn.Module):
 
     def __init__(
         self,
-        blocks: Sequence[nn.Module],
+        blocks: Iterable[nn.Module],
         *,
         prompts: dict[int, nn.Parameter] | None = None,
         slot: slice = slice(0, 0),
@@ -111,7 +114,7 @@ def _statistics_kept(block: nn.Module) -> Iterator[None]:
             value.copy_(kept)
 
 
-def own_copy(module: nn.Module) -> nn.Module:
+def own_copy(module: AnyModule) -> AnyModule:
     """A deep copy with parameters of its own, trainable or not as the original's."""
     return copy.deepcopy(module)
 

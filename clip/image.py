@@ -17,6 +17,9 @@ class ImageStem(nn.Module):
     `prompts` learnable tokens follow the patch tokens and carry no position (ViFi-CLIP's vision prompts).
     """
 
+    class_embedding: nn.Parameter
+    positional_embedding: nn.Parameter
+
     def __init__(self, visual: open_clip.transformer.VisionTransformer, prompts: int = 0) -> None:
         super().__init__()
         self.conv1 = visual.conv1

@@ -78,4 +78,4 @@ def start_as_identity(blocks: Iterable[nn.Module]) -> None:
 
 def block_width(block: nn.Module) -> int:
     """Width of the tokens that a block of either kind takes."""
-    return block.width if isinstance(block, ConvolutionBlock) else block.ln_1.normalized_shape[0]
+    return block.width if isinstance(block, ConvolutionBlock) else len(block.get_parameter("ln_1.weight"))

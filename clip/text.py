@@ -51,6 +51,9 @@ class ClassPrompts(nn.Module):
     parameter that all classes share (CoOp, ViFi-CLIP). `token_ids` [K, 77] is what was tokenised.
     """
 
+    embeddings: Tensor
+    end: Tensor
+
     def __init__(
         self, token_ids: Tensor, table: nn.Embedding, context: Tensor | None = None, length: int | None = None
     ) -> None:
@@ -105,6 +108,9 @@ def _start_from_words(words: str, tokens: int) -> bool:
 
 class TextTower(nn.Module):
     """Prompt embeddings [K, L, width] → text features [K, D], taken at the position `end` [K] of each prompt."""
+
+    positional_embedding: nn.Parameter
+    text_projection: nn.Parameter
 
     def __init__(
         self, towers: open_clip.CLIP, *, prompts: int = 0, prompt_depth: int = 0, recompute: bool = False

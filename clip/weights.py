@@ -146,15 +146,15 @@ def read_state_dict(file: Path) -> dict[str, torch.Tensor]:
         if file.suffix == ".safetensors":
             return load_file(file)
         if is_torchscript(file):
-            state = read_torchscript(file)
+            content = read_torchscript(file)
         else:
-            state = torch.load(file, map_location="cpu", weights_only=True)
+            content = torch.load(file, map_location="cpu", weights_only=True)
     except (RuntimeError, ValueError, EOFError, OSError, SafetensorError) as error:
         raise UserError(f"{file}: not a file of weights: {first_line(error)}") from None
     except Exception as error:  # pickle.UnpicklingError and what a damaged archive makes of it
         raise UserError(f"{file}: not a file of plain weights ({type(error).__name__})") from None
-    state = state.get("state_dict", state) if isinstance(state, dict) else None
-    if not state or not all(isinstance(value, torch.Tensor) for value in state.values()):
+    state = content.get("state_dict", content) if isinstance(content, dict) else None
+    if not isinstance(state, dict) or not state or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise UserError(f"{file}: expected a state dict (names and tensors), found something else")
     return unwrapped({key: value for key, value in state.items() if key not in _NOT_WEIGHTS})
 

@@ -9,11 +9,12 @@ from torch import Tensor, nn
 from yacs.config import CfgNode
 
 from clip.image import ImageStem, image_blocks
-from clip.text import ClassPrompts, TextTower, end_of_text, fill, learnable_prompts, learnable_texts, tokenize
+from clip.text import ClassPrompts, TextTower, fill, learnable_prompts, learnable_texts, tokenize
 from clip.weights import load_towers
-from models.branch import ImageBranch, TextBranch, opposite
+from models.branch import ImageBranch, TextBranch
+from models.paper import PaperVideoCLIP
 from models.pooling import POOLINGS
-from models.released import ReleasedNegativeText, ReleasedVideoCLIP
+from models.released import ReleasedVideoCLIP
 from models.video_clip import VideoCLIP
 from utils.errors import UserError
 
@@ -35,7 +36,6 @@ def build_model(config: CfgNode, views: Sequence[str], towers: open_clip.CLIP) -
     It takes `towers` (`configured_towers`) apart and looks the prompts up in their token table. Raises UserError.
     """
     prompted = config.TRAINER.ViFi_CLIP
-    released = config.MODEL.VARIANT == "released"
     vision_prompts = prompted.N_CTX_VISION if prompted.PROMPT_MODEL and prompted.PROMPT_DEPTH_VISION else 0
     blocks = image_blocks(
         towers.visual,
@@ -59,19 +59,20 @@ def build_model(config: CfgNode, views: Sequence[str], towers: open_clip.CLIP) -
             class_token=towers.visual.pool_type == "tok",
         ),
     )
-    texts = _text_branches(config, views, towers) if has_text(config) else None
-    positive_text = texts[0] if texts else None
-    if released:
-        model = ReleasedVideoCLIP(*parts, positive_text, towers.logit_scale, frames=config.DATA.NUM_FRAMES)
+    text, prompts_no = _texts(config, views, towers) if has_text(config) else (None, None)
+    model: ReleasedVideoCLIP | PaperVideoCLIP
+    if config.MODEL.VARIANT == "released":
+        model = ReleasedVideoCLIP(*parts, text, towers.logit_scale, frames=config.DATA.NUM_FRAMES)
     else:
-        model = VideoCLIP(*parts, positive_text, towers.logit_scale)
+        model = PaperVideoCLIP(*parts, text, towers.logit_scale)
     if config.STAGE in ("negation", "quality"):
-        model.add_negative(texts[1]() if texts else None)
-    if config.STAGE == "quality" and released:
-        model.add_quality(config.DATA.NUM_QUALITIES)
-    elif config.STAGE == "quality":
-        seen = len(views) if config.MODEL.QUALITY_VIEWS else 0
-        model.add_quality(config.DATA.NUM_QUALITIES, config.MODEL.QUALITY_HEAD, seen)
+        model.add_negative(prompts_no)
+    if config.STAGE == "quality":
+        if isinstance(model, ReleasedVideoCLIP):
+            model.add_quality(config.DATA.NUM_QUALITIES)
+        else:
+            seen = len(views) if config.MODEL.QUALITY_VIEWS else 0
+            model.add_quality(config.DATA.NUM_QUALITIES, config.MODEL.QUALITY_HEAD, seen)
     return model
 
 
@@ -80,14 +81,13 @@ def has_text(config: CfgNode) -> bool:
     return not (config.MODEL.VARIANT == "released" and config.STAGE == "quality")
 
 
-def _text_branches(config: CfgNode, views: Sequence[str], towers: open_clip.CLIP):
-    """The positive text branch, and a function that makes the negative one."""
+def _texts(config: CfgNode, views: Sequence[str], towers: open_clip.CLIP) -> tuple[TextBranch, ClassPrompts]:
+    """The positive text branch, and the prompts of the negative one."""
     prompted = config.TRAINER.ViFi_CLIP
-    released = config.MODEL.VARIANT == "released"
     table = towers.token_embedding
     prompts = class_prompts(config, views, table, negative=False)
     prompts_no = class_prompts(config, views, table, negative=True)
-    if released:
+    if config.MODEL.VARIANT == "released":
         # The negative tower reads these prompts up to the end of the negative ones.
         length = int(max(prompts.end.max(), prompts_no.end.max())) + 1
         prompts = ClassPrompts(prompts.token_ids, table, _data(prompts.context), length)
@@ -97,14 +97,7 @@ def _text_branches(config: CfgNode, views: Sequence[str], towers: open_clip.CLIP
         prompt_depth=prompted.PROMPT_DEPTH_TEXT,
         recompute=config.TRAIN.USE_CHECKPOINT,
     )
-    positive = TextBranch(prompts, tower)
-
-    def negative() -> TextBranch:
-        if released:
-            return ReleasedNegativeText(positive, end_of_text(prompts_no.token_ids))
-        return TextBranch(prompts_no, opposite(tower))
-
-    return positive, negative
+    return TextBranch(prompts, tower), prompts_no
 
 
 def class_prompts(config: CfgNode, views: Sequence[str], table: nn.Embedding, negative: bool) -> ClassPrompts:

@@ -21,11 +21,12 @@ class TemporalPooling(nn.Module):
 
     def __init__(self, dim: int, hidden: int = 128) -> None:
         super().__init__()
-        self.attention = nn.Sequential(nn.Linear(dim, hidden), nn.Tanh(), nn.Linear(hidden, 1))
+        first, last = nn.Linear(dim, hidden), nn.Linear(hidden, 1)
+        self.attention = nn.Sequential(first, nn.Tanh(), last)
         self.projection = nn.Linear(2 * dim, dim)
         with torch.no_grad():
-            nn.init.zeros_(self.attention[2].weight)
-            nn.init.zeros_(self.attention[2].bias)
+            nn.init.zeros_(last.weight)
+            nn.init.zeros_(last.bias)
             self.projection.weight.copy_(torch.cat([torch.eye(dim), torch.eye(dim)], dim=1) / 2)
             nn.init.zeros_(self.projection.bias)
 

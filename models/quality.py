@@ -43,7 +43,7 @@ class QualityBranch(ImageBranch):
         parts = (positive, own, negative)
         frames = torch.cat([norm(part) for norm, part in zip(self.norms, parts, strict=True)], dim=-1)
         pooled, weights = self.pooling(frames)
-        if self.views:
+        if views is not None:
             pooled = torch.cat([pooled, views.to(pooled.dtype)], dim=-1)
         return graded(self.head(pooled), weights)
 

@@ -7,19 +7,25 @@ with that code load and answer the same.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from clip.blocks import own_copy
+from clip.text import ClassPrompts, end_of_text
 from models.branch import ImageBranch, TextBranch
 from models.outputs import NO_TEXTS, ClassTexts, ModelOutput
+from models.pooling import TemporalPooling
 from models.quality import graded
 from models.video_clip import VideoCLIP
 
 PROMPTS = "prompt_learner.complete_text_embeddings"
+
+Rule = tuple[str, str | Callable[[re.Match[str]], str]]
+"""A pattern of published keys, and the key that a match becomes: a template, or a function of the match."""
 
 
 class ReleasedNegativeBranch(ImageBranch):
@@ -27,6 +33,8 @@ class ReleasedNegativeBranch(ImageBranch):
 
     It runs the trunk a second time on them; the patch embedding, ln_pre and the trunk's blocks are shared.
     """
+
+    pooling: TemporalPooling  # the only one that this variant has
 
     def __init__(self, positive: ImageBranch, stem_width: int, positions: int) -> None:
         branch = positive.copy()
@@ -39,6 +47,8 @@ class ReleasedNegativeBranch(ImageBranch):
 
 class ReleasedNegativeText(nn.Module):
     """A negative text tower that reads the *positive* prompts, at the end-of-text positions of the negative ones."""
+
+    end: Tensor
 
     def __init__(self, positive: TextBranch, end: Tensor) -> None:
         super().__init__()
@@ -64,15 +74,24 @@ class ReleasedQualityHead(nn.Module):
 class ReleasedVideoCLIP(VideoCLIP):
     """`VideoCLIP` with the published code's negative path, pooling and quality head; the same output."""
 
-    def __init__(self, *args, frames: int, **kwargs) -> None:
-        super().__init__(*args, **kwargs)
+    negative: ReleasedNegativeBranch | None
+    negative_text: ReleasedNegativeText | None
+    quality: ReleasedQualityHead | None
+
+    def __init__(self, *args: Any, frames: int) -> None:
+        """The parts of a `VideoCLIP`, and T."""
+        super().__init__(*args)
         self.frames = frames
 
-    def add_negative(self, text: TextBranch | None) -> None:
+    def add_negative(self, prompts: ClassPrompts | None) -> None:
         """Adds the second pass' tokens, branch and pooling."""
+        self.negative = self._random_negative()
+        if prompts is not None and self.positive_text is not None:
+            self.negative_text = ReleasedNegativeText(self.positive_text, end_of_text(prompts.token_ids))
+
+    def _random_negative(self) -> ReleasedNegativeBranch:
         positions, width = self.stem.positional_embedding.shape
-        self.negative = ReleasedNegativeBranch(self.positive, width, positions)
-        self.negative_text = text
+        return ReleasedNegativeBranch(self.positive, width, positions)
 
     def add_quality(self, grades: int) -> None:
         """Adds the head; this variant has no quality branch."""
@@ -81,13 +100,14 @@ class ReleasedVideoCLIP(VideoCLIP):
     def restart_branch(self, part: str) -> None:
         """Starts the negative blocks, ln_post, pooling and text from the positive ones; the rest stays random."""
         if part == "negative":
-            self.add_negative(self.negative_text)
-            if self.negative_text is not None:
+            self.negative = self._random_negative()
+            if self.negative_text is not None and self.positive_text is not None:
                 self.negative_text.tower = own_copy(self.positive_text.tower)
-        else:
+        elif self.quality is not None:
             self.add_quality(self.quality.head.out_features)
 
-    def _negative_text(self) -> Tensor:
+    def _read_negative(self) -> Tensor:
+        assert self.negative_text is not None and self.positive_text is not None
         return self.negative_text(self.positive_text.prompts())
 
     def forward(self, video: Tensor, parts: Collection[str], texts: ClassTexts = NO_TEXTS) -> ModelOutput:
@@ -106,6 +126,7 @@ class ReleasedVideoCLIP(VideoCLIP):
             positive = self._compare(pooled, weights, texts.positive)
             intermediates = self._intermediate(early, late, batch)
         if "negative" in parts or "quality" in parts:
+            assert self.negative is not None
             tokens = self.stem.tokens(patches, self.negative.class_embedding, self.negative.positional_embedding)
             frames_no = self.negative.frame_features(self.trunk(tokens, clips=batch), batch)
             weights_no = self.negative.pooling.weights(frames_no)
@@ -114,6 +135,7 @@ class ReleasedVideoCLIP(VideoCLIP):
         if "negative" in parts:
             negative = self._compare(pooled_no, weights_no, texts.negative)
         if "quality" in parts:
+            assert self.quality is not None
             quality = graded(self.quality(pooled, pooled_no, weights_no - weights), weights_no)
         return ModelOutput(positive, negative, quality, texts, intermediates)
 
@@ -130,7 +152,7 @@ def published_prompts(state: dict[str, Tensor]) -> Tensor | None:
 
 def translate(state: dict[str, Tensor], shared_blocks: int) -> dict[str, Tensor]:
     """Published keys → keys of `ReleasedVideoCLIP`. Tables that are rebuilt from the prompts are left out."""
-    rules = [
+    rules: list[Rule] = [
         (r"image_encoder\.(conv1|ln_pre|class_embedding|positional_embedding)(.*)", r"stem.\1\2"),
         (r"image_encoder\.VPT", r"stem.prompts"),
         (r"image_encoder\.ln_post(.*)", r"positive.ln_post\1"),
@@ -171,8 +193,8 @@ def _block(rest: str) -> str:
     return f"blocks.prompts.{index}" if name == "VPT_shallow" else f"blocks.blocks.{index}.{name}"
 
 
-def _image_blocks(shared: int) -> list:
-    def positive(match: re.Match) -> str:
+def _image_blocks(shared: int) -> list[Rule]:
+    def positive(match: re.Match[str]) -> str:
         index = int(match[1])
         if index < shared:
             return "trunk." + _block(f"{index}.{match[2]}").removeprefix("blocks.")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-HALF_ROUNDING = {"rtol": 1e-3, "atol": 1e-7}  # weights that were exported in 16 bits are the same weights
+HALF_RTOL, HALF_ATOL = 1e-3, 1e-7  # weights that were exported in 16 bits are the same weights
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,8 @@ class TokenRows:
         ids, order = other.ids.sort()
         places = torch.searchsorted(ids, self.ids).clamp(max=len(ids) - 1)
         both = ids[places] == self.ids
-        return torch.allclose(other.embeddings[order[places[both]]], self.embeddings[both], **HALF_ROUNDING)
+        theirs = other.embeddings[order[places[both]]]
+        return torch.allclose(theirs, self.embeddings[both], rtol=HALF_RTOL, atol=HALF_ATOL)
 
     @torch.no_grad()
     def write_to(self, table: nn.Embedding) -> None:

@@ -1,9 +1,11 @@
-"""The model that grows: a trunk run once, a positive branch, then a negative one, then a quality one."""
+"""The model that grows: a trunk, a positive branch, then a negative one, then a quality one."""
 
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Collection
+from typing import TypeGuard
 
 import torch
 import torch.nn.functional as F
@@ -11,15 +13,16 @@ from torch import Tensor, nn
 
 from clip.blocks import Blocks
 from clip.image import ImageStem
-from models.branch import ImageBranch, TextBranch, opposite
+from clip.text import ClassPrompts
+from models.branch import ImageBranch, TextBranch
 from models.outputs import NO_TEXTS, BranchOutput, ClassTexts, ModelOutput
 from models.quality import QualityBranch
 
 INTERMEDIATE_SIZE = 512  # numbers at most that a block's patches become, unless the block itself is wider
 
 
-class VideoCLIP(nn.Module):
-    """Video-CLIP of the paper. Parts that a stage has not added yet are None.
+class VideoCLIP(nn.Module, ABC):
+    """Video-CLIP, what its variants have in common. Parts that a stage has not added yet are None.
 
     Features are L2-normalised float32. In evaluation mode the positive part also gives the intermediate features that
     the scores by distance look at (`intermediate_blocks`).
@@ -39,28 +42,18 @@ class VideoCLIP(nn.Module):
         self.positive = positive
         self.positive_text = positive_text
         self.logit_scale = logit_scale
-        self.negative: nn.Module | None = None
-        self.negative_text: TextBranch | None = None
+        self.negative: ImageBranch | None = None
+        self.negative_text: nn.Module | None = None
         self.quality: nn.Module | None = None
         self.untrained: tuple[str, ...] = ()  # parts that nobody has trained and that do not answer
 
-    def add_negative(self, text: TextBranch | None) -> None:
-        """Adds the negative branch as a copy of the positive one, and its text branch."""
-        self.negative = self.positive.copy()
-        self.negative_text = text
+    @abstractmethod
+    def add_negative(self, prompts: ClassPrompts | None) -> None:
+        """Adds the negative branch, which starts from the positive one, and where there are `prompts` its text."""
 
-    def add_quality(self, grades: int, head: str = "softmax", views: int = 0) -> None:
-        """Adds the quality branch as a copy of the positive one, and its head (see `QualityBranch`)."""
-        self.quality = QualityBranch(self.positive, grades, head, views)
-
+    @abstractmethod
     def restart_branch(self, part: str) -> None:
         """Starts a branch that a checkpoint did not hold from the positive one, whose weights came with it."""
-        if part == "negative":
-            self.negative = self.positive.copy()
-            if self.negative_text is not None:
-                self.negative_text.tower = opposite(self.positive_text.tower)
-        else:
-            self.quality = self.quality.restarted(self.positive)
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -80,37 +73,19 @@ class VideoCLIP(nn.Module):
         if positive is None and reads and _readable(self.positive_text, frozen):
             positive = self.positive_text()
         if negative is None and "negative" in parts and _readable(self.negative_text, frozen):
-            negative = self._negative_text()
+            negative = self._read_negative()
         return ClassTexts(positive, negative)
 
-    def _negative_text(self) -> Tensor:
-        return self.negative_text()
+    @abstractmethod
+    def _read_negative(self) -> Tensor:
+        """The negative class texts."""
 
+    @abstractmethod
     def forward(self, video: Tensor, parts: Collection[str], texts: ClassTexts = NO_TEXTS) -> ModelOutput:
         """Normalised clips [B, T, 3, H, W] → what `parts` (of `self.parts`) answer.
 
         `texts` are those that are known already (`encode_texts`); the others are computed.
         """
-        batch = len(video)
-        texts = self.encode_texts(parts, texts)
-        in_trunk, in_branch = self.intermediate_blocks
-        tokens = self.stem(video.flatten(0, 1))
-        tokens, early = self.trunk.forward_intermediates(tokens, indices=in_trunk, clips=batch)
-        positive = negative = quality = None
-        intermediates: dict[int, Tensor] = {}
-        if "positive" in parts or "quality" in parts:
-            frames, late = self.positive.encode(tokens, batch, in_branch)
-        if "positive" in parts:
-            positive = self._compare(*self.positive.pooling(frames), texts.positive)
-            intermediates = self._intermediate(early, late, batch)
-        if "negative" in parts or "quality" in parts:
-            frames_no = self.negative.frame_features(tokens, batch)
-        if "negative" in parts:
-            negative = self._compare(*self.negative.pooling(frames_no), texts.negative)
-        if "quality" in parts:
-            views = self._view_probabilities(frames, texts.positive) if self.quality.views else None
-            quality = self.quality(tokens, frames, frames_no, views)
-        return ModelOutput(positive, negative, quality, texts, intermediates)
 
     @property
     def intermediate_blocks(self) -> tuple[list[int], list[int]]:
@@ -138,22 +113,21 @@ class VideoCLIP(nn.Module):
         grid = F.adaptive_avg_pool2d(patches.unflatten(2, (side, side)), places)
         return grid.flatten(1).unflatten(0, (batch, -1)).mean(dim=1)
 
-    def _view_probabilities(self, frames: Tensor, classes: Tensor) -> Tensor:
-        """Of the views [B, K], from the positive branch's frame features [B, T, D]."""
-        return self._compare(*self.positive.pooling(frames), classes).logits.softmax(dim=-1)
-
     def _compare(self, features: Tensor, weights: Tensor, classes: Tensor | None) -> BranchOutput:
         """A branch's video features [B, D] against class texts [K, D]."""
         features = F.normalize(features.float(), dim=-1)
         if classes is None:
             return BranchOutput(features, weights.float())
+        return BranchOutput(features, weights.float(), *self._cosines_and_logits(features, classes))
+
+    def _cosines_and_logits(self, features: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
+        """Both [B, K], of features float32 [B, D] and class texts [K, D], L2-normalised."""
         # In float32 under autocast, too: half precision rounds cosines to steps of 1/256.
         with torch.autocast(features.device.type, enabled=False):
             cosines = features @ classes.t()
-            logits = self.logit_scale.float().exp() * cosines
-        return BranchOutput(features, weights.float(), cosines, logits)
+            return cosines, self.logit_scale.float().exp() * cosines
 
 
-def _readable(text: nn.Module | None, frozen: bool) -> bool:
+def _readable(text: nn.Module | None, frozen: bool) -> TypeGuard[nn.Module]:
     """Whether there is a text branch, and, where it has to be `frozen`, whether nothing in it takes gradients."""
     return text is not None and not (frozen and any(parameter.requires_grad for parameter in text.parameters()))

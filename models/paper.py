@@ -1,0 +1,78 @@
+"""The paper's model: the trunk is run once, and its branches read what it gives."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from clip.text import ClassPrompts
+from models.branch import TextBranch, opposite
+from models.outputs import NO_TEXTS, ClassTexts, ModelOutput
+from models.quality import QualityBranch
+from models.video_clip import VideoCLIP
+
+
+class PaperVideoCLIP(VideoCLIP):
+    """`VideoCLIP` with branches that are copies of the positive one."""
+
+    negative_text: TextBranch | None
+    quality: QualityBranch | None
+
+    def add_negative(self, prompts: ClassPrompts | None) -> None:
+        """Adds the negative branch as a copy of the positive one, and its text branch."""
+        self.negative = self.positive.copy()
+        if prompts is not None and self.positive_text is not None:
+            self.negative_text = TextBranch(prompts, opposite(self.positive_text.tower))
+
+    def add_quality(self, grades: int, head: str = "softmax", views: int = 0) -> None:
+        """Adds the quality branch as a copy of the positive one, and its head (see `QualityBranch`)."""
+        self.quality = QualityBranch(self.positive, grades, head, views)
+
+    def restart_branch(self, part: str) -> None:
+        """Starts a branch that a checkpoint did not hold from the positive one, whose weights came with it."""
+        if part == "negative":
+            self.negative = self.positive.copy()
+            if self.negative_text is not None and self.positive_text is not None:
+                self.negative_text.tower = opposite(self.positive_text.tower)
+        elif self.quality is not None:
+            self.quality = self.quality.restarted(self.positive)
+
+    def _read_negative(self) -> Tensor:
+        assert self.negative_text is not None
+        return self.negative_text()
+
+    def forward(self, video: Tensor, parts: Collection[str], texts: ClassTexts = NO_TEXTS) -> ModelOutput:
+        """See `VideoCLIP.forward`."""
+        batch = len(video)
+        texts = self.encode_texts(parts, texts)
+        in_trunk, in_branch = self.intermediate_blocks
+        tokens = self.stem(video.flatten(0, 1))
+        tokens, early = self.trunk.forward_intermediates(tokens, indices=in_trunk, clips=batch)
+        positive = negative = quality = None
+        intermediates: dict[int, Tensor] = {}
+        if "positive" in parts or "quality" in parts:
+            frames, late = self.positive.encode(tokens, batch, in_branch)
+        if "positive" in parts:
+            pooled, weights = self.positive.pooling(frames)
+            positive = self._compare(pooled, weights, texts.positive)
+            intermediates = self._intermediate(early, late, batch)
+        if "negative" in parts or "quality" in parts:
+            assert self.negative is not None
+            frames_no = self.negative.frame_features(tokens, batch)
+            if "negative" in parts:
+                pooled, weights = self.negative.pooling(frames_no)
+                negative = self._compare(pooled, weights, texts.negative)
+        if "quality" in parts:
+            assert self.quality is not None
+            views = self._view_probabilities(frames, texts.positive) if self.quality.views else None
+            quality = self.quality(tokens, frames, frames_no, views)
+        return ModelOutput(positive, negative, quality, texts, intermediates)
+
+    def _view_probabilities(self, frames: Tensor, classes: Tensor | None) -> Tensor:
+        """Of the views [B, K], from the positive branch's frame features [B, T, D]."""
+        assert classes is not None
+        pooled, _ = self.positive.pooling(frames)
+        _, logits = self._cosines_and_logits(F.normalize(pooled.float(), dim=-1), classes)
+        return logits.softmax(dim=-1)
