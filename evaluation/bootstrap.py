@@ -48,7 +48,7 @@ def figures(statistic: Statistic, videos: int) -> dict[str, float]:
 
 def intervals(
     statistic: Statistic,
-    patients: Sequence[str],
+    patients: Sequence[str] | np.ndarray,
     *,
     rests_on: Groups | None = None,
     draws: int = 1000,

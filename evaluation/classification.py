@@ -82,7 +82,7 @@ def per_class(
     labels: np.ndarray,
     *,
     names: Sequence[str] | None = None,
-    patients: Sequence[str] | None = None,
+    patients: Sequence[str] | np.ndarray | None = None,
     draws: int = 1000,
     seed: int = 0,
 ) -> list[dict]:
@@ -104,8 +104,9 @@ def per_class(
         rate, c = name.split("/")
         return [(predictions if rate == "precision" else labels) == int(c)]
 
-    resample = {"rests_on": rests_on, "draws": draws, "seed": seed}
-    interval = intervals(statistic, patients, **resample) if patients is not None else None
+    interval = None
+    if patients is not None:
+        interval = intervals(statistic, patients, rests_on=rests_on, draws=draws, seed=seed)
     support = np.bincount(labels, minlength=classes)
     rows = []
     for c in range(classes):

@@ -56,8 +56,14 @@ class FeatureStatistics:
         means = (member.T @ features) / member.sum(axis=0)[:, None]
         mean = features.mean(axis=0)
         kept = np.sort(generator(seed).permutation(len(features))[:bank])
-        arrays = (means, _whitening(features - means[index]), mean, _whitening(features - mean), _unit(features[kept]))
-        return cls(*(a.astype(np.float32) for a in arrays), np.asarray(min(neighbour, len(kept)), np.int64))
+        return cls(
+            means=means.astype(np.float32),
+            whitening=_whitening(features - means[index]).astype(np.float32),
+            background_mean=mean.astype(np.float32),
+            background_whitening=_whitening(features - mean).astype(np.float32),
+            bank=_unit(features[kept]).astype(np.float32),
+            neighbour=np.asarray(min(neighbour, len(kept)), np.int64),
+        )
 
     def scores(self, features: np.ndarray) -> dict[str, np.ndarray]:
         """Float64 `[N]` by name, of features `[N, D]`; higher = in distribution.

@@ -13,11 +13,12 @@ the probabilities; they are written for people and not read back.
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from evaluation.quality import to_grades, to_scores
 from utils.errors import UserError
@@ -25,7 +26,7 @@ from utils.files import atomic_path
 
 SETS = ("in", "near", "far", "ood")
 
-_VECTORS = {  # column: kind, and the value of an empty cell
+_VECTORS: dict[str, tuple[type, str | float]] = {  # column: kind, and the value of an empty cell
     "patient": (str, ""),
     "set": (str, "in"),
     "label": (np.int64, -1),
@@ -35,10 +36,10 @@ _VECTORS = {  # column: kind, and the value of an empty cell
     "score_prediction": (np.float64, np.nan),
 }
 _MATRICES = {"probabilities": "p_", "negative": "n_", "grade_probabilities": "g_"}  # attribute: columns' prefix
-_SEQUENCES = {"attention": (np.float32, np.nan), "frames": (np.int64, -1)}
+_SEQUENCES: dict[str, tuple[type, float]] = {"attention": (np.float32, np.nan), "frames": (np.int64, -1)}
 
 
-@dataclass
+@dataclass(init=False)
 class Predictions:
     """N videos and what was answered about each. What a stage does not answer is left out and filled with unknowns.
 
@@ -62,37 +63,41 @@ class Predictions:
     """
 
     path: np.ndarray
-    patient: np.ndarray | None = None
-    set: np.ndarray | None = None
-    label: np.ndarray | None = None
-    failed: np.ndarray | None = None
-    probabilities: np.ndarray | None = None
-    negative: np.ndarray | None = None
-    scores: dict[str, np.ndarray] = field(default_factory=dict)
-    grade: np.ndarray | None = None
-    grade_probabilities: np.ndarray | None = None
-    score_target: np.ndarray | None = None
-    score_prediction: np.ndarray | None = None
-    attention: np.ndarray | None = None
-    frames: np.ndarray | None = None
+    patient: np.ndarray
+    set: np.ndarray
+    label: np.ndarray
+    failed: np.ndarray
+    probabilities: np.ndarray
+    negative: np.ndarray
+    scores: dict[str, np.ndarray]
+    grade: np.ndarray
+    grade_probabilities: np.ndarray
+    score_target: np.ndarray
+    score_prediction: np.ndarray
+    attention: np.ndarray
+    frames: np.ndarray
 
-    def __post_init__(self) -> None:
-        self.path = np.asarray(self.path, str)
+    def __init__(
+        self, path: ArrayLike, *, scores: Mapping[str, ArrayLike] | None = None, **answers: ArrayLike | None
+    ) -> None:
+        """`answers` are the other arrays by name; None is one that is left out."""
+        self.path = np.asarray(path, str)
         for name, (kind, missing) in _VECTORS.items():
-            self._fill(name, kind, (missing,) * len(self))
+            self._fill(name, answers.pop(name, None), kind, (missing,) * len(self))
         for name in _MATRICES:
-            self._fill(name, np.float32, np.empty((len(self), 0)))
+            self._fill(name, answers.pop(name, None), np.float32, np.empty((len(self), 0)))
         for name, (kind, _) in _SEQUENCES.items():
-            self._fill(name, kind, np.empty((len(self), 0)))
-        self.scores = {name: np.asarray(values, np.float64) for name, values in self.scores.items()}
+            self._fill(name, answers.pop(name, None), kind, np.empty((len(self), 0)))
+        if answers:
+            raise TypeError(f"predictions have no {', '.join(answers)}")
+        self.scores = {name: np.asarray(values, np.float64) for name, values in (scores or {}).items()}
         for name, values in self.scores.items():
             self._check(f"score {name}", values)
         if unknown := set(self.set.tolist()) - {*SETS}:
             raise ValueError(f"set must be one of {', '.join(SETS)}, got {', '.join(sorted(unknown))}")
 
-    def _fill(self, name: str, kind: type, default: object) -> None:
-        given = getattr(self, name)
-        setattr(self, name, np.asarray(default if given is None else given, kind))
+    def _fill(self, name: str, given: ArrayLike | None, kind: type, unknowns: ArrayLike) -> None:
+        setattr(self, name, np.asarray(unknowns if given is None else given, kind))
         self._check(name, getattr(self, name))
 
     def _check(self, name: str, values: np.ndarray) -> None:
@@ -156,7 +161,7 @@ class Predictions:
 def write_predictions(path: str | Path, predictions: Predictions) -> None:
     """Writes the file, whole or not at all. Numbers keep every digit, so figures can be computed from it again."""
     p = predictions
-    columns = {"path": p.path, "patient": p.patient, "set": p.set, "label": _cells(p.label)}
+    columns: dict[str, Iterable[str]] = {"path": p.path, "patient": p.patient, "set": p.set, "label": _cells(p.label)}
     if p.probabilities.shape[1]:
         columns |= {"prediction": _cells(p.prediction), "probability": _cells(p.probability)}
     columns["failed"] = p.failed.astype(int).astype(str)
@@ -202,24 +207,32 @@ def read_predictions(path: str | Path) -> Predictions:
                 raise UserError(f"{path}: line {line}, column {name}: cannot read {cell!r}; evaluate again") from None
         return values
 
-    found = {"path": cells["path"]}
+    found: dict[str, ArrayLike] = {"path": cells["path"]}
     for name, (kind, missing) in _VECTORS.items():
         if name in cells:
-            parse = (lambda cell: bool(int(cell))) if kind is bool else kind
-            found[name] = column(name, lambda cell, parse=parse, missing=missing: parse(cell) if cell else missing)
+            found[name] = column(name, _cell_of(kind, missing))
     for name, prefix in _MATRICES.items():
         if f"{prefix}0" in cells:
             found[name] = np.transpose([column(c, _number) for c in header if c.startswith(prefix)])
-    for name, (kind, missing) in _SEQUENCES.items():
+    for name, (kind, absent) in _SEQUENCES.items():
         if name in cells and rows:
-            parts = column(name, lambda cell, kind=kind: [kind(part) for part in cell.split()])
+            parts = column(name, _sequence_of(kind))
             length = max(map(len, parts), default=0)
-            found[name] = [part or [missing] * length for part in parts]
+            found[name] = [part or [absent] * length for part in parts]
     scores = {name[2:]: column(name, _number) for name in header if name.startswith("s_")}
     try:
         return Predictions(**found, scores=scores)
     except ValueError as error:
         raise UserError(f"{path}: {error}; evaluate again (main.py --only_test)") from None
+
+
+def _cell_of(kind: type, missing: str | float) -> Callable[[str], object]:
+    parse: Callable[[str], object] = (lambda cell: bool(int(cell))) if kind is bool else kind
+    return lambda cell: parse(cell) if cell else missing
+
+
+def _sequence_of(kind: type) -> Callable[[str], list]:
+    return lambda cell: [kind(part) for part in cell.split()]
 
 
 def _likeliest(probabilities: np.ndarray) -> np.ndarray:

@@ -67,7 +67,7 @@ def write_report(folder: str | Path, frames: FramesOf | None = None) -> Path:
     folder = Path(folder)
     summary = read_summary(folder / "metrics.json")
     has_predictions = (folder / "predictions.csv").is_file()
-    p = read_predictions(folder / "predictions.csv") if has_predictions else Predictions(path=[])
+    p = read_predictions(folder / "predictions.csv") if has_predictions else Predictions(path=())
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=True,
@@ -109,9 +109,9 @@ def read_summary(path: Path) -> dict:
         raise UserError(f"{path}: no such file; evaluate the run first (main.py --only_test)") from None
     except ValueError as error:
         raise UserError(f"{path}: not readable as JSON ({error}); evaluate again (main.py --only_test)") from None
-    parts = {"metrics": {}, "intervals": {}, "counts": {}, "environment": {}, "classes": [], "grades": []}
-    parts |= {"per_class": [], "confused": [], "per_view": [], "tau": None, "temperature": 1.0, "score": "negation"}
-    parts |= {"fitted": None}
+    parts: dict[str, object] = {"metrics": {}, "intervals": {}, "counts": {}, "environment": {}}
+    parts |= {"classes": [], "grades": [], "per_class": [], "confused": [], "per_view": []}
+    parts |= {"tau": None, "temperature": 1.0, "score": "negation", "fitted": None}
     return parts | summary
 
 
@@ -128,7 +128,7 @@ def learning_curves(path: Path, score: str) -> list[tuple[str, Markup]]:
     def curves(part: str, wanted: tuple[str, ...], first: int = 0) -> list[Line]:
         known = {name for line in lines for name in line.get(part) or {}}
         chosen = [name for name in wanted if name in known][:5]
-        found = []
+        found: list[Line] = []
         for name in chosen:
             points = [(line.get(time, np.nan), line[part][name]) for line in lines if name in (line.get(part) or {})]
             x, y = np.array(points, float).T
@@ -138,11 +138,11 @@ def learning_curves(path: Path, score: str) -> list[tuple[str, Markup]]:
             found.append(Line(title, x, _settled(y) if name == "loss" else y, colour=first + len(found), dots=dots))
         return found
 
-    charts = (
+    charts: list[tuple[str, list[Line], tuple[float, float] | None]] = [
         ("Loss", [*curves("train", ("loss",)), *curves("val", ("loss",), first=1)], None),
         ("Validation", curves("val", tuple(name.format(score=score) for name in CURVES)), (0, 1)),
         ("Learning rate", curves("train", ("lr",)), None),
-    )
+    ]
     charts = [(title, chosen, bounds) for title, chosen, bounds in charts if chosen]
     times = np.concatenate([np.zeros(1), *(line.x for _, chosen, _ in charts for line in chosen)])
     span = (0.0, float(times.max(where=np.isfinite(times), initial=0.0)))
@@ -201,12 +201,13 @@ def _outsiders(p: Predictions, summary: dict) -> dict[str, Markup]:
     values, inside, unit = p.scores[score], p.set == "in", (0.0, 1.0)
     titles = {"in": "known views", "near": "near outsiders", "far": "far outsiders", "ood": "other outsiders"}
     groups = {title: values[p.set == kind] for kind, title in titles.items() if (p.set == kind).any()}
-    roc = []
+    roc: list[Line] = []
     for name, outside in groups.items():
         if name == titles["in"]:
             continue
         both = np.r_[values[inside], outside]
-        roc.append(Line(name, *roc_curve(np.arange(len(both)) < inside.sum(), both)[:2], colour=len(roc) + 1))
+        accepted_outside, accepted_inside, _ = roc_curve(np.arange(len(both)) < inside.sum(), both)
+        roc.append(Line(name, accepted_outside, accepted_inside, colour=len(roc) + 1))
     known = p.labelled | ~inside
     right = (p.prediction == np.where(inside, p.label, -2))[known]
     return {

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from evaluation.bootstrap import Groups, Statistic, figures, intervals
+from evaluation.bootstrap import Groups, Interval, Statistic, figures, intervals
 from evaluation.calibration import at_temperature, calibration_statistic, joint_statistic, risk_statistic
 from evaluation.classification import classification_statistic, confused_pairs, confusion_matrix, per_class
 from evaluation.ood import ood_statistic
@@ -65,7 +65,8 @@ def summarise(
         environment.
     """
     read = predictions.where(~predictions.failed)
-    metrics, ranges = {}, {}
+    metrics: dict[str, float] = {}
+    ranges: dict[str, Interval | None] = {}
     for prefix, rows, statistic, rests_on in _statistics(read, score, tau, temperature):
         metrics |= {prefix + name: value for name, value in figures(statistic, len(rows)).items()}
         if draws:
@@ -73,7 +74,10 @@ def summarise(
             # Resampling only adds to a calibration error, so an interval would lie beside its figure.
             ranges |= {prefix + name: None if name == "ece" else interval for name, interval in drawn.items()}
     view, graded = read.where(read.labelled), read.where(read.graded)
-    resample = {"patients": view.clusters, "draws": draws, "seed": seed} if draws else {}
+    by_class: list[dict] = []
+    if len(view):
+        patients = view.clusters if draws else None
+        by_class = per_class(view.probabilities, view.label, names=classes, patients=patients, draws=draws, seed=seed)
     matrix = confusion_matrix(view.label, view.prediction, view.probabilities.shape[1])
     return {
         "stage": stage,
@@ -89,7 +93,7 @@ def summarise(
         "counts": _counts(predictions),
         "metrics": metrics,
         "intervals": ranges,
-        "per_class": per_class(view.probabilities, view.label, names=classes, **resample) if len(view) else [],
+        "per_class": by_class,
         "confused": confused_pairs(matrix) if len(view) else [],
         "per_view": _quality_per_view(graded, classes),
         "environment": versions() | (environment or {}),
@@ -158,7 +162,7 @@ def _both_sides(inside: np.ndarray) -> Groups:
     return lambda name: [inside, ~inside]
 
 
-def _quality(p: Predictions) -> tuple[np.ndarray, ...]:
+def _quality(p: Predictions) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     return p.grade_probabilities, p.target_grade, p.score_prediction, p.target
 
 
