@@ -80,7 +80,8 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
 
 def unwrapped(weights: dict[str, Any]) -> dict[str, Any]:
     """Weights without what DistributedDataParallel, DataParallel and `torch.compile` put before every name."""
-    prefix = re.match(r"(?:module\.|_orig_mod\.)*", next(iter(weights), ""))[0]
+    wrappers = re.match(r"(?:module\.|_orig_mod\.)*", next(iter(weights), ""))
+    prefix = wrappers[0] if wrappers else ""
     if not all(name.startswith(prefix) for name in weights):
         return weights
     return {name.removeprefix(prefix): value for name, value in weights.items()}
@@ -96,6 +97,7 @@ def _load_plain(path: Path) -> Any:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         kinds = [np.float64, np.float32, np.int64, np.int32]
-        numbers = [np.dtype, np._core.multiarray.scalar, *kinds, *(type(np.dtype(kind)) for kind in kinds)]
+        scalar = np._core.multiarray.scalar  # type: ignore[attr-defined]  # numpy's stubs leave private modules out
+        numbers = [np.dtype, scalar, *kinds, *(type(np.dtype(kind)) for kind in kinds)]
         with torch.serialization.safe_globals([(OrderedDict, "yacs.config.CfgNode"), *numbers]):
             return torch.load(path, map_location="cpu", weights_only=True)

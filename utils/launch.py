@@ -137,21 +137,23 @@ def _outcome(ranks: list[Rank], failed: list[Rank], passed_on: list[int]) -> int
         print(f"error: {names} did not answer within TRAIN.TIMEOUT and was killed", file=sys.stderr)
         return 1
     first = min(failed, key=lambda rank: (rank.lost_peer, rank.code == STOPPED))
-    if first.code in (STOPPED, INTERRUPTED):
-        return first.code
-    if -first.code in passed_on:
+    code = first.process.returncode
+    if code in (STOPPED, INTERRUPTED):
+        return code
+    if -code in passed_on:
         # One signal ends nothing but a process that has not begun and so has nothing to save.
-        return STOPPED if len(passed_on) == 1 and -first.code in ASKS_TO_STOP else 128 - first.code
+        return STOPPED if len(passed_on) == 1 and -code in ASKS_TO_STOP else 128 - code
     print(f"error: {_cause(first)}", file=sys.stderr)
-    return first.code if first.code > 0 else 128 - first.code
+    return code if code > 0 else 128 - code
 
 
 def _cause(rank: Rank) -> str:
     if "message" in rank.said:
         return rank.said["message"]
-    if rank.code > 0:
+    code = rank.process.returncode
+    if code > 0:
         return f"process {rank.number} ended with an error"  # it has printed its traceback
-    name = signal.Signals(-rank.code).name
+    name = signal.Signals(-code).name
     hint = "; the system may be short of memory" if name == "SIGKILL" else ""
     return f"process {rank.number} (pid {rank.process.pid}) was ended by {name}{hint}"
 

@@ -10,10 +10,13 @@ import time
 import warnings
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from utils.distributed import is_main
 from utils.files import atomic_path, flush, make_folder, writing
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
 
 
 def set_up_logging(folder: Path | None, anew: bool = False) -> None:
@@ -48,8 +51,9 @@ class LogFile(logging.FileHandler):
         if not isinstance(sys.exc_info()[1], OSError):
             super().handleError(record)
             return
-        with suppress(OSError):
-            self.stream.close()
+        if self.stream is not None:
+            with suppress(OSError):
+                self.stream.close()
         self.stream = None  # the next line opens the file again
 
 
@@ -67,7 +71,7 @@ class MetricsLog:
         self.lines = 0
         self._begun = False
         self._first_step = 0
-        self._board = None
+        self._board: SummaryWriter | None = None
 
     def go_on(self, source: Path, lines: int | None, step: int) -> None:
         """Goes on after the first `lines` lines that the run has in the folder `source`, after optimiser step `step`.

@@ -19,9 +19,11 @@ def check(config: CfgNode) -> None:
             f"TRAINER.ViFi_CLIP.USE {use} belongs to stage {STAGE_OF_USE[use]}, but STAGE is {config.STAGE}"
         )
     if config.MODEL.VARIANT == "released":
-        for key, only in (("POOLING", "attention"), ("QUALITY_HEAD", "softmax"), ("QUALITY_VIEWS", False)):
-            if config.MODEL[key] != only:
-                raise UserError(f"MODEL.{key} {config.MODEL[key]} needs MODEL.VARIANT paper; released has {only} alone")
+        for name, only in (("POOLING", "attention"), ("QUALITY_HEAD", "softmax"), ("QUALITY_VIEWS", False)):
+            if config.MODEL[name] != only:
+                raise UserError(
+                    f"MODEL.{name} {config.MODEL[name]} needs MODEL.VARIANT paper; released has {only} alone"
+                )
 
 
 def check_words(config: CfgNode) -> None:

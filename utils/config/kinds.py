@@ -18,12 +18,13 @@ def typed(value: Any, kind: type | GenericAlias, name: str, where: str) -> Any:
 
     Yaml 1.1 leaves `1e-3` a string, which is the float it says.
     """
-    if items := get_args(kind):
+    if isinstance(kind, GenericAlias):
+        (item_kind,) = get_args(kind)
         if isinstance(value, dict):
             raise _wrong(value, list, name, where)
         if not isinstance(value, list | tuple):
-            return [typed(value, items[0], name, where)]
-        return [typed(item, items[0], f"{name}[{i}]", where) for i, item in enumerate(value)]
+            return [typed(value, item_kind, name, where)]
+        return [typed(item, item_kind, f"{name}[{i}]", where) for i, item in enumerate(value)]
     found = READ[kind](value)
     if found is None:
         raise _wrong(value, kind, name, where)
@@ -74,4 +75,4 @@ def _text(value: Any) -> str | None:
     return None if "\0" in text else text
 
 
-READ: dict[Any, Callable[[Any], Any]] = {bool: _switch, int: _whole, float: _number, str: _text}
+READ: dict[type, Callable[[Any], Any]] = {bool: _switch, int: _whole, float: _number, str: _text}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from types import GenericAlias
 from typing import Any, get_args
 
 from utils.config.key import Key, Section
@@ -56,10 +57,9 @@ def _row(key: Key) -> str:
 
 def _values(key: Key) -> str:
     """Type, choices and bounds."""
-    item = get_args(key.kind)
-    kind = TYPES[item[0] if item else key.kind]
-    values = ", ".join(map(_shown, key.choices)) or ", ".join([kind, *(bound.shown for bound in key.bounds)])
-    return f"list: {values}" if item else values
+    item = get_args(key.kind)[0] if isinstance(key.kind, GenericAlias) else key.kind
+    values = ", ".join(map(_shown, key.choices)) or ", ".join([TYPES[item], *(bound.shown for bound in key.bounds)])
+    return values if item is key.kind else f"list: {values}"
 
 
 def _shown(value: Any) -> str:
