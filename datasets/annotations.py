@@ -25,21 +25,10 @@ MAX_PATH = 4096  # bytes: of Linux, which allows more than others
 class Strings:
     """Many strings in two tensors: small, and shared (not copied) between processes, which a list of str is not."""
 
-    def __init__(self) -> None:
-        self._text, self._ends = bytearray(), array("q")
-
-    def append(self, string: str) -> None:
-        """Adds one; not after `freeze`."""
-        self._text += string.encode(errors="surrogateescape")  # file names need not be UTF-8
-        self._ends.append(len(self._text))
-
-    def freeze(self) -> Strings:
-        """Moves the text into tensors, after which strings can be read."""
-        self._text = torch.frombuffer(self._text or bytearray(1), dtype=torch.uint8)
-        self._ends = (
-            torch.frombuffer(self._ends, dtype=torch.int64) if self._ends else torch.empty(0, dtype=torch.int64)
-        )
-        return self
+    def __init__(self, text: bytearray, ends: array[int]) -> None:
+        """Takes the memory of all strings one after the other, in UTF-8, and where each ends; see `GrowingStrings`."""
+        self._text = torch.frombuffer(text or bytearray(1), dtype=torch.uint8)
+        self._ends = torch.frombuffer(ends, dtype=torch.int64) if ends else torch.empty(0, dtype=torch.int64)
 
     def __len__(self) -> int:
         return len(self._ends)
@@ -51,10 +40,29 @@ class Strings:
         return bytes(self._text[start : int(self._ends[i])].numpy()).decode(errors="surrogateescape")
 
     def __iter__(self) -> Iterator[str]:
-        text, start = memoryview(self._text.numpy()), 0
+        text, start = self._text.numpy().data, 0
         for end in self._ends.numpy():
             yield str(text[start:end], "utf-8", "surrogateescape")
             start = end
+
+
+class GrowingStrings:
+    """Strings that are still being collected."""
+
+    def __init__(self) -> None:
+        self._text, self._ends = bytearray(), array("q")
+
+    def append(self, string: str) -> None:
+        """Adds one; not after `freeze`."""
+        self._text += string.encode(errors="surrogateescape")  # file names need not be UTF-8
+        self._ends.append(len(self._text))
+
+    def freeze(self) -> Strings:
+        """The strings, in the same memory."""
+        return Strings(self._text, self._ends)
+
+    def __len__(self) -> int:
+        return len(self._ends)
 
 
 class Annotations:
@@ -80,14 +88,14 @@ class Annotations:
     @classmethod
     def of_paths(cls, paths: Sequence[str | Path]) -> Annotations:
         """Videos of which nothing but the path is known, in this order."""
-        names = Strings()
+        names = GrowingStrings()
         for path in paths:
             names.append(str(path))
         return cls(
             Path(),
             "",
             names.freeze(),
-            Strings().freeze(),
+            GrowingStrings().freeze(),
             labels=np.full(len(paths), -1, np.int64),
             scores=np.full(len(paths), np.nan, np.float32),
             patients=np.full(len(paths), -1, np.int32),
@@ -165,7 +173,8 @@ def read_annotations(
         raise UserError(f"target must be one of {', '.join(TARGETS)}, found {target!r}")
     file = find_list(file, root)
     root = Path(root) if root else file.parent
-    names, patient_names, codes = Strings(), Strings(), {}
+    names, patient_names = GrowingStrings(), GrowingStrings()
+    codes: dict[str, int] = {}
     labels, scores, patients, lines, views = array("q"), array("f"), array("i"), array("i"), array("i")
     several: list[list[int]] = []
     found: list[str] = []
@@ -203,13 +212,12 @@ def read_annotations(
         raise UserError("\n".join(found[:SHOWN_FAULTS]) + more)
     if not len(names) and not faults:
         raise UserError(f"{file}: names no videos")
-    columns = {"labels": labels, "scores": scores, "patients": patients, "lines": lines}
+    columns: dict[str, np.ndarray | array] = {"labels": labels, "scores": scores, "patients": patients, "lines": lines}
     if view_names:
         columns["views"] = views
     if target == "multilabel":
         columns["labels"] = _one_hot(several, known.count)
-    names, patient_names = names.freeze(), patient_names.freeze()
-    return Annotations(file, folder or str(root), names, patient_names, **columns)
+    return Annotations(file, folder or str(root), names.freeze(), patient_names.freeze(), **columns)
 
 
 def find_list(file: str | Path, root: str | Path | None = None) -> Path:

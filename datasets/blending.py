@@ -26,10 +26,11 @@ class Blending:
         alpha = self.cutmix if cut else self.mixup
         share = float(generator.beta(alpha, alpha))
         if cut:
-            top, bottom, left, right = cut_box(*video.shape[-2:], share, generator)
+            height, width = video.shape[-2:]
+            top, bottom, left, right = cut_box(height, width, share, generator)
             blended = video.clone()
             blended[..., top:bottom, left:right] = video.flip(0)[..., top:bottom, left:right]
-            share = 1 - (bottom - top) * (right - left) / (video.shape[-2] * video.shape[-1])
+            share = 1 - (bottom - top) * (right - left) / (height * width)
         else:
             blended = torch.lerp(video.flip(0), video, share)
         return blended, torch.lerp(targets.flip(0), targets, share)

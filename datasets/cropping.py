@@ -31,7 +31,8 @@ class Crop(ABC):
 
     def __call__(self, video: Tensor, generator: np.random.Generator | None = None) -> Tensor:
         """uint8 [T, 3, H, W] → uint8 [K, T, 3, size, size]."""
-        return torch.stack([crop_resize(video, box, self.size) for box in self.boxes(*video.shape[-2:], generator)])
+        height, width = video.shape[-2:]
+        return torch.stack([crop_resize(video, box, self.size) for box in self.boxes(height, width, generator)])
 
 
 class TrainCrop(Crop):
@@ -45,8 +46,9 @@ class TrainCrop(Crop):
         # Heights and widths may differ by one step of the scales, so the aspect changes a little.
         self.pairs = [(a, b) for i, a in enumerate(scales) for j, b in enumerate(scales) if abs(i - j) <= 1]
 
-    def boxes(self, height: int, width: int, generator: np.random.Generator) -> list[Box]:
+    def boxes(self, height: int, width: int, generator: np.random.Generator | None) -> list[Box]:
         """One random box in a frame of that size."""
+        assert generator is not None
         scale_y, scale_x = self.pairs[generator.integers(len(self.pairs))]
         short = min(height, width)
         crop_height, crop_width = max(1, int(short * scale_y)), max(1, int(short * scale_x))

@@ -120,7 +120,8 @@ class VideoDataset(Dataset):
             pixels = swap_background(pixels, self._any_frame(random))
         frames = torch.from_numpy(indices).repeat_interleave(self.crops, dim=0)
         if self.resize_on_device:
-            boxes = torch.tensor(self.crop.boxes(*pixels.shape[-2:], random))
+            height, width = pixels.shape[-2:]
+            boxes = torch.tensor(self.crop.boxes(height, width, random))
             return (pixels.unflatten(0, (-1, self.frames)), boxes.repeat(self.clips, 1), frames), warnings
         return (torch.cat([self.crop(clip, random) for clip in pixels.split(self.frames)]), None, frames), warnings
 

@@ -59,6 +59,7 @@ class Labels:
         while start := _WORD.search(words, at):
             at = start.start()
             found = self._at_start.match(words, at) or _NUMBER.match(words, at) or _PHRASE.match(words, at)
+            assert found is not None  # a phrase begins with any word
             parts.append(found[0])
             at = found.end()
         return parts

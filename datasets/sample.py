@@ -48,14 +48,24 @@ class Mistake(NamedTuple):
 
 def collate(items: Sequence[Sample | Mistake]) -> Sample | Mistake:
     """Samples as a batch, smaller frames padded with black; the first mistake, where there is one."""
+    samples: list[Sample] = []
     for item in items:
         if isinstance(item, Mistake):
             return item
-    columns = dict(zip(Sample._fields, zip(*items, strict=True), strict=True))
-    stacked = {name: torch.stack(columns[name]) for name in ("frames", "label", "score", "place", "seed", "failed")}
-    box = None if items[0].box is None else torch.stack(columns["box"])
-    remarks = {name: [remark for said in columns[name] for remark in said] for name in ("faults", "warnings")}
-    return Sample(video=stack_frames(columns["video"]), box=box, **stacked, **remarks)
+        samples.append(item)
+    boxes = [sample.box for sample in samples if sample.box is not None]
+    return Sample(
+        video=stack_frames([sample.video for sample in samples]),
+        box=torch.stack(boxes) if boxes else None,
+        frames=torch.stack([sample.frames for sample in samples]),
+        label=torch.stack([sample.label for sample in samples]),
+        score=torch.stack([sample.score for sample in samples]),
+        place=torch.stack([sample.place for sample in samples]),
+        seed=torch.stack([sample.seed for sample in samples]),
+        failed=torch.stack([sample.failed for sample in samples]),
+        faults=[remark for sample in samples for remark in sample.faults],
+        warnings=[remark for sample in samples for remark in sample.warnings],
+    )
 
 
 def stack_frames(videos: Sequence[Tensor]) -> Tensor:

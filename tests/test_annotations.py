@@ -15,7 +15,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from datasets.annotations import Strings, read_annotations
+from datasets.annotations import GrowingStrings, read_annotations
 from utils.errors import UserError
 
 # Anything a file may be called: spaces, quotes, commas, any script; no line breaks, which only CSV and JSON can hold.
@@ -230,7 +230,7 @@ def test_names_are_relative_to_the_root_or_to_its_videos(write, tmp_path):
 
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=20)))
 def test_strings_give_back_what_was_put_in(texts):
-    strings = Strings()
+    strings = GrowingStrings()
     for text in texts:
         strings.append(text)
     strings = pickle.loads(pickle.dumps(strings.freeze()))

@@ -87,7 +87,7 @@ def _repeated(lists: Sequence[Annotations], train: Annotations | None, val: Anno
     values, counts = np.unique(np.concatenate([np.empty(0, np.int64), *hashes]), return_counts=True)
     first_of: dict[str, tuple[Annotations, int]] = {}
     for listed, own in zip(lists, hashes, strict=True):
-        for i in np.flatnonzero(np.isin(own, values[counts > 1])):
+        for i in np.flatnonzero(np.isin(own, values[counts > 1])).tolist():
             first, j = first_of.setdefault(os.path.normpath(listed.path(i)), (listed, i))
             if (first, j) == (listed, i):
                 continue
@@ -101,7 +101,7 @@ def _repeated(lists: Sequence[Annotations], train: Annotations | None, val: Anno
 def _unlabelled(train: Annotations) -> Iterator[str]:
     labels = train.labels
     has_label = labels >= 0 if labels.ndim == 1 else labels.any(1)
-    for i in np.flatnonzero(~has_label & np.isnan(train.scores)):
+    for i in np.flatnonzero(~has_label & np.isnan(train.scores)).tolist():
         yield f"{train.file}:{train.lines[i]}: {train.name(i)} has no label to train on"
 
 
@@ -172,7 +172,8 @@ def inspect(
 def _read(path: str, every_frame: bool, decoder: str) -> tuple[str, tuple[str, ...], np.ndarray]:
     """The fault, if any, the warnings, and for each colour the number, sum and sum of squares of pixels looked at
     [3, 3]."""
-    sums, warnings = np.zeros((3, 3)), ()
+    sums = np.zeros((3, 3))
+    warnings: tuple[str, ...] = ()
     try:
         with open_video(path, decoder) as video:
             looked_at = set(segment_indices(len(video), LOOKED_AT)[0].tolist())

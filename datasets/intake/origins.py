@@ -76,7 +76,12 @@ def read_origin(
         pattern = re.compile(text)
     except re.error as error:
         raise UserError(f"{option} {text}: neither folder, nor a table, nor a regular expression: {error}") from None
-    return lambda name: next(filter(None, found.groups() or [found[0]]), "") if (found := pattern.search(name)) else ""
+
+    def first_group(name: str) -> str:
+        hit = pattern.search(name)
+        return next(filter(None, hit.groups() or [hit[0]]), "") if hit else ""
+
+    return first_group
 
 
 def read_table(file: Path, root: Path, column: str, known: Labels = NOTHING_KNOWN) -> dict[str, Row]:

@@ -45,9 +45,9 @@ class Picture:
 
 def look_at(video: Video, crop: bool) -> Picture:
     """Finds the ultrasound image. Raises VideoError."""
-    sample = video.frames(np.linspace(0, len(video) - 1, min(MASK_FRAMES, len(video))).round().astype(int))
-    regions = fitting_regions(video.regions, *sample.shape[-2:])
-    sample = sample.permute(0, 2, 3, 1).numpy()
+    frames = video.frames(np.linspace(0, len(video) - 1, min(MASK_FRAMES, len(video))).round().astype(int))
+    regions = fitting_regions(video.regions, *frames.shape[-2:])
+    sample = frames.permute(0, 2, 3, 1).numpy()
     found = find_image(sample, regions)
     mask = found.mask if found.confidence >= MOSTLY_IMAGE else np.ones_like(found.mask)
     warnings = [*found.warnings]

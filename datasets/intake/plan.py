@@ -102,7 +102,9 @@ def _collect(labels: Iterable[str], earlier: Path) -> list[str]:
 
 def _named(values: Mapping[str, str], names: Sequence[str], option: str) -> dict[str, str]:
     """Ids and names in any spelling as the names of the list. Raises UserError where there is another."""
-    known, found, unknown = Labels(names), {}, Counter()
+    known = Labels(names)
+    found: dict[str, str] = {}
+    unknown: Counter[str] = Counter()
     for name, value in values.items():
         try:
             label = _id(known, value)
@@ -111,9 +113,9 @@ def _named(values: Mapping[str, str], names: Sequence[str], option: str) -> dict
         except ValueError as fault:
             unknown[str(fault)] += 1
     if unknown:
-        (fault, count), *others = unknown.most_common()
+        (first, count), *others = unknown.most_common()
         more = f" and {len(others)} other such labels" if others else ""
-        raise UserError(f"{option}: {fault} ({count} files){more}")
+        raise UserError(f"{option}: {first} ({count} files){more}")
     return found
 
 

@@ -42,9 +42,7 @@ def split_patients(file: Path, patients: Iterable[str], shares: Mapping[str, flo
     return sets
 
 
-def assign(
-    new: Iterable[str], shares: Mapping[str, float], seed: int, before: Mapping[str, str] = ()
-) -> dict[str, str]:
+def assign(new: Iterable[str], shares: Mapping[str, float], seed: int, before: Mapping[str, str]) -> dict[str, str]:
     """Gives each of `new` a set, in an order that depends on `seed` and the name alone, where most are missing.
 
     Every set gets at least one patient. Raises UserError where there are fewer patients than sets.

@@ -53,9 +53,11 @@ def _edges_outwards(part: Part, edge: int, touched: Mask) -> Iterator[Outline]:
     box, x = part.outline.box, np.arange(part.area.shape[1]) + 0.5
     if _share(part.area & (np.abs(x - box[edge]) <= RIM), touched) > TOUCHED or _is_steered(part.outline):
         return
+    assert part.outline.apex is not None
+    left, top, right, bottom = box
     mirrored = 2 * part.outline.apex[0] - box[LEFT + RIGHT - edge]
-    for at in np.linspace(box[edge], mirrored, STEPS + 1)[1:]:
-        yield replace(part.outline, box=tuple(float(at) if k == edge else kept for k, kept in enumerate(box)))
+    for at in np.linspace(box[edge], mirrored, STEPS + 1)[1:].tolist():
+        yield replace(part.outline, box=(at, top, right, bottom) if edge == LEFT else (left, top, at, bottom))
 
 
 def _sides_outwards(outline: Outline, number: int) -> Iterator[Outline]:

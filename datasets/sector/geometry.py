@@ -104,7 +104,7 @@ def fit_outline(part: Mask) -> Outline:
     left, right = _mirrored(left, right, edge.y, edge.left), _mirrored(right, left, edge.y, edge.right)
     outline = Outline(edge.box, tuple(side for side in (left, right) if side is not None))
     apex = _apex(left, right)
-    return outline if apex is None else _with_radii(replace(outline, apex=apex), part)
+    return outline if apex is None else _with_radii(outline, apex, part)
 
 
 def _side(y: np.ndarray, x: np.ndarray, sign: int) -> Side | None:
@@ -155,10 +155,10 @@ def _apex(left: Side | None, right: Side | None) -> tuple[float, float] | None:
     return float(left.at(y)), float(y)
 
 
-def _with_radii(outline: Outline, part: Mask) -> Outline:
-    """The outline with the arcs around its apex that the evidence supports."""
-    y, x = np.nonzero(part)
-    y, x = y + 0.5 - outline.apex[1], x + 0.5 - outline.apex[0]
+def _with_radii(outline: Outline, apex: tuple[float, float], part: Mask) -> Outline:
+    """The outline with an apex, and the arcs around it that the evidence supports."""
+    rows, columns = np.nonzero(part)
+    y, x = rows + 0.5 - apex[1], columns + 0.5 - apex[0]
     radius, angle = np.hypot(x, y), np.arctan2(x, np.abs(y))
     bins = np.round(angle * radius.max()).astype(int)
     bins -= bins.min()
@@ -166,7 +166,7 @@ def _with_radii(outline: Outline, part: Mask) -> Outline:
     np.maximum.at(far, bins, radius)
     np.minimum.at(near, bins, radius)
     outer, inner = _arc(far[far > 0], 1), _arc(near[np.isfinite(near)], -1)
-    return replace(outline, far=outer, near=max(0.0, inner))
+    return replace(outline, apex=apex, far=outer, near=max(0.0, inner))
 
 
 def _edge(at: np.ndarray, sign: int) -> float:

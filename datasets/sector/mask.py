@@ -80,7 +80,8 @@ def find_image(frames: np.ndarray, regions: Sequence[Region] = ()) -> Finding:
 
 def _find_in_tags(tags: Sequence[Region], evidence: Evidence, within: Mask) -> Finding:
     """The image in tagged boxes; the whole boxes, with a warning, where it has no shape that is certain."""
-    mask, confidence, warnings = np.zeros(evidence.shape, bool), 1.0, ()
+    mask, confidence = np.zeros(evidence.shape, bool), 1.0
+    warnings: tuple[str, ...] = ()
     for group in _overlapping(tags):
         cells = np.any([_tagged_cells(tag, evidence) for tag in group], axis=0)
         found = _find(evidence, grow(cells, TAG_SLACK) & within)

@@ -62,6 +62,7 @@ class Part:
 
     def towards_apex(self) -> Mask:
         """The cells between the apex of a sector and the sector."""
+        assert self.outline.apex is not None
         left, top, right, bottom = self.outline.box
         above = self.outline.apex[1] < (top + bottom) / 2
         box = (left, -np.inf, right, bottom) if above else (left, top, right, np.inf)

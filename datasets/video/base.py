@@ -11,8 +11,8 @@ import stat
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from fractions import Fraction
 from pathlib import Path
-from typing import SupportsFloat
 
 import numpy as np
 import torch
@@ -69,7 +69,7 @@ class Video(ABC):
     def decode(self, wanted: Sequence[int]) -> Iterator[np.ndarray]:
         """Yields frames uint8 [H, W, 3] RGB for the increasing, valid indices `wanted`, one array each."""
 
-    def frames(self, indices: Sequence[int]) -> torch.Tensor:
+    def frames(self, indices: Sequence[int] | np.ndarray) -> torch.Tensor:
         """The frames at `indices` (in [0, len), any order, repeats allowed) as uint8 [T, 3, H, W] RGB.
 
         The tensor's memory is laid out [T, H, W, 3], as the resize and the crop that follow like it best.
@@ -151,7 +151,7 @@ def errors_name(path: str | Path, part: str = "") -> Iterator[None]:
         raise VideoError(path, f"{part} cannot be read: {reason_of(error)}".lstrip()) from error
 
 
-def believable_rate(fps: SupportsFloat | None) -> float | None:
+def believable_rate(fps: float | Fraction | None) -> float | None:
     """`fps` as far as a video can have that rate: above 0 and at most MAX_FPS; else None."""
     return float(fps) if fps is not None and 0 < fps <= MAX_FPS else None
 

@@ -35,10 +35,10 @@ class FolderVideo(Video):
 
     def __init__(self, path: str, members: Sequence[tuple[str, Callable[[], BinaryIO]]] | None = None) -> None:
         """`members`: name and opener of each file, for folders that are not on disk."""
-        if members is None:
-            members = [(file.name, file) for file in Path(path).iterdir()]
+        on_disk = [(file.name, file) for file in Path(path).iterdir()] if members is None else []
+        named: Sequence[tuple[str, Path | Callable[[], BinaryIO]]] = members or on_disk
         self.path = path
-        self.files = [file for name, file in sorted(members, key=_numbers_first) if name.lower().endswith(SUFFIXES)]
+        self.files = [file for name, file in sorted(named, key=_numbers_first) if name.lower().endswith(SUFFIXES)]
         self.length = len(self.files)
         if not self.files:
             raise VideoError(path, "is a folder without images")

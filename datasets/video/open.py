@@ -36,6 +36,7 @@ def open_video(path: str | Path, decoder: str = "pyav") -> Video:
         if not may_be_opened(path):
             raise VideoError(path, "is a pipe, a socket or a device, not a file")
         member = tar.open_member(path)
+        video: Video
         if isinstance(member, list) or (member is None and Path(path).is_dir()):
             video = images.FolderVideo(path, member)
         else:

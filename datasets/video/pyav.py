@@ -46,6 +46,7 @@ class PyAVVideo(Video):
             self.source.seek(0)
         container = av.open(
             self.source or self.path,
+            mode="r",
             options={"max_pixels": str(MAX_PIXELS), "threads": "1"},  # of all streams, while they are looked at
             container_options={"format_whitelist": CONTAINERS, "protocol_whitelist": "file"},
             metadata_errors="replace",
@@ -70,11 +71,13 @@ class PyAVVideo(Video):
                 packets.append((packet.pts, packet.is_discard))
         times = [time for time, is_discard in packets if not is_discard]
         self.length = len(times)
-        if self.length < 2 or None in times or (ticks := max(times) - min(times)) <= 0:
+        known = [time for time in times if time is not None]
+        if self.length < 2 or len(known) < self.length or (ticks := max(known) - min(known)) <= 0:
             return
+        assert stream.time_base is not None
         tick = float(stream.time_base)  # containers round times, some to a millisecond
         least = LEAST_SHARE * stream.frames
-        if len(packets) < least and self.fps and max(times) * tick < least / self.fps:
+        if len(packets) < least and self.fps and max(known) * tick < least / self.fps:
             raise VideoError(self.path, f"is cut short: {len(packets)} of {stream.frames} declared frames are there")
         if self.fps is None or abs(ticks * tick - (self.length - 1) / self.fps) > 2 * tick:
             self.fps = believable_rate((self.length - 1) / (ticks * tick))
@@ -123,7 +126,7 @@ class PyAVVideo(Video):
 
     def _rgb(self, picture: av.VideoFrame) -> np.ndarray:
         """uint8 [H, W, 3], upright."""
-        pixels = self.convert.reformat(picture, format="rgb24", threads=1).to_ndarray()
+        pixels: np.ndarray = self.convert.reformat(picture, format="rgb24", threads=1).to_ndarray()
         if picture.rotation:
             pixels = np.ascontiguousarray(np.rot90(pixels, picture.rotation // 90))
         return pixels

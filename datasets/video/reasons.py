@@ -45,7 +45,7 @@ def reason_of(error: BaseException) -> str:
     if isinstance(error, Unreadable):
         return str(error)
     number = getattr(error, "errno", None)
-    if number in errno.errorcode:
+    if isinstance(number, int) and number in errno.errorcode:
         return os.strerror(number)
     for kind in type(error).__mro__:
         if kind.__name__ in WORDS:

@@ -32,7 +32,8 @@ def open_member(path: str) -> BinaryIO | list[tuple[str, Callable[[], BinaryIO]]
     at = bisect_left(names, member)
     if at < len(names) and names[at] == member:
         return _read(archive, *places[at])
-    inside, prefix = [], member.rstrip("/") + "/"
+    inside: list[tuple[str, Callable[[], BinaryIO]]] = []
+    prefix = member.rstrip("/") + "/"
     at = bisect_left(names, prefix)
     while at < len(names) and names[at].startswith(prefix):
         if "/" not in (name := names[at][len(prefix) :]):

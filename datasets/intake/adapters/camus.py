@@ -81,7 +81,8 @@ def _convert(sequence: Path, video: Path, fps: float | None) -> None:
     if volume.ndim != 3 or not 0 <= volume.min() <= volume.max() <= 255:
         raise UserError(f"{sequence}: expected grey levels in [0, 255] of [x, y, time], found {list(volume.shape)}")
     frames = torch.from_numpy(volume).permute(2, 1, 0)[:, None].round().to(torch.uint8)  # [T, 1, H, W]
-    shape = _square_shape(frames.shape[-2:], spacing[1::-1])
+    height, width = frames.shape[-2:]
+    shape = _square_shape((height, width), (spacing[1], spacing[0]))
     with atomic_path(video) as temporary:
         small = (F.interpolate(frame[None], shape, mode="bilinear", antialias=True)[0] for frame in frames)
         write_mjpeg(temporary, (frame.expand(3, -1, -1).permute(1, 2, 0).contiguous().numpy() for frame in small), fps)

@@ -29,9 +29,9 @@ class CodedFrames:
         self.items, is_whole = read_items(file, pixels)
         self.frames = group_items(self.items, header.frames)
         self.count = len(self.frames)
-        if self.count < (header.frames or 0):
+        if self.count < (stated := header.frames or 0):
             if not is_whole:
-                self.count = header.frames
+                self.count = stated
             elif any(holds_another(self._read(frame)) for frame in self.frames):
                 raise Unreadable("several of its frames lie in one item")
 

@@ -9,6 +9,7 @@ import struct
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from pydicom import uid
@@ -133,27 +134,29 @@ def decode_values(frame: bytes, stream: Codestream, header: PixelHeader) -> np.n
     Raises whatever the decoder raises where the frame is damaged.
     """
     components = stream.components or header.samples
-    is_rle = stream.syntax == uid.RLELossless
-    allocated = header.allocated if is_rle else 8 * (1 + (stream.bits > 8))
+    allocated = header.allocated if stream.bits is None else 8 * (1 + (stream.bits > 8))
+    options: dict[str, Any] = {  # each of which pydicom's annotations take for all of them
+        "rows": header.height,
+        "columns": header.width,
+        "number_of_frames": 1,
+        "samples_per_pixel": components,
+        "planar_configuration": 0,
+        "photometric_interpretation": "MONOCHROME2" if components == 1 else "RGB",
+        "pixel_keyword": "PixelData",
+        "pixel_representation": 0,
+        "bits_allocated": allocated,
+        "bits_stored": allocated,
+    }
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         values, _ = get_decoder(stream.syntax).as_array(
             encapsulate([frame]),
             index=0,
             raw=True,
-            decoding_plugin="" if is_rle else "pylibjpeg",
-            rows=header.height,
-            columns=header.width,
-            number_of_frames=1,
-            samples_per_pixel=components,
-            planar_configuration=0,
-            photometric_interpretation="MONOCHROME2" if components == 1 else "RGB",
-            pixel_keyword="PixelData",
-            pixel_representation=0,
-            bits_allocated=allocated,
-            bits_stored=allocated,
+            decoding_plugin="" if stream.syntax == uid.RLELossless else "pylibjpeg",
+            **options,
         )
-    if is_rle:
+    if stream.bits is None:
         return header.values(values)
     bits = min(stream.bits, header.stored)
     return signed_values(values & (2**bits - 1), bits, True) if header.signed else values

@@ -72,10 +72,10 @@ def read_pixel_header(dataset: pydicom.Dataset) -> PixelHeader:
     if samples is None:
         samples = 3 if meaning in COLOURS else 1
     allocated = whole(dataset, "BitsAllocated")
-    stored = whole(dataset, "BitsStored")
-    if allocated == 8 and not 0 < (stored or 0) <= 8:
+    stored = whole(dataset, "BitsStored") or 0
+    if allocated == 8 and not 0 < stored <= 8:
         stored = 8
-    if allocated not in (8, 16, 32) or not 0 < (stored or 0) <= allocated:
+    if allocated not in (8, 16, 32) or not 0 < stored <= allocated:
         raise Unreadable("it states numbers of bits a pixel that are not possible, or not supported")
     planar = whole(dataset, "PlanarConfiguration") or 0
     if samples not in (1, 3) or planar not in (0, 1):

@@ -82,8 +82,8 @@ def possible_forms(header: PixelHeader) -> list[Form]:
     shared = [Form(space, 2, plane, bits) for plane in planes]
     if label.endswith("_422"):
         return [*shared, Form("RGB", 3, planar, bits)]
-    gray = [Form("MONOCHROME2", 1, False, bits)] if header.samples == 1 else []
-    return [Form("YBR_FULL" if label == "YBR_FULL" else "RGB", 3, planar, bits), *shared, *gray]
+    grays = [Form("MONOCHROME2", 1, False, bits)] if header.samples == 1 else []
+    return [Form("YBR_FULL" if label == "YBR_FULL" else "RGB", 3, planar, bits), *shared, *grays]
 
 
 class NativeFrames:

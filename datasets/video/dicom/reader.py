@@ -70,7 +70,7 @@ class DicomVideo(Video):
             if is_of_no_image(dataset):
                 raise NoImage(self.path, "is a DICOM object without pixels")
             raise VideoError(self.path, "is a DICOM object without pixels" if len(dataset) else "is not a DICOM object")
-        _, self.little = dataset.original_encoding
+        self.little = bool(dataset.original_encoding[1])
         pixels = find_pixel_data(self.file, pixels_at, self.little)
         if pixels is None:
             raise VideoError(self.path, "is a DICOM object without pixels")
@@ -170,6 +170,7 @@ class DicomVideo(Video):
     def _rgb(self, picture: Picture) -> np.ndarray:
         """uint8 [H, W, 3]."""
         if picture.meaning == "PALETTE COLOR":
+            assert self.palette is not None
             return self.palette.look_up(picture.values)
         if picture.values.ndim == 2:
             gray = self.gray.to_bytes(picture.values, self.header, picture.bits)
