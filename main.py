@@ -74,7 +74,7 @@ def configure(file: str | None, default: str | None, changes: Changes) -> tuple[
             raise UserError(NO_CHECKPOINT)
         return load_config(file or default, changes), None
     content = load_checkpoint(evaluated)
-    return configuration_for(content, evaluated, file or ("config" not in content and default), changes), content
+    return configuration_for(content, evaluated, file or (None if "config" in content else default), changes), content
 
 
 def main() -> None:

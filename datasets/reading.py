@@ -9,6 +9,7 @@ import signal
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import cast
 
 import torch
 from torch.utils.data import DataLoader, Dataset, get_worker_info
@@ -52,6 +53,11 @@ class WatchedDataset(Dataset):
         """The process ids that are reading, each with the name of its video."""
         name = self.dataset.annotations.name
         return {process: name(video) for process, video in self.reading.tolist() if video != NONE}
+
+
+def videos_of(loader: DataLoader) -> WatchedDataset:
+    """The data set of a loader of ours."""
+    return cast(WatchedDataset, loader.dataset)
 
 
 def read(loader: DataLoader) -> Iterator[Sample]:

@@ -144,7 +144,8 @@ def _look_at_grades(found: Fingerprint) -> None:
                 for name in SETS:
                     if name in SETS[:2] or _all_graded(found, f"{start}{name}", target, names):
                         listed = _read(found, f"{GRADED}{name}", f"{start}{name}", target, names)
-                        found.grades = found.grades or (_counts(listed, names) if target == "quality" else {})
+                        if listed is not None and target == "quality" and not found.grades:
+                            found.grades = _counts(listed, names)
                 found.scored = target == "score"
                 return
 

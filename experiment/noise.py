@@ -20,6 +20,8 @@ from experiment.folds import found_folds
 from inference.collect import collect
 from inference.precision import Precision
 from inference.predictor import load_predictor
+from models.outputs import present
+from models.video_clip import VideoCLIP
 from trainers.data import evaluation_set, read_list
 from utils.errors import UserError
 
@@ -81,13 +83,13 @@ def _of_folds(files: list[Path], videos: Annotations, classes: int) -> np.ndarra
     return np.stack([of_name.get(videos.name(i), unknown) for i in range(len(videos))])
 
 
-def _features(config: CfgNode, model: torch.nn.Module, videos: Annotations) -> np.ndarray:
+def _features(config: CfgNode, model: VideoCLIP, videos: Annotations) -> np.ndarray:
     """float32 [N, D] of the positive branch; nan where a video cannot be read."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     loader = evaluation_set(config, "train", videos).loader
     precision = Precision(config.TRAIN.OPT_LEVEL, model.to(device), device)
     answers, *_ = collect(model, loader, DeviceTransform(train=False), precision, "features")
-    return answers.positive.features
+    return present(answers.positive).features
 
 
 def _groups(videos: Annotations) -> np.ndarray:

@@ -13,11 +13,11 @@ from tqdm import tqdm
 from typing_extensions import NamedTuple  # generic ones, before Python 3.11
 
 from datasets.cropping import clips_on
-from datasets.reading import read
+from datasets.reading import read, videos_of
 from datasets.sample import Sample
 from datasets.transforms import DeviceTransform
 from inference.precision import Precision
-from models.outputs import BranchOutput, ClassTexts, ModelOutput
+from models.outputs import BranchOutput, ClassTexts, ModelOutput, present
 from models.quality import expected_score
 from models.video_clip import VideoCLIP
 from utils.distributed import gather, is_main, world
@@ -94,8 +94,8 @@ def collect(
     model.eval()
     with precision.autocast():
         texts = model.encode_texts(model.parts)
-    share = -(-len(loader.dataset) // world())
-    batches = stop.between(read(loader), -(-share // loader.batch_size)) if stop else read(loader)
+    share = -(-len(videos_of(loader)) // world())
+    batches = stop.between(read(loader), -(-share // present(loader.batch_size))) if stop else read(loader)
     shown = {"total": len(loader), "desc": title, "leave": False, "disable": not is_main() or None, "mininterval": 5}
     kept: list[Answers[Tensor]] = []
     faults: dict[str, str] = {}
@@ -118,11 +118,11 @@ def _answers(
     precision: Precision,
 ) -> Answers[Tensor]:
     """What the model answers about a batch, a row a video; left on the device, which saves a wait a batch."""
-    video = clips_on(precision.device, batch, loader.dataset.size)
+    video = clips_on(precision.device, batch, videos_of(loader).size)
     count, views = video.shape[:2]
     # Kernels round differently for batches of another size: filled up, the last one of a share has the usual size,
     # and an answer does not depend on how many processes share the list.
-    video = torch.cat([video, video[-1:].expand(loader.batch_size - count, *video.shape[1:])])
+    video = torch.cat([video, video[-1:].expand(present(loader.batch_size) - count, *video.shape[1:])])
     clips = transform(video.flatten(0, 1))
     with precision.autocast():
         output = model(clips, model.parts, texts)
@@ -156,7 +156,9 @@ def _branch_answers(output: BranchOutput | None, views: int, sign: int) -> ViewA
     if output.logits is None:
         return ViewAnswers(features, weights, None, None, None)
     logits = _mean(output.logits, views)
-    return ViewAnswers(features, weights, _mean(output.cosines, views), logits, (sign * logits).softmax(dim=-1))
+    return ViewAnswers(
+        features, weights, _mean(present(output.cosines), views), logits, (sign * logits).softmax(dim=-1)
+    )
 
 
 def _mean(values: Tensor, views: int) -> Tensor:

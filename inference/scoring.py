@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -11,6 +13,7 @@ from evaluation import ood
 from evaluation.feature_statistics import FeatureStatistics
 from evaluation.predictions import Predictions
 from inference.collect import Answers
+from models.outputs import present
 from models.video_clip import VideoCLIP
 from utils.errors import UserError
 
@@ -26,7 +29,7 @@ def to_predictions(
     sets = np.full(len(annotations), kind, object)
     if kind == "in":
         sets[~annotations.targeted(scores=quality_list) & (annotations.views < 0)] = "ood"
-    columns: dict[str, object] = {
+    columns: dict[str, Any] = {
         "path": [annotations.name(i) for i in range(len(annotations))],
         "set": sets,
         "failed": answers.failed,
@@ -55,12 +58,12 @@ def to_predictions(
 
 def ood_scores(answers: Answers[np.ndarray], fitted: FeatureStatistics | None = None) -> dict[str, np.ndarray]:
     """Every out-of-distribution score of the answers by name, float64 [N], nan for failed videos."""
-    good, positive, negative = ~answers.failed, answers.positive, answers.negative
+    good, positive, negative = ~answers.failed, present(answers.positive), answers.negative
     found = ood.scores(
-        positive.logits[good],
-        negative.logits[good] if negative is not None else None,
-        cosines=positive.cosines[good],
-        features=answers.intermediates[good] if fitted is not None else None,
+        present(positive.logits)[good],
+        present(negative.logits)[good] if negative is not None else None,
+        cosines=present(positive.cosines)[good],
+        features=present(answers.intermediates)[good] if fitted is not None else None,
         fitted=fitted,
     )
     scores = {}

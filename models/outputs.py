@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from torch import Tensor
+
+Answer = TypeVar("Answer")
 
 
 class ClassTexts(NamedTuple):
@@ -61,3 +63,10 @@ class ModelOutput(NamedTuple):
     quality: QualityOutput | None
     texts: ClassTexts
     intermediates: dict[int, Tensor]
+
+
+def present(answer: Answer | None) -> Answer:
+    """An answer that was asked for. Raises ValueError where it was not."""
+    if answer is None:
+        raise ValueError("an answer of a part that was not asked for, or of a model without text")
+    return answer

@@ -19,7 +19,7 @@ FLOORS = {
     "models": {"clip", "utils"},
     "inference": {"models", "clip", "datasets", "evaluation", "utils"},
     "trainers": {"inference", "models", "clip", "datasets", "evaluation", "utils"},
-    "experiment": {"trainers", "inference", "clip", "datasets", "evaluation", "utils"},
+    "experiment": {"trainers", "inference", "models", "clip", "datasets", "evaluation", "utils"},
 }
 PACKAGES = {*FLOORS, "tools"}
 

@@ -98,16 +98,13 @@ def damaged_inputs(folder: Path, seed: int) -> Iterator[tuple[str, str, Path]]:
         path.write_bytes(content)
         return path
 
+    def writer(way: str, name: str, content: bytes, tokens: list[bytes]) -> Callable[[random.Random], tuple[str, Path]]:
+        return lambda draw: (way, write(name, content, draw, tokens))
+
     for kind, (suffix, content) in binary.items():
-        writers[kind] = lambda draw, kind=kind, suffix=suffix, content=content: (
-            "prepare",
-            write(f"{kind}{suffix}", content, draw, NUMBERS),
-        )
+        writers[kind] = writer("prepare", f"{kind}{suffix}", content, NUMBERS)
     for kind, (suffix, way, content) in _texts().items():
-        writers[kind] = lambda draw, kind=kind, suffix=suffix, way=way, content=content: (
-            way,
-            write(f"{kind}{suffix}", content, draw, TOKENS),
-        )
+        writers[kind] = writer(way, f"{kind}{suffix}", content, TOKENS)
     archive = _archive(folder, binary)
     writers["archive"] = lambda draw: (
         "video",

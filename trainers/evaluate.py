@@ -22,6 +22,7 @@ from inference.calibration import calibrate, fitted_on
 from inference.collect import Answers, collect
 from inference.precision import Precision
 from inference.scoring import feature_statistics, to_predictions
+from models.outputs import present
 from models.video_clip import VideoCLIP
 from utils.errors import UserError
 from utils.stopping import Stop
@@ -136,7 +137,7 @@ class Evaluator:
     def _fit(self, model: VideoCLIP, training: EvaluationSet) -> dict[str, Tensor]:
         """Where the finite features of the labelled training videos lie; empty where there are too few."""
         answers = self._answers(model, training, "fit features")
-        features, labels = answers.intermediates, training.annotations.labels
+        features, labels = present(answers.intermediates), training.annotations.labels
         good = ~answers.failed & (labels >= 0) & np.isfinite(features).all(axis=1)
         if good.sum() < FEWEST:
             log.warning(

@@ -149,7 +149,7 @@ def _run(start: Start, device: torch.device, stop: Stop, folder: Path, overwrite
         if overwrite:
             remove_run(folder)
         write_text(folder / "config.yaml", config.dump())
-    if start.training:
+    if train is not None and start.training:
         names = {"views": start.views, "grades": start.grades}
         about = {"variant": config.MODEL.VARIANT, **names, "tokens": tokens, "preparation": preparation}
         trainer = Trainer(config, stage, model, precision, training_data(config, train), evaluator, about, stop)
@@ -181,9 +181,9 @@ def _read_training_list(start: Start) -> Annotations | None:
         log.warning("%s", problem)
     if start.training or not start.content.get("calibration"):
         check_validation(validation, config)
-    if start.training:
+    if train is not None and start.training:
         check_targets(train, score=config.STAGE == "quality" and config.DATA.QUALITY_TARGET == "score")
-    if start.fits:
+    if train is not None and start.fits:
         check_fit(train)
     return train
 
@@ -205,7 +205,7 @@ def _evaluator(
         calibration=calibration,
         calibrates=start.calibrates,
         statistics=start.statistics,
-        fit_on=evaluation_set(config, "train", train) if start.fits else None,
+        fit_on=evaluation_set(config, "train", train) if train is not None and start.fits else None,
         refit=start.refits,
         stop=stop,
     )

@@ -14,25 +14,32 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from yacs.config import CfgNode
 
-from models.outputs import BranchOutput, ModelOutput
+from models.outputs import BranchOutput, ModelOutput, present
 from models.video_clip import VideoCLIP
 
 
 class Stage(ABC):
-    """What a stage is. `parts` are computed when training, `best` names the metrics that pick best.pth.
+    """What a stage is.
 
-    The first of `best` that an evaluation has decides; higher is better.
     `moves_statistics` says whether batch norms learn their statistics: later stages keep those of the first, which
     outliers would spoil, and so answer for each clip alone.
     """
 
     name: str
-    parts: tuple[str, ...]
-    best: tuple[str, ...]
     moves_statistics = False
 
     def __init__(self, config: CfgNode) -> None:
         self.config = config
+
+    @property
+    @abstractmethod
+    def parts(self) -> tuple[str, ...]:
+        """The parts of the model that its loss looks at."""
+
+    @property
+    @abstractmethod
+    def best(self) -> tuple[str, ...]:
+        """Metrics that pick best.pth: the first that an evaluation has decides; higher is better."""
 
     @property
     def learns_outliers(self) -> bool:
@@ -103,7 +110,7 @@ class ViewStage(Stage):
 
     def loss(self, output: ModelOutput, targets: Tensor) -> dict[str, Tensor]:
         smooth = self.config.AUG.LABEL_SMOOTH
-        return {"view": F.cross_entropy(output.positive.logits, targets, label_smoothing=smooth)}
+        return {"view": F.cross_entropy(logits_of(output.positive), targets, label_smoothing=smooth)}
 
 
 class NegationStage(Stage):
@@ -129,34 +136,34 @@ class NegationStage(Stage):
         return self.config.TRAIN.OUTLIER_WEIGHT > 0
 
     def modules(self, model: VideoCLIP) -> Iterable[nn.Module | nn.Parameter | None]:
-        negative = model.negative
-        return [negative.blocks, negative.ln_post, *self._projection(model), negative.pooling, model.negative_text]
-
-    def _projection(self, model: VideoCLIP) -> list[nn.Parameter]:
-        """The released variant leaves the negative path's projection as random as it starts."""
-        return [] if self.config.MODEL.VARIANT == "released" else [model.negative.projection]
+        negative = present(model.negative)
+        # The released variant leaves the negative path's projection as random as it starts.
+        projection = [] if self.config.MODEL.VARIANT == "released" else [negative.projection]
+        return [negative.blocks, negative.ln_post, *projection, negative.pooling, model.negative_text]
 
     def loss(self, output: ModelOutput, targets: Tensor) -> dict[str, Tensor]:
         train, inside = self.config.TRAIN, targets.sum(dim=-1)
         if train.NEGATION_LOSS == "clipn":
-            each = yes_no_loss(output.positive.logits, output.negative.logits, targets)
+            each = yes_no_loss(logits_of(output.positive), logits_of(output.negative), targets)
         else:
             smooth = self.config.AUG.LABEL_SMOOTH
-            each = F.cross_entropy(-output.negative.logits, targets, label_smoothing=smooth, reduction="none")
+            each = F.cross_entropy(-logits_of(output.negative), targets, label_smoothing=smooth, reduction="none")
         terms = {"negation": (each * inside).sum() / inside.sum()}
         if train.OUTLIER_WEIGHT:
-            terms["outliers"] = train.OUTLIER_WEIGHT * self._outlier_loss(output.positive, output.negative, targets)
-        return terms | {"opposite": train.OPPOSITE_WEIGHT * text_opposite_loss(*output.texts)}
+            terms["outliers"] = train.OUTLIER_WEIGHT * self._outlier_loss(
+                present(output.positive), present(output.negative), targets
+            )
+        return terms | {"opposite": train.OPPOSITE_WEIGHT * text_opposite_loss(*map(present, output.texts))}
 
     def _outlier_loss(self, positive: BranchOutput, negative: BranchOutput, targets: Tensor) -> Tensor:
         """Mean of `_accepted` over the outliers of the batch, and over features between two classes."""
         outside = 1 - targets.sum(dim=-1)
-        loss = (self._accepted(positive.logits, negative.logits) * outside).sum() / outside.sum().clamp(min=1)
+        loss = (self._accepted(logits_of(positive), logits_of(negative)) * outside).sum() / outside.sum().clamp(min=1)
         if "virtual" in self.config.AUG.OUTLIERS:
-            between = [between_features(branch.logits, branch.features) for branch in (positive, negative)]
+            between = [between_features(logits_of(branch), branch.features) for branch in (positive, negative)]
             # Only pairs of two different classes; of outliers, whose target is zero, none.
             apart = targets.sum(dim=-1) * targets.sum(dim=-1).flip(0) - (targets * targets.flip(0)).sum(dim=-1)
-            loss = loss + (self._accepted(*between) * apart).sum() / apart.sum().clamp(min=1)
+            loss = loss + (self._accepted(between[0], between[1]) * apart).sum() / apart.sum().clamp(min=1)
         return loss
 
     def _accepted(self, logits: Tensor, logits_no: Tensor) -> Tensor:
@@ -181,10 +188,15 @@ class QualityStage(Stage):
         return score_targets(scores, grades)
 
     def loss(self, output: ModelOutput, targets: Tensor) -> dict[str, Tensor]:
-        logits = output.quality.logits
+        logits = present(output.quality).logits
         smooth, ordinal = self.config.AUG.LABEL_SMOOTH, ORDINAL_LOSSES[self.config.TRAIN.ORDINAL_LOSS]
         terms = {"quality": F.cross_entropy(logits, targets, label_smoothing=smooth)}
         return terms | {"ordinal": self.config.TRAIN.ORDINAL_WEIGHT * ordinal(logits, targets)}
+
+
+def logits_of(branch: BranchOutput | None) -> Tensor:
+    """Logits [B, K] of a branch that was asked for, in a model with text."""
+    return present(present(branch).logits)
 
 
 def text_opposite_loss(text: Tensor, text_no: Tensor) -> Tensor:
