@@ -96,11 +96,11 @@ def collect(
         texts = model.encode_texts(model.parts)
     share = -(-len(videos_of(loader)) // world())
     batches = stop.between(read(loader), -(-share // present(loader.batch_size))) if stop else read(loader)
-    shown = {"total": len(loader), "desc": title, "leave": False, "disable": not is_main() or None, "mininterval": 5}
     kept: list[Answers[Tensor]] = []
     faults: dict[str, str] = {}
     warnings: dict[str, str] = {}
-    for batch in tqdm(batches, **shown):
+    silent = not is_main() or None  # None: unless on a terminal
+    for batch in tqdm(batches, total=len(loader), desc=title, leave=False, disable=silent, mininterval=5):
         faults |= dict(batch.faults)
         warnings |= dict(batch.warnings)
         kept.append(_answers(model, texts, batch, loader, transform, precision))

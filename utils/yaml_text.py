@@ -15,7 +15,7 @@ MAX_BYTES = 1 << 20  # a configuration has a few kilobytes
 class _Loader(yaml.SafeLoader):
     """Without aliases of what holds more than plain values: nine levels of nine of them would be gigabytes."""
 
-    def compose_node(self, parent: yaml.Node, index: Any) -> yaml.Node:
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         alias = self.peek_event() if self.check_event(yaml.AliasEvent) else None
         node = super().compose_node(parent, index)
         parts = node.value if isinstance(node, yaml.CollectionNode) else []
@@ -24,13 +24,6 @@ class _Loader(yaml.SafeLoader):
         ):
             raise yaml.composer.ComposerError(None, None, "an alias (*) of keys or of nested lists", alias.start_mark)
         return node
-
-
-def _is_plain(node: yaml.Node) -> bool:
-    """Whether it is a value, or a list of values alone."""
-    if isinstance(node, yaml.SequenceNode):
-        return all(isinstance(part, yaml.ScalarNode) for part in node.value)
-    return isinstance(node, yaml.ScalarNode)
 
 
 def read_yaml_file(file: Path) -> Any:
