@@ -4,9 +4,7 @@ set -euo pipefail
 cd "$(dirname "$0")"
 source utils/set_up.sh
 set_up requirements-dev.txt
-.venv/bin/ruff format --check --quiet .
-.venv/bin/ruff check --quiet .
-.venv/bin/mypy --no-error-summary
+bash tools/check.sh
 only=(-m "not slow")
 [ "${1:-}" = --all ] && only=() && shift
 # A process for each core, up to four (each may hold 3 GB), with a thread of its own.
