@@ -10,7 +10,7 @@ import argparse
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from datasets.intake.adapters import ADAPTERS, adapt
 from utils.errors import exit_code
@@ -33,7 +33,7 @@ def main() -> int:
     settings = [f"DATA.ROOT {done.root}"]
     settings += [f"{key} {given.destination / f'{split}.csv'}" for key, split in FILES if done.counts[split]]
     if labels := ADAPTERS[given.name].labels:
-        classes = len(Path(__file__).parents[1].joinpath(labels).read_text().splitlines()) - 1
+        classes = len(Path(__file__).resolve().parents[1].joinpath(labels).read_text().splitlines()) - 1
         settings.append(f"DATA.LABEL_LIST {labels} DATA.NUM_CLASSES {classes}")
     print("--opts", *settings)
     return 1 if done.absent else 0

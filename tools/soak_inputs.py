@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from tests.fuzzing import KINDS, Failure, Reader, whole_files
 from utils.config import default_config
@@ -45,7 +45,7 @@ def _texts() -> dict[str, tuple[str, str, bytes]]:
     rows = [{"filename": name, "label": k % 3, "patient": f"P{k}", "quality": k % 3} for k, name in enumerate(LINES)]
     header = "path,label,patient,quality,score\n"
     table = header + "".join(f'"{name}",{k % 3},P{k},{k % 3},0.5\n' for k, name in enumerate(LINES))
-    root = Path(__file__).parents[1]
+    root = Path(__file__).resolve().parents[1]
     return {
         "list, text": (".txt", "list", "".join(f"{name} {k % 3}\n" for k, name in enumerate(LINES)).encode()),
         "list, names": (".txt", "list", "".join(f"{name} Apical 2C\n" for name in LINES).encode()),
