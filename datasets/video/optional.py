@@ -51,7 +51,7 @@ class TorchCodecVideo(OptionalVideo):
             source.read() if source else path, dimension_order="NHWC", num_ffmpeg_threads=1, seek_mode="exact"
         )
         self._check_length(len(self.decoder), "torchcodec")
-        late = self.decoder.get_frame_at(0).pts_seconds - self.decoder.metadata.begin_stream_seconds
+        late = self.decoder.get_frame_at(0).pts_seconds - (self.decoder.metadata.begin_stream_seconds or 0.0)
         if abs(late) > 1e-3:
             raise VideoError(path, f"has frames {late:.3f} s later than torchcodec thinks; use pyav")
 
