@@ -41,7 +41,7 @@ def test_there_are_three_stages_and_each_knows_its_best_figure():
     assert {name: stage(name).best for name in STAGES} == {
         "view": ("top1",),
         "negation": ("ood/agreeing_to_differ/auroc", "negative/top1"),
-        "quality": ("quality/quadratic_kappa",),
+        "quality": ("quality/quadratic_kappa", "quality/accuracy"),
     }
     assert stage("negation", NEGATION_LOSS="class").best == ("negative/top1",)
 

@@ -26,6 +26,12 @@ from utils.logs import MetricsLog
 
 log = logging.getLogger(__name__)
 
+# What chose best.pth before checkpoints noted it, by stage.
+FIGURES_OF_EARLIER_VERSIONS = {
+    "view": "top1",
+    "negation": "negative/top1",
+    "quality": "quality/quadratic_kappa",
+}
 LAST, PREVIOUS, BEST = "last.pth", "last.prev.pth", "best.pth"
 
 
@@ -40,7 +46,7 @@ class RunFiles:
     """
 
     def __init__(self, config: CfgNode, figures: Sequence[str]) -> None:
-        """The first of `figures` that an evaluation has says which checkpoint is best."""
+        """The first of `figures` that any evaluation of the run has says which checkpoint is best."""
         self.config, self.figures, self.folder = config, figures, Path(config.OUTPUT)
         self.figure = figures[-1]
         self.history = MetricsLog(self.folder)
@@ -59,7 +65,7 @@ class RunFiles:
         training, source = content["training"], Path(content["file"])
         self._last_is_whole = source.resolve() == (self.folder / LAST).resolve()
         self.start, self.best_epoch = step, training.get("best_epoch", -1)
-        self.figure = training.get("figure", self.figures[-1])
+        self.figure = training.get("figure", FIGURES_OF_EARLIER_VERSIONS[content["stage"]])
         if is_main():
             self.best = restore_best(self.folder, content, self.figure)
             self.history.go_on(source.parent, training.get("lines"), step)
@@ -89,8 +95,14 @@ class RunFiles:
         return [BEST] * better + [checkpoint_of_epoch(epoch)] * kept
 
     def _choose_figure(self, metrics: dict[str, float]) -> None:
-        """Another figure than before, where lists were changed on resume, begins anew."""
-        figure = next((name for name in self.figures if name in metrics), self.figures[-1])
+        """Moves to the first figure that the evaluation has, and begins anew by it.
+
+        Never back: where that figure is not defined, or the lists lack what it needs, an evaluation is not the best.
+        """
+        preferred = self.figures
+        if self.best > -math.inf and self.figure in self.figures:
+            preferred = self.figures[: self.figures.index(self.figure)]
+        figure = next((name for name in preferred if name in metrics), self.figure)
         if figure != self.figure and self.best > -math.inf:
             log.warning("best.pth was chosen by %s, from now on it is by %s", self.figure, figure)
             self.best = -math.inf

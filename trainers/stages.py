@@ -176,7 +176,7 @@ class NegationStage(Stage):
 class QualityStage(Stage):
     """Stage 3: cross-entropy against the grade, or the score between two grades, and an ordinal term."""
 
-    name, parts, best = "quality", ("quality",), ("quality/quadratic_kappa",)
+    name, parts, best = "quality", ("quality",), ("quality/quadratic_kappa", "quality/accuracy")
 
     def modules(self, model: VideoCLIP) -> Iterable[nn.Module | nn.Parameter | None]:
         return [model.quality]
