@@ -1,4 +1,4 @@
-"""How well views are told apart: top-k, macro averages, per class, and which classes are taken for which.
+"""How well views are told apart: top-k, macro averages, per class, and which classes are confused.
 
 A class that no video is labelled with has no recall, so it takes no part in macro averages: they run over the
 classes present in the labels (scikit-learn: `labels=np.unique(y_true), zero_division=0`), and macro recall is balanced

@@ -1,4 +1,4 @@
-"""In or out of distribution: scores of one forward pass (higher = more like the known views), and how well they part.
+"""In or out of distribution: scores of one forward pass (higher = more like known views), and how well they separate.
 
 A video is accepted when its score is at least τ; `evaluation.calibration.threshold` finds τ.
 """

@@ -45,21 +45,21 @@ def worst_videos(
             counted, np.take_along_axis(p.probabilities, np.maximum(p.label, 0)[:, None], axis=1)[:, 0], 1
         )
         add(
-            "Views taken for others",
+            "Misclassified views",
             counted & (guess != p.label),
             -of_label,
-            lambda i: f"{view(p.label[i])} ({of_label[i]:.2f}) taken for {view(guess[i])} ({p.probability[i]:.2f})",
+            lambda i: f"{view(p.label[i])} ({of_label[i]:.2f}) predicted as {view(guess[i])} ({p.probability[i]:.2f})",
         )
     if tau is not None and values is not None:
         outside = (p.set != "in") & ~p.failed
         add(
-            "Outsiders let in",
+            "Accepted outsiders",
             outside & (values >= tau),
             values,
-            lambda i: f"{p.set[i]} outsider taken for {view(guess[i])}, score {values[i]:.4g}",
+            lambda i: f"{p.set[i]} outsider accepted as {view(guess[i])}, score {values[i]:.4g}",
         )
         add(
-            "Known views turned away",
+            "Rejected known views",
             counted & (values < tau),
             -values,
             lambda i: f"{view(p.label[i])}, score {values[i]:.4g}",

@@ -136,9 +136,12 @@ def test_the_worst_videos_are_the_worst():
     )
     found = worst_videos(p, {"tau": 0.5, "score": "negation", "classes": ["A", "B"], "grades": ["bad", "fair", "good"]})
     assert {title: [(v.name, v.fact) for v in videos] for title, videos in found.items()} == {
-        "Views taken for others": [("blunder", "A (0.01) taken for B (0.99)"), ("slip", "A (0.40) taken for B (0.60)")],
-        "Outsiders let in": [("guest", "far outsider taken for A, score 0.95")],
-        "Known views turned away": [("shy", "B, score 0.1")],
+        "Misclassified views": [
+            ("blunder", "A (0.01) predicted as B (0.99)"),
+            ("slip", "A (0.40) predicted as B (0.60)"),
+        ],
+        "Accepted outsiders": [("guest", "far outsider accepted as A, score 0.95")],
+        "Rejected known views": [("shy", "B, score 0.1")],
         "Quality furthest off": [
             ("blunder", "good graded bad, score 0.05 for 1.00"),
             ("slip", "fair graded bad, score 0.10 for 0.50"),
@@ -160,7 +163,7 @@ def test_frames_stand_for_their_share_of_the_clip_and_the_peak_is_marked():
         asked.append((path, indices.tolist()))
         return np.zeros((len(indices), 8, 8, 3), np.uint8)
 
-    films = worst_videos(p, {}, frames)["Views taken for others"][0].films
+    films = worst_videos(p, {}, frames)["Misclassified views"][0].films
     assert asked == [("a", [5, 7, 9, 11])]
     assert [drawing.count('class="fill c0"') for drawing in films] == [2, 1]
     assert [drawing.count('class="fill c1"') for drawing in films] == [0, 1]

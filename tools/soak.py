@@ -19,7 +19,6 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import astuple, dataclass
 from pathlib import Path
@@ -29,9 +28,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import torch
 import torch.utils.tensorboard  # here, so that no training has to wait for it
 
-import main
+from tests.forked import children, start, wait
 from tests.tiny_data import STAGES, assert_same_files, tiny_options, write_standard_folder
-from utils import launch
 from utils.errors import STOPPED, exit_code
 
 PER_CASE = 6  # kills, before another case is taken
@@ -88,97 +86,6 @@ def all_cases(chance: random.Random) -> list[Case]:
     return found
 
 
-class Forked:
-    """`subprocess.Popen` of main.py by a fork of this process, which has imported everything already."""
-
-    def __init__(
-        self, command: Sequence[str], *, preexec_fn: Callable[[], None], env: dict[str, str], start_new_session: bool
-    ) -> None:
-        self.pid = os.fork()
-        self.returncode: int | None = None
-        if self.pid == 0:
-            _end(lambda: self._become(command[1:], preexec_fn, env, start_new_session))
-
-    def _become(
-        self, words: Sequence[str], preexec_fn: Callable[[], None], env: dict[str, str], new_session: bool
-    ) -> int:
-        if new_session:
-            os.setsid()
-        preexec_fn()
-        os.environ.clear()
-        os.environ.update(env)
-        return _main(words)
-
-    def poll(self) -> int | None:
-        """The exit code, None while the process runs."""
-        if self.returncode is None:
-            pid, status = os.waitpid(self.pid, os.WNOHANG)
-            self.returncode = os.waitstatus_to_exitcode(status) if pid else None
-        return self.returncode
-
-    def wait(self) -> int:
-        """The exit code, once there is one."""
-        if self.returncode is None:
-            self.returncode = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
-        return self.returncode
-
-    def send_signal(self, number: int) -> None:
-        """To a process that still runs."""
-        if self.poll() is None:
-            os.kill(self.pid, number)
-
-    def kill(self) -> None:
-        """Ends the process."""
-        self.send_signal(signal.SIGKILL)
-
-
-def _main(words: Sequence[str]) -> int:
-    sys.argv = list(words)
-    return exit_code(main.main)
-
-
-def _launch(processes: int, words: Sequence[str]) -> int:
-    launch.subprocess.Popen = Forked  # type: ignore[assignment,misc]  # it has what the launcher needs
-    return launch.launch(processes, list(words))
-
-
-def _end(action: Callable[[], int]) -> None:
-    """Ends this process with the action's exit code."""
-    code = 1
-    try:
-        code = action()
-    except SystemExit as leaving:
-        code = int(leaving.code or 0)
-    except BaseException:
-        sys.excepthook(*sys.exc_info())
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
-
-
-def start(case: Case, command: Sequence[str], log: Path) -> int:
-    """Starts a training, whose words go to `log`; its process id."""
-    program = os.fork()
-    if program == 0:
-        _end(lambda: _run(case, command, log))
-    return program
-
-
-def _run(case: Case, command: Sequence[str], log: Path) -> int:
-    os.setsid()
-    with log.open("ab") as words:
-        os.dup2(words.fileno(), 1)
-        os.dup2(words.fileno(), 2)
-    return _main(command) if case.processes == 1 else _launch(case.processes, command)
-
-
-def children(process: int) -> list[int]:
-    """Ids of a process' children."""
-    with suppress(FileNotFoundError, ProcessLookupError):
-        return [int(word) for word in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
-    return []
-
-
 def strike(case: Case, program: int, kind: str, chance: random.Random) -> str:
     """Kills or asks to stop; what was struck."""
     ranks = children(program) if case.processes > 1 else [program]
@@ -188,18 +95,6 @@ def strike(case: Case, program: int, kind: str, chance: random.Random) -> str:
     with suppress(ProcessLookupError):
         os.kill(chance.choice(chosen), number)
     return kind if targets.get(kind) or kind not in targets else "program"
-
-
-def wait(program: int, seconds: float) -> int | None:
-    """The exit code; None where the program still runs after so many seconds."""
-    until = time.monotonic() + seconds
-    while True:
-        pid, status = os.waitpid(program, os.WNOHANG)
-        if pid:
-            return os.waitstatus_to_exitcode(status)
-        if time.monotonic() > until:
-            return None
-        time.sleep(0.005)
 
 
 EXPECTED = {
@@ -259,7 +154,7 @@ class Soak:
     def _undisturbed(self, case: Case, run: Path) -> float:
         """Trains to the end; the seconds it took."""
         begin = time.monotonic()
-        code = wait(start(case, self._command(case, run), self.folder / "log.txt"), 600)
+        code = wait(start(case.processes, self._command(case, run), self.folder / "log.txt"), 600)
         if code != 0:
             raise Failed(f"{case}: ended with {code}")
         return time.monotonic() - begin
@@ -273,7 +168,7 @@ class Soak:
         log = self.folder / "log.txt"
         while True:
             log.unlink(missing_ok=True)
-            program = start(case, self._command(case, run), log)
+            program = start(case.processes, self._command(case, run), log)
             code, kind = wait(program, self.chance.uniform(0.0, 1.1 * took)), ""
             ranks = children(program)
             if code is None:

@@ -22,7 +22,7 @@ class Stage(ABC):
     """What a stage is.
 
     `moves_statistics` says whether batch norms learn their statistics: later stages keep those of the first, which
-    outliers would spoil, and so answer for each clip alone.
+    outliers would distort, and so answer for each clip alone.
     """
 
     name: str

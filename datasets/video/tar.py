@@ -29,8 +29,7 @@ def open_member(path: str) -> BinaryIO | list[tuple[str, Callable[[], BinaryIO]]
     if found is None:
         return None
     archive, member, names, places = found
-    at = bisect_left(names, member)
-    if at < len(names) and names[at] == member:
+    if (at := _place(names, member)) is not None:
         return _read(archive, *places[at])
     inside: list[tuple[str, Callable[[], BinaryIO]]] = []
     prefix = member.rstrip("/") + "/"
@@ -50,12 +49,17 @@ def exists(path: str) -> bool | None:
     if found is None:
         return None
     _, member, names, _ = found
-    at = bisect_left(names, member)
-    if at < len(names) and names[at] == member:
+    if _place(names, member) is not None:
         return True
     folder = member.rstrip("/") + "/"
     at = bisect_left(names, folder)
     return at < len(names) and names[at].startswith(folder)
+
+
+def _place(names: list[str], member: str) -> int | None:
+    """Where a name stands among sorted names."""
+    at = bisect_left(names, member)
+    return at if at < len(names) and names[at] == member else None
 
 
 def _archive_of(path: str) -> tuple[str, str, list[str], list[tuple[int, int]]] | None:

@@ -16,6 +16,7 @@ from phantom.patient import Patient
 from phantom.pictures.sheet import tile, write_tiles
 from phantom.probe import bmode
 from phantom.probe.planes import PLANES
+from phantom.probe.receiver import Receiver, scan_converter
 from phantom.probe.render import section
 from phantom.probe.shot import Grid, Shot
 from phantom.probe.views import VIEWS
@@ -82,7 +83,7 @@ def _tissues(patient: Patient, plane: str) -> Array:
     paint[scene.blood < 0] = (0.25, 0.05, 0.08)
     for valve in scene.valves:
         paint[valve.window][valve.distance < 0.12] = (1.0, 0.95, 0.4)
-    converter = bmode.converter(shot.sector, SIZE, *paint.shape[1:3])
+    converter = scan_converter(shot.sector, SIZE, *paint.shape[1:3])
     frame = np.ones((SIZE, SIZE, 3))
     pixels = np.stack([converter.pixels(paint[..., c].astype(np.float32))[0] for c in range(3)], -1)
     frame[converter.box] = np.where(converter.mask[converter.box][..., None], pixels, 1)
@@ -125,7 +126,7 @@ def steps(patient: Patient) -> Figure:
     medium = bmode.Medium(cut, depth, False, 0.0)
     echo, blood = bmode.reflectivity(scene, bmode.grains().take(index), medium, None)
     amplitude = bmode.envelope(echo, index, blood, shot.times, shot.quality, fine=True)
-    receiver = bmode.Receiver.draw(1, grid.radii, len(grid.angles), shot.quality, shot.patient.gain, rng)
+    receiver = Receiver.draw(1, grid.radii, len(grid.angles), shot.quality, shot.patient.gain, rng)
     grey = receiver.receive(amplitude)
     frame = heart_video(shot, generator(0, 8))[0]
     figure, axes = plt.subplots(1, 5, figsize=(13, 3.4), layout="constrained")

@@ -1,9 +1,9 @@
-"""B-mode: from signed distances to an ultrasound image.
+"""B-mode: from signed distances to the amplitude of echoes.
 
 Scatterers with per-tissue strength, fixed to the tissue → point-spread function (constant in angle, so it widens with
-depth) → envelope, whose speckle is Rayleigh distributed → attenuation and gain → log compression → scan conversion.
-Everything up to scan conversion happens on a polar grid [T, D, B] of float32, a few frames at a time so that arrays
-stay in the processor's cache; what is the same in all frames is computed once, in `Medium` and `Receiver`.
+depth) → envelope, whose speckle is Rayleigh distributed; `receiver` makes an image of it. All of it happens on a polar
+grid [T, D, B] of float32, a few frames at a time so that arrays stay in the processor's cache; what is the same in all
+frames is computed once, in `Medium`.
 """
 
 from __future__ import annotations
@@ -13,17 +13,14 @@ from functools import lru_cache
 from math import comb
 
 import numpy as np
-from scipy import sparse
-from scipy.ndimage import gaussian_filter, gaussian_filter1d, zoom
+from scipy.ndimage import gaussian_filter, zoom
 
 from phantom.heart.anatomy import Array
 from phantom.heart.cut import Cut
 from phantom.heart.scene import Scene
-from phantom.machine import Sector
 from phantom.quality import Quality
 from utils.seeding import generator
 
-RANGE = 52.0  # dB between black and white
 LATTICE = 0.11  # cm between scatterers
 STRENGTH = {"blood": 0.0016, "muscle": 0.13, "lining": 0.45, "valve": 0.5, "around": 0.06, "liver": 0.085}
 
@@ -179,7 +176,7 @@ def chest_wall(depth: Array, rng: np.random.Generator) -> Array:
     return (0.55 * layers * np.exp(-((depth / 0.85) ** 2)) + 0.5 * np.exp(-depth / 0.25))[:, None].astype(np.float32)
 
 
-def _binomial(field: Array, axis: int, edge: float) -> Array:
+def binomial(field: Array, axis: int, edge: float) -> Array:
     """Sums of neighbours along `axis` (1 or 2) weighted [1, 2, 1]; the first and last samples times `edge`.
 
     The array is taken as one line, where neighbours along an axis are `stride` apart: that is several times faster than
@@ -200,7 +197,7 @@ def speckle(field: Array, passes: tuple[int, int]) -> Array:
     many `passes` in depth and in angle. White noise keeps its energy."""
     for axis, count in zip((1, 2), passes, strict=True):
         for _ in range(count):
-            field = _binomial(field, axis, 1.0)
+            field = binomial(field, axis, 1.0)
     amplitude = np.abs(field)
     amplitude *= np.float32(np.prod([comb(4 * count, 2 * count) for count in passes], dtype=float) ** -0.5)
     return amplitude
@@ -235,114 +232,3 @@ def envelope(echo: Array, index: Array, blood: Array, t: Array, quality: Quality
     soft = quality["blur"]
     sharp = 2 if fine else 1
     return speckle(field, (sharp + round(11 * soft), sharp + round(15 * soft)))
-
-
-@dataclass(frozen=True)
-class Receiver:
-    """What stands between scatterers and screen, as it is through a recording: fog, near-field noise, shadows, gain.
-
-    `veil` [D, B] is added to amplitudes and `shade` [D, B] lets a share of them through; `noise` [T, D, B] is the
-    receiver's own, which grows with depth; `shown` [D, B] is what log compression adds, as a share of white.
-    """
-
-    veil: Array
-    shade: Array
-    noise: Array
-    shown: Array
-
-    @classmethod
-    def draw(
-        cls, frames: int, radii: Array, beams: int, quality: Quality, gain: float, rng: np.random.Generator
-    ) -> Receiver:
-        """The receiver for T = `frames` and the depths `radii` [D] (shares of the reach); `gain` is in dB.
-
-        Beams differ by a few dB, as the chest wall before them does.
-        """
-        depths = len(radii)
-        veil = _veil(radii, beams, quality, rng)
-        shade = _shadows(radii, beams, quality["dropout"], rng)
-        floor = np.float32(0.0022) * (0.3 + np.linspace(0, 1, depths, dtype=np.float32) ** 2)
-        noise = rng.random((frames, depths, beams), np.float32)
-        noise *= np.repeat(floor[:, None], beams, axis=1)
-        wide = 9 * gaussian_filter1d(rng.standard_normal(96), 10)
-        window = np.interp(np.linspace(0, 95, beams), np.arange(96), wide) if beams > 8 else np.zeros(beams)
-        shown = (RANGE + gain - 16 * quality["low_gain"] + window) / RANGE
-        return cls(veil, shade, noise, np.tile(shown.astype(np.float32), (depths, 1)))
-
-    def receive(self, amplitude: Array, frames: slice = slice(None)) -> Array:
-        """Grey levels [0, 255] float32 of the amplitudes [T, D, B] of some frames, by log compression and speckle
-        reduction: neighbours in depth and angle are averaged after compression."""
-        level = amplitude + self.veil
-        level *= self.shade
-        level += self.noise[frames]
-        level = np.log10(level, out=level)
-        level = _binomial(_binomial(level, 1, 4.0), 2, 4.0)
-        level *= np.float32(20 / RANGE / 16)
-        level += self.shown
-        np.clip(level, 0, 1, out=level)
-        grey = level * np.float32(255 * 0.55)
-        grey += np.float32(255 * 0.45)
-        grey *= level
-        return grey
-
-
-def _veil(radii: Array, beams: int, quality: Quality, rng: np.random.Generator) -> Array:
-    """Fog and near-field noise [D, B], with a speckle that stands still."""
-    speckle = np.abs(rng.standard_normal((2, len(radii), beams), np.float32)).sum(0) * np.float32(0.6)
-    veil = np.zeros((len(radii), beams), np.float32)
-    if quality["clutter"]:
-        fog = gaussian_filter(smooth_noise(rng, veil.shape, 16), 3) * np.exp(-(((radii - 0.45) / 0.4) ** 2))[:, None]
-        veil += 0.19 * quality["clutter"] ** 1.2 * (0.25 + fog)
-    if quality["near_field"]:
-        near = np.exp(-((radii / (0.22 + 0.24 * quality["near_field"])) ** 4))[:, None]
-        bands = 0.6 + 0.4 * np.sin(radii * rng.uniform(60, 90))[:, None]
-        veil += quality["near_field"] * near * bands * 0.75
-    return veil * speckle
-
-
-def _shadows(radii: Array, beams: int, dropout: float, rng: np.random.Generator) -> Array:
-    """What ribs and poor contact let through, a share [D, B]."""
-    angle = np.linspace(-1, 1, beams)
-    share = np.ones((len(radii), beams))
-    for _ in range(3 if dropout else 0):
-        centre, width = rng.uniform(-0.85, 0.85), 0.05 + 0.13 * dropout
-        shade = np.exp(-(((angle - centre) / width) ** 4))[None, :] * np.clip((radii - 0.06) / 0.1, 0, 1)[:, None]
-        share *= 1 - 0.97 * min(1.0, 0.3 + dropout) * shade
-    return share.astype(np.float32)
-
-
-class Converter:
-    """The bilinear map from the polar grid of a sector to pixels.
-
-    `box` are the rows and columns of the frame that the sector fills, `mask` [size, size] its pixels, `matrix`
-    [pixels of the box, D·B] the weights.
-    """
-
-    def __init__(self, sector: Sector, size: int, depths: int, beams: int):
-        rows, columns = np.mgrid[0:size, 0:size] + 0.5
-        x, y = columns / size - sector.centre, rows / size - sector.top
-        radius, angle = np.hypot(x, y) / sector.radius, np.arctan2(x, y)
-        self.mask = (radius <= 1) & (np.abs(angle) <= sector.half) & (radius > 0.03)
-        ends = (np.flatnonzero(self.mask.any(axis)) for axis in (1, 0))
-        self.box = tuple(slice(at[0], at[-1] + 1) for at in ends)
-        inside = self.mask[self.box]
-        depth = np.clip(radius[self.mask] * (depths - 1), 0, depths - 1.001)
-        beam = np.clip((angle[self.mask] / sector.half + 1) / 2 * (beams - 1), 0, beams - 1.001)
-        d, b = depth.astype(int), beam.astype(int)
-        fd, fb = depth - d, beam - b
-        index = np.concatenate([(d + i) * beams + b + j for i in (0, 1) for j in (0, 1)])
-        weight = np.concatenate([(fd if i else 1 - fd) * (fb if j else 1 - fb) for i in (0, 1) for j in (0, 1)])
-        where = np.tile(np.flatnonzero(inside), 4), index
-        self.matrix = sparse.csr_matrix((weight.astype(np.float32), where), shape=(inside.size, depths * beams))
-
-    def pixels(self, image: Array) -> Array:
-        """Scan conversion: polar [T, D, B] to the box's pixels [T, rows, columns] float32, 0 outside the sector."""
-        rows, columns = (part.stop - part.start for part in self.box)
-        values = self.matrix @ np.ascontiguousarray(image.reshape(len(image), -1).T)
-        return np.ascontiguousarray(values.T).reshape(-1, rows, columns)
-
-
-@lru_cache(maxsize=32)
-def converter(sector: Sector, size: int, depths: int, beams: int) -> Converter:
-    """The converter of a sector; a study uses two or three."""
-    return Converter(sector, size, depths, beams)

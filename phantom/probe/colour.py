@@ -8,6 +8,7 @@ from phantom.heart.anatomy import Array
 from phantom.heart.cut import Cut
 from phantom.heart.scene import Scene
 from phantom.probe import bmode, doppler
+from phantom.probe.receiver import Converter
 from phantom.probe.shot import Grid, Shot
 
 MARK = (190, 190, 190)  # RGB of the box's border
@@ -16,7 +17,7 @@ MARK = (190, 190, 190)  # RGB of the box's border
 class ColourBox:
     """Where a shot's colour box lies in the polar grid and in the pixels; nothing is computed beyond it."""
 
-    def __init__(self, shot: Shot, grid: Grid, cut: Cut, converter: bmode.Converter):
+    def __init__(self, shot: Shot, grid: Grid, cut: Cut, converter: Converter):
         self.shot, self.grid, self.cut = shot, grid, cut
         centre = shot.patient.heart.landmarks[shot.view.at]
         self.area = doppler.box(shot.plane, centre, shot.view.size, grid.radii, grid.angles)

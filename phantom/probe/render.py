@@ -14,6 +14,7 @@ from phantom.machine import Sector
 from phantom.probe import bmode
 from phantom.probe.bmode import Contrast
 from phantom.probe.colour import ColourBox
+from phantom.probe.receiver import Receiver, scan_converter
 from phantom.probe.shot import Grid, Shot
 
 FLASH = (0.12, 0.28)  # when in the clip the flash is, as shares of its length
@@ -33,7 +34,7 @@ def sector_frames(shot: Shot, sector: Sector, t: Array, rng: np.random.Generator
     """RGB frames [T, size, size, 3] uint8 of the sector at times `t` [T]; black around it."""
     grid = Grid.of(sector, shot.size)
     cut = section(shot, grid)
-    converter = bmode.converter(sector, shot.size, len(grid.radii), len(grid.angles))
+    converter = scan_converter(sector, shot.size, len(grid.radii), len(grid.angles))
     box = ColourBox(shot, grid, cut, converter) if shot.view.mode in ("colour", "tissue_colour") else None
     frames, moving = np.zeros((len(t), shot.size, shot.size, 3), np.uint8), []
     for part in polar_images(shot, grid, cut, t, rng, fine=sector.radius > 0.5):
@@ -58,7 +59,7 @@ def polar_images(
     depth = grid.radii * shot.plane.reach
     medium = bmode.Medium(cut, depth, contrast is not None, shot.quality["off_axis"])
     chest = bmode.chest_wall(depth, rng) if contrast is None else None
-    receiver = bmode.Receiver.draw(len(t), grid.radii, len(grid.angles), shot.quality, shot.patient.gain, rng)
+    receiver = Receiver.draw(len(t), grid.radii, len(grid.angles), shot.quality, shot.patient.gain, rng)
     lost = round(0.42 * shot.quality["sector_cut"] * len(grid.angles))
     cut_away = (slice(None, lost) if rng.integers(2) else slice(-lost, None)) if lost else slice(0)
     for frames in grid.parts(len(t)):

@@ -16,6 +16,7 @@ from scipy.ndimage import gaussian_filter
 from phantom.heart.anatomy import Array
 from phantom.machine import STYLES, font
 from phantom.probe import bmode
+from phantom.probe.receiver import Receiver, scan_converter
 from phantom.probe.shot import Grid, Shot
 
 Rng = np.random.Generator
@@ -25,7 +26,7 @@ def _finish(shot: Shot, echo: Array, grid: Grid, rng: Rng) -> Iterator[tuple[sli
     """Speckle, defects and compression of the strengths `echo` [T, D, B]: grey levels, a few frames at a time."""
     shape, soft = echo.shape[1:], shot.quality["blur"]
     field = (rng.standard_normal(shape, np.float32) + 1j * rng.standard_normal(shape, np.float32)).astype(np.complex64)
-    receiver = bmode.Receiver.draw(len(echo), grid.radii, shape[1], shot.quality, shot.patient.gain, rng)
+    receiver = Receiver.draw(len(echo), grid.radii, shape[1], shot.quality, shot.patient.gain, rng)
     passes = (2 + round(6 * soft), 2 + round(8 * soft))
     for frames in grid.parts(len(echo)):
         yield frames, receiver.receive(bmode.speckle(field * echo[frames], passes), frames)
@@ -39,7 +40,7 @@ def _plane(shot: Shot) -> tuple[Grid, Array, Array]:
 
 
 def _show(shot: Shot, echo: Array, grid: Grid, rng: Rng) -> Array:
-    converter = bmode.converter(shot.patient.machine.full, shot.size, len(grid.radii), len(grid.angles))
+    converter = scan_converter(shot.patient.machine.full, shot.size, len(grid.radii), len(grid.angles))
     frames = np.zeros((len(echo), shot.size, shot.size, 3), np.uint8)
     for part, grey in _finish(shot, echo, grid, rng):
         shot.patient.machine.tint(converter.pixels(grey), out=frames[(part, *converter.box)])

@@ -8,8 +8,8 @@ import numpy as np
 
 from phantom import machine
 from phantom.heart.anatomy import Array
-from phantom.probe import bmode
 from phantom.probe.planes import apical_two
+from phantom.probe.receiver import scan_converter
 from phantom.probe.render import sector_frames
 from phantom.probe.shot import Grid, Shot, held
 from phantom.probe.strips import strip_video
@@ -29,7 +29,7 @@ def heart_video(shot: Shot, rng: np.random.Generator) -> Array:
 def image_mask(shot: Shot) -> Array:
     """Which pixels of a recording of the heart belong to the image (sector and strip), [size, size] bool."""
     grid = Grid.of(shot.sector, shot.size)
-    mask = bmode.converter(shot.sector, shot.size, len(grid.radii), len(grid.angles)).mask.copy()
+    mask = scan_converter(shot.sector, shot.size, len(grid.radii), len(grid.angles)).mask.copy()
     if shot.is_strip:
         mask[shot.strip] = True
     return mask
