@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import logging
 
+import open_clip
 import pytest
 import torch
+from open_clip.push_to_hf_hub import save_config_for_hf
 from safetensors.torch import save_file
 
 import clip.weights
@@ -67,6 +69,13 @@ def test_a_configuration_beside_a_file_says_its_activation(tmp_path):
     assert activation_of("tiny", str(file)) is None
     (tmp_path / "open_clip_config.json").write_text(json.dumps(STATED))
     assert activation_of("tiny", str(file)) is False
+
+
+@pytest.mark.parametrize(("name", "quick"), [("ViT-B-32", False), ("ViT-B-32-quickgelu", True)])
+def test_what_open_clip_itself_writes_for_the_hub_is_read(tmp_path, name, quick):
+    model = open_clip.create_model(name, pretrained=None)
+    save_config_for_hf(model, tmp_path / "open_clip_config.json", open_clip.get_model_config(name))
+    assert activation_of("ViT-B/32", str(tmp_path / "open_clip_model.safetensors")) is quick
 
 
 def test_a_hub_without_a_configuration_leaves_it_to_the_setting(hub, caplog):

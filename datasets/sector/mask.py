@@ -16,6 +16,7 @@ from datasets.video.regions import Region
 
 Mask = np.ndarray
 MOSTLY_IMAGE = 0.6  # confidence from which a mask is to be used
+SMALLEST = 0.05  # share of the picture; an image that fills less is a corner of one, or a picture of something else
 MARGIN = 1.0  # pixels around an outline
 MOVING_SHARE = 0.3  # of a part's cells: less, and the part is still
 LARGE = 0.06  # share of the picture that a still box beside another part has at least
@@ -68,6 +69,8 @@ def find_image(frames: np.ndarray, regions: Sequence[Region] = ()) -> Finding:
         found = _find_in_tags(tags, evidence, within)
     else:
         found = _find(evidence, within)
+        if found.mask.mean() < SMALLEST:
+            found = Finding(found.mask, 0.0)
         warnings = (NOT_USED,) * bool(tags) + (NOT_FOUND,) * (found.confidence < MOSTLY_IMAGE)
         found = Finding(found.mask, found.confidence, warnings)
     if found.confidence >= MOSTLY_IMAGE and not found.warnings and _shows_writing(found.mask, evidence):
