@@ -7,13 +7,18 @@ left out. Alone on one device, or under torchrun on many.
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
+
+if not __package__:  # started as a file; other packages have the names of the folders beside it, too
+    sys.path[0] = str(Path(__file__).resolve().parent / "src")
 
 from yacs.config import CfgNode
 
-from utils.config import evaluated_checkpoint, given_keys, load_config
-from utils.errors import UserError, exit_code
+from echoviewclip.utils.config import evaluated_checkpoint, given_keys, load_config
+from echoviewclip.utils.errors import UserError, exit_code
 
 # What computes is imported where it is needed: neither --help nor a mistake in the command line waits for it.
 
@@ -64,9 +69,9 @@ def configure(file: str | None, default: str | None, changes: Changes) -> tuple[
 
     `default` is the yaml file for where neither `file` nor the checkpoint says.
     """
-    from inference.resume import configuration_for
-    from trainers.session import NO_CHECKPOINT
-    from utils.checkpoint import load_checkpoint
+    from echoviewclip.inference.resume import configuration_for
+    from echoviewclip.trainers.session import NO_CHECKPOINT
+    from echoviewclip.utils.checkpoint import load_checkpoint
 
     evaluated = evaluated_checkpoint(file, changes)
     if not evaluated:
@@ -83,9 +88,9 @@ def main() -> None:
     config, content = configure(given.cfg, given.default_cfg, given.changes)
     set_by_user = given_keys(given.cfg or given.default_cfg, given.changes) if content is None else ()
 
-    from datasets.reading import end_readers
-    from trainers.session import run
-    from utils.distributed import processes
+    from echoviewclip.datasets.reading import end_readers
+    from echoviewclip.trainers.session import run
+    from echoviewclip.utils.distributed import processes
 
     try:
         with processes(config.DEVICE, config.TRAIN.TIMEOUT) as device:

@@ -9,9 +9,14 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 
-from utils.errors import UserError, exit_code
+if not __package__:  # started as a file; other packages have the names of the folders beside it, too
+    sys.path[0] = str(Path(__file__).resolve().parent / "src")
+
+from echoviewclip.utils.errors import UserError, exit_code
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -47,12 +52,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parse(arguments)
 
     # Here, so that neither --help nor a mistake in the command line waits for what computes.
-    from datasets.intake.find import find_videos, summary
-    from datasets.reading import end_readers
-    from inference.answers import table, write_answers
-    from inference.predictor import load_predictor, predict
-    from utils.distributed import is_main, processes
-    from utils.files import check_writable
+    from echoviewclip.datasets.intake.find import find_videos, summary
+    from echoviewclip.datasets.reading import end_readers
+    from echoviewclip.inference.answers import table, write_answers
+    from echoviewclip.inference.predictor import load_predictor, predict
+    from echoviewclip.utils.distributed import is_main, processes
+    from echoviewclip.utils.files import check_writable
 
     left_out: dict[str, str] = {}
     videos = find_videos(given.paths, left_out)

@@ -9,8 +9,8 @@ import torch
 from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
 from torch import nn
 
-from clip.pyramid import PATCH, WIDTHS, block_width, make_pyramid, start_as_identity
-from utils.errors import UserError
+from echoviewclip.clip.pyramid import PATCH, WIDTHS, block_width, make_pyramid, start_as_identity
+from echoviewclip.utils.errors import UserError
 
 REGISTRY_NAME = {
     "ViT-B/32": "ViT-B-32",

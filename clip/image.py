@@ -6,9 +6,9 @@ import open_clip
 import torch
 from torch import Tensor, nn
 
-from clip.attention import AttentionBlock, own_block
-from clip.blocks import Blocks
-from clip.pyramid import block_width
+from echoviewclip.clip.attention import AttentionBlock, own_block
+from echoviewclip.clip.blocks import Blocks
+from echoviewclip.clip.pyramid import block_width
 
 
 class ImageStem(nn.Module):

@@ -9,9 +9,9 @@ import open_clip
 import torch
 from torch import Tensor, nn
 
-from clip.attention import own_block
-from clip.blocks import Blocks
-from utils.errors import UserError
+from echoviewclip.clip.attention import own_block
+from echoviewclip.clip.blocks import Blocks
+from echoviewclip.utils.errors import UserError
 
 CONTEXT_LENGTH = 77
 

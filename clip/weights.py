@@ -15,10 +15,10 @@ from open_clip.pretrained import download_pretrained, download_pretrained_from_h
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 
-from clip.architectures import REGISTRY_NAME, build_towers
-from clip.torchscript import is_torchscript, read_torchscript
-from utils.checkpoint import unwrapped
-from utils.errors import UserError, first_line
+from echoviewclip.clip.architectures import REGISTRY_NAME, build_towers
+from echoviewclip.clip.torchscript import is_torchscript, read_torchscript
+from echoviewclip.utils.checkpoint import unwrapped
+from echoviewclip.utils.errors import UserError, first_line
 
 log = logging.getLogger(__name__)
 

@@ -11,10 +11,10 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import torch
 
-from datasets.boundary import Boundary
-from datasets.labels import Labels
-from datasets.rows import read_rows
-from utils.errors import UserError, quoted, shortened
+from echoviewclip.datasets.boundary import Boundary
+from echoviewclip.datasets.labels import Labels
+from echoviewclip.datasets.rows import read_rows
+from echoviewclip.utils.errors import UserError, quoted, shortened
 
 TARGETS = ("class", "quality", "multilabel", "score")
 SHOWN_FAULTS = 20

@@ -6,13 +6,13 @@ import torch
 from torch.utils.data import DataLoader
 from yacs.config import CfgNode
 
-from datasets.annotations import Annotations, read_annotations
-from datasets.dataset import VideoDataset
-from datasets.loader import TrainingData, evaluation_loader
-from datasets.transforms import DeviceTransform
-from datasets.video.open import Opener
-from utils.distributed import rank, world
-from utils.label_list import read_names
+from echoviewclip.datasets.annotations import Annotations, read_annotations
+from echoviewclip.datasets.dataset import VideoDataset
+from echoviewclip.datasets.loader import TrainingData, evaluation_loader
+from echoviewclip.datasets.transforms import DeviceTransform
+from echoviewclip.datasets.video.open import Opener
+from echoviewclip.utils.distributed import rank, world
+from echoviewclip.utils.label_list import read_names
 
 
 def read_list(config: CfgNode, file: str, *, outsiders: bool = False, faults: list[str] | None = None) -> Annotations:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from datasets.sample import Sample
+from echoviewclip.datasets.sample import Sample
 
 EVAL_MARGIN = 256 / 224  # short side over crop side of the published evaluation
 

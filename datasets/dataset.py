@@ -8,16 +8,16 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from datasets.annotations import Annotations
-from datasets.cropping import EvalCrop, TrainCrop
-from datasets.sample import Remark, Sample
-from datasets.sampling import clip_indices
-from datasets.transforms import swap_background
-from datasets.video.base import VideoError, errors_name
-from datasets.video.open import Opener, open_video
-from utils.errors import UserError
-from utils.seeding import generator
-from utils.workers import time_limit
+from echoviewclip.datasets.annotations import Annotations
+from echoviewclip.datasets.cropping import EvalCrop, TrainCrop
+from echoviewclip.datasets.sample import Remark, Sample
+from echoviewclip.datasets.sampling import clip_indices
+from echoviewclip.datasets.transforms import swap_background
+from echoviewclip.datasets.video.base import VideoError, errors_name
+from echoviewclip.datasets.video.open import Opener, open_video
+from echoviewclip.utils.errors import UserError
+from echoviewclip.utils.seeding import generator
+from echoviewclip.utils.workers import time_limit
 
 Clips = tuple[torch.Tensor, torch.Tensor | None, torch.Tensor]
 

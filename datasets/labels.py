@@ -6,7 +6,7 @@ import difflib
 import re
 from collections.abc import Sequence
 
-from utils.errors import quoted, shortened
+from echoviewclip.utils.errors import quoted, shortened
 
 MAX_LABELS = 1 << 20  # ids where the number of classes is not known
 SEPARATORS = " \t\r\n,;"  # between the labels of one video

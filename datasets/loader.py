@@ -8,14 +8,14 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 from torch.utils.data import DataLoader, Sampler
 
-from datasets.dataset import VideoDataset
-from datasets.reading import WatchedDataset, read
-from datasets.sample import Remark, Sample, collate
-from datasets.transforms import DeviceTransform
-from utils.distributed import gather
-from utils.errors import UserError
-from utils.seeding import generator
-from utils.stopping import leave_signals_to_parent
+from echoviewclip.datasets.dataset import VideoDataset
+from echoviewclip.datasets.reading import WatchedDataset, read
+from echoviewclip.datasets.sample import Remark, Sample, collate
+from echoviewclip.datasets.transforms import DeviceTransform
+from echoviewclip.utils.distributed import gather
+from echoviewclip.utils.errors import UserError
+from echoviewclip.utils.seeding import generator
+from echoviewclip.utils.stopping import leave_signals_to_parent
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from datasets.blending import cut_box
+from echoviewclip.datasets.blending import cut_box
 
 PATCHES = 4  # shuffled patches along a side
 SHARE = 0.5  # outliers beside each video of a batch

@@ -14,9 +14,9 @@ from typing import cast
 import torch
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
-from datasets.dataset import VideoDataset
-from datasets.sample import Mistake, Sample
-from utils.errors import UserError
+from echoviewclip.datasets.dataset import VideoDataset
+from echoviewclip.datasets.sample import Mistake, Sample
+from echoviewclip.utils.errors import UserError
 
 NONE = -1
 _watched: weakref.WeakSet[WatchedDataset] = weakref.WeakSet()

@@ -20,8 +20,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from datasets.labels import SEPARATORS, Labels
-from utils.errors import UserError, quoted
+from echoviewclip.datasets.labels import SEPARATORS, Labels
+from echoviewclip.utils.errors import UserError, quoted
 
 FIELDS = ("path", "label", "patient", "quality", "score")  # what a list may say of a video
 

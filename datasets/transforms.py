@@ -12,8 +12,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from datasets.sector import MOSTLY_IMAGE, image_mask
-from utils.seeding import generator as make_generator
+from echoviewclip.datasets.sector import MOSTLY_IMAGE, image_mask
+from echoviewclip.utils.seeding import generator as make_generator
 
 # Of CLIP's training images (Radford et al., arXiv 2103.00020), in [0, 1].
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from scipy import stats
 
-from utils.seeding import generator
+from echoviewclip.utils.seeding import generator
 
 Statistic = Callable[[np.ndarray], "dict[str, np.ndarray]"]
 Interval = tuple[float, float]

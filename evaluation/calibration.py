@@ -8,8 +8,8 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 from scipy.special import digamma, log_softmax, softmax
 
-from evaluation.bootstrap import Statistic, figures, group_sums, levels, ratio
-from evaluation.classification import checked
+from echoviewclip.evaluation.bootstrap import Statistic, figures, group_sums, levels, ratio
+from echoviewclip.evaluation.classification import checked
 
 TEMPERATURES = (0.05, 20.0)
 PRIOR_VIDEOS = 10  # the weight of the prior on the temperature

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from evaluation.bootstrap import Statistic, figures, intervals, ratio
+from echoviewclip.evaluation.bootstrap import Statistic, figures, intervals, ratio
 
 
 def classification_metrics(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, float]:

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.linalg import LinAlgError, eigh, svd
 from sklearn.covariance import ledoit_wolf
 
-from utils.seeding import generator
+from echoviewclip.utils.seeding import generator
 
 FEWEST = 2  # labelled training videos: a single one has no spread
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import expit, log_softmax, logsumexp, softmax
 
-from evaluation.bootstrap import Statistic, figures, group_sums, levels, ratio
-from evaluation.feature_statistics import FeatureStatistics
+from echoviewclip.evaluation.bootstrap import Statistic, figures, group_sums, levels, ratio
+from echoviewclip.evaluation.feature_statistics import FeatureStatistics
 
 FPR95 = (
     "share of outsiders with a score of at least t, where t is the highest threshold that accepts "

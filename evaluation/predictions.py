@@ -20,9 +20,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike
 
-from evaluation.quality import to_grades, to_scores
-from utils.errors import UserError
-from utils.files import atomic_path
+from echoviewclip.evaluation.quality import to_grades, to_scores
+from echoviewclip.utils.errors import UserError
+from echoviewclip.utils.files import atomic_path
 
 SETS = ("in", "near", "far", "ood")
 

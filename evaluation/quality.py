@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from evaluation.bootstrap import Statistic, figures, group_sums, ratio
-from evaluation.classification import checked, class_rates, macro
+from echoviewclip.evaluation.bootstrap import Statistic, figures, group_sums, ratio
+from echoviewclip.evaluation.classification import checked, class_rates, macro
 
 
 def to_scores(grades: np.ndarray, count: int) -> np.ndarray:

@@ -11,16 +11,16 @@ from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup
 from sklearn.metrics import roc_curve
 
-from evaluation import figures
-from evaluation.bootstrap import LEAST_PATIENTS
-from evaluation.calibration import at_temperature, reliability, risk_coverage
-from evaluation.classification import confusion_matrix, worst_classes
-from evaluation.figures import Line
-from evaluation.ood import FPR95
-from evaluation.predictions import Predictions, read_predictions
-from evaluation.worst import FramesOf, shown_name, worst_videos
-from utils.errors import UserError
-from utils.files import write_text
+from echoviewclip.evaluation import figures
+from echoviewclip.evaluation.bootstrap import LEAST_PATIENTS
+from echoviewclip.evaluation.calibration import at_temperature, reliability, risk_coverage
+from echoviewclip.evaluation.classification import confusion_matrix, worst_classes
+from echoviewclip.evaluation.figures import Line
+from echoviewclip.evaluation.ood import FPR95
+from echoviewclip.evaluation.predictions import Predictions, read_predictions
+from echoviewclip.evaluation.worst import FramesOf, shown_name, worst_videos
+from echoviewclip.utils.errors import UserError
+from echoviewclip.utils.files import write_text
 
 HEADLINES = (  # figure (with the score's name filled in), what the page calls it; those a run has are shown
     ("top1", "Top-1 accuracy"),

@@ -16,13 +16,13 @@ from pathlib import Path
 
 import numpy as np
 
-from evaluation.bootstrap import Groups, Interval, Statistic, figures, intervals
-from evaluation.calibration import at_temperature, calibration_statistic, joint_statistic, risk_statistic
-from evaluation.classification import classification_statistic, confused_pairs, confusion_matrix, per_class
-from evaluation.ood import ood_statistic
-from evaluation.predictions import SETS, Predictions
-from evaluation.quality import per_view, quality_statistic
-from utils.files import write_text
+from echoviewclip.evaluation.bootstrap import Groups, Interval, Statistic, figures, intervals
+from echoviewclip.evaluation.calibration import at_temperature, calibration_statistic, joint_statistic, risk_statistic
+from echoviewclip.evaluation.classification import classification_statistic, confused_pairs, confusion_matrix, per_class
+from echoviewclip.evaluation.ood import ood_statistic
+from echoviewclip.evaluation.predictions import SETS, Predictions
+from echoviewclip.evaluation.quality import per_view, quality_statistic
+from echoviewclip.utils.files import write_text
 
 FITTED = ("ece", "aurc", "joint_accuracy", "accepted", "rejected")  # figures that follow from temperature or τ
 

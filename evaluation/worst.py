@@ -9,8 +9,8 @@ from pathlib import PureWindowsPath
 import numpy as np
 from markupsafe import Markup
 
-from evaluation.figures import film
-from evaluation.predictions import Predictions
+from echoviewclip.evaluation.figures import film
+from echoviewclip.evaluation.predictions import Predictions
 
 FramesOf = Callable[[str, np.ndarray], "np.ndarray | None"]
 """(path as in the list, frame indices int64 `[n]`) → uint8 `[n, H, W, 3]`, or None where the video cannot be read."""

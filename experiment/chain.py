@@ -14,13 +14,14 @@ from pathlib import Path
 import torch
 from yacs.config import CfgNode
 
-from datasets.annotations import find_list
-from experiment.steps import Step
-from utils.errors import UserError
-from utils.files import write_text
-from utils.stopping import SIGNALS
+import echoviewclip
+from echoviewclip.datasets.annotations import find_list
+from echoviewclip.experiment.steps import Step
+from echoviewclip.utils.errors import UserError
+from echoviewclip.utils.files import write_text
+from echoviewclip.utils.stopping import SIGNALS
 
-ROOT = Path(__file__).parents[1]
+PACKAGE = Path(echoviewclip.__file__).parent
 MARKER = "finished.json"  # in the folder of a step: what it was made from
 LISTS = ("TRAIN_FILE", "VAL_FILE", "OOD_FILE", "LABEL_LIST", "QUALITY_LIST")
 
@@ -54,8 +55,8 @@ def run_steps(steps: Sequence[Step], tell: Callable[[str], None]) -> int:
 def command(step: Step) -> list[str]:
     """main.py on every accelerator, or once on the CPU; GPUS sets the number as for the train scripts."""
     processes = int(os.environ.get("GPUS") or torch.cuda.device_count())
-    launcher = ["-m", "utils.launch", str(processes)] if processes > 1 else []
-    return [sys.executable, *launcher, str(ROOT / "main.py"), *step.arguments]
+    launcher = ["-m", "echoviewclip.utils.launch", str(processes)] if processes > 1 else []
+    return [sys.executable, *launcher, str(PACKAGE / "main.py"), *step.arguments]
 
 
 def call(command: Sequence[str]) -> int:
@@ -64,7 +65,7 @@ def call(command: Sequence[str]) -> int:
     Signals that ask to stop are passed on, and an interruption, which the terminal sends to both, is left to the
     command: a training saves itself before it ends, and this process must not kill it meanwhile.
     """
-    path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+    path = os.pathsep.join(filter(None, (str(PACKAGE.parent), os.environ.get("PYTHONPATH"))))
     with subprocess.Popen(command, env=os.environ | {"PYTHONPATH": path}) as child:
         before = {number: signal.signal(number, lambda n, _: child.send_signal(n)) for number in SIGNALS}
         before[signal.SIGINT] = signal.signal(signal.SIGINT, lambda *_: None)

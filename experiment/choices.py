@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import open_clip
 
-from clip.architectures import REGISTRY_NAME
-from experiment.fingerprint import GRADED, Fingerprint
-from experiment.words import size_of
+from echoviewclip.clip.architectures import REGISTRY_NAME
+from echoviewclip.experiment.fingerprint import GRADED, Fingerprint
+from echoviewclip.experiment.words import size_of
 
 ACTIVATIONS = 34  # bytes a token, unit of width and block in half precision (Korthikanti et al., arXiv 2205.05198)
 STATE = 16  # bytes a parameter: float32 weight and gradient, two moments

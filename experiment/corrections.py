@@ -7,12 +7,12 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from datasets.annotations import find_list
-from datasets.labels import Labels
-from datasets.rows import FIELDS, read_rows
-from experiment.noise import Judged
-from utils.errors import UserError
-from utils.files import atomic_path
+from echoviewclip.datasets.annotations import find_list
+from echoviewclip.datasets.labels import Labels
+from echoviewclip.datasets.rows import FIELDS, read_rows
+from echoviewclip.experiment.noise import Judged
+from echoviewclip.utils.errors import UserError
+from echoviewclip.utils.files import atomic_path
 
 COLUMNS = ("path", "label", "suggested", "p_label", "p_suggested", "decision")
 KEEP, TAKE, REMOVE = "keep", "suggested", "remove"  # or the name of another label

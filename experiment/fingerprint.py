@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from datasets.annotations import Annotations, read_annotations
-from datasets.video.base import VideoError
-from datasets.video.open import open_video
-from utils.errors import UserError
-from utils.label_list import read_names
+from echoviewclip.datasets.annotations import Annotations, read_annotations
+from echoviewclip.datasets.video.base import VideoError
+from echoviewclip.datasets.video.open import open_video
+from echoviewclip.utils.errors import UserError
+from echoviewclip.utils.label_list import read_names
 
 SETS = ("train", "val", "test")
 GRADED = "quality_"  # begins the names of lists of graded videos

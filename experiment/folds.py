@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 from yacs.config import CfgNode
 
-from datasets.configured import class_names, read_list
-from datasets.intake.splits import assign
-from datasets.rows import FIELDS
-from experiment.fingerprint import GRADED
-from utils.errors import UserError
-from utils.files import atomic_path, write_text
+from echoviewclip.datasets.configured import class_names, read_list
+from echoviewclip.datasets.intake.splits import assign
+from echoviewclip.datasets.rows import FIELDS
+from echoviewclip.experiment.fingerprint import GRADED
+from echoviewclip.utils.errors import UserError
+from echoviewclip.utils.files import atomic_path, write_text
 
 
 @dataclass(frozen=True)

@@ -13,17 +13,17 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from yacs.config import CfgNode
 
-from datasets.annotations import Annotations
-from datasets.transforms import DeviceTransform
-from evaluation.predictions import read_predictions
-from experiment.folds import found_folds
-from inference.collect import collect
-from inference.precision import Precision
-from inference.predictor import load_predictor
-from models.outputs import present
-from models.video_clip import VideoCLIP
-from trainers.data import evaluation_set, read_list
-from utils.errors import UserError
+from echoviewclip.datasets.annotations import Annotations
+from echoviewclip.datasets.transforms import DeviceTransform
+from echoviewclip.evaluation.predictions import read_predictions
+from echoviewclip.experiment.folds import found_folds
+from echoviewclip.inference.collect import collect
+from echoviewclip.inference.precision import Precision
+from echoviewclip.inference.predictor import load_predictor
+from echoviewclip.models.outputs import present
+from echoviewclip.models.video_clip import VideoCLIP
+from echoviewclip.trainers.data import evaluation_set, read_list
+from echoviewclip.utils.errors import UserError
 
 PROBE = "a cross-validated linear probe of its features"
 PARTS = 5  # of the cross-validation of the probe

@@ -11,13 +11,13 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader
 from PIL import Image
 
-from datasets.video.base import VideoError
-from datasets.video.open import open_video
-from evaluation.worst import shown_name
-from experiment.corrections import COLUMNS, KEEP, REMOVE, TAKE
-from experiment.noise import Judged
-from experiment.page import TEMPLATES
-from utils.files import write_text
+from echoviewclip.datasets.video.base import VideoError
+from echoviewclip.datasets.video.open import open_video
+from echoviewclip.evaluation.worst import shown_name
+from echoviewclip.experiment.corrections import COLUMNS, KEEP, REMOVE, TAKE
+from echoviewclip.experiment.noise import Judged
+from echoviewclip.experiment.page import TEMPLATES
+from echoviewclip.utils.files import write_text
 
 PICTURES, HEIGHT = 5, 144  # frames of a video, and their height in pixels
 

@@ -13,13 +13,13 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup
 
-from evaluation import report
-from experiment.folds import Fold
-from experiment.stage_files import read_head
-from experiment.steps import Step, stage_files
-from utils.config import load_config
-from utils.config.choices import STAGES
-from utils.files import write_text
+from echoviewclip.evaluation import report
+from echoviewclip.experiment.folds import Fold
+from echoviewclip.experiment.stage_files import read_head
+from echoviewclip.experiment.steps import Step, stage_files
+from echoviewclip.utils.config import load_config
+from echoviewclip.utils.config.choices import STAGES
+from echoviewclip.utils.files import write_text
 
 QUESTIONS = {"view": "Which view is it?", "negation": "Is it one of them at all?", "quality": "Is it good enough?"}
 MAIN = {  # figure of a stage that its card shows, the first that there is

@@ -8,10 +8,10 @@ from typing import Any
 
 import yaml
 
-from experiment.choices import Choice
-from utils.config import load_config
-from utils.errors import UserError
-from utils.files import write_text
+from echoviewclip.experiment.choices import Choice
+from echoviewclip.utils.config import load_config
+from echoviewclip.utils.errors import UserError
+from echoviewclip.utils.files import write_text
 
 TITLES = {
     "view": "Stage 1: which view a video shows.",

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from yacs.config import CfgNode
 
-from experiment.fingerprint import GRADED, find_list
-from experiment.folds import Fold
-from trainers.folder import results_folder
-from utils.config import load_config
-from utils.config.choices import STAGES
-from utils.errors import UserError
+from echoviewclip.experiment.fingerprint import GRADED, find_list
+from echoviewclip.experiment.folds import Fold
+from echoviewclip.trainers.folder import results_folder
+from echoviewclip.utils.config import load_config
+from echoviewclip.utils.config.choices import STAGES
+from echoviewclip.utils.errors import UserError
 
 Options = list[tuple[str, str]]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from experiment.fingerprint import GRADED, SETS, Fingerprint
+from echoviewclip.experiment.fingerprint import GRADED, SETS, Fingerprint
 
 
 def describe(found: Fingerprint) -> list[str]:

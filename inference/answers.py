@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TextIO
 
-from inference.predictor import Answer
-from utils.files import atomic_path
+from echoviewclip.inference.predictor import Answer
+from echoviewclip.utils.files import atomic_path
 
 WIDTH = 100  # characters of a line of the table
 

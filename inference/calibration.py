@@ -21,11 +21,11 @@ import torch
 import yaml
 from yacs.config import CfgNode
 
-from datasets.configured import evaluation_views
-from evaluation.calibration import fit_temperature, kept_scores, threshold
-from evaluation.predictions import Predictions
-from utils.config.choices import FITTED_SCORES, NEGATION_SCORES
-from utils.errors import UserError
+from echoviewclip.datasets.configured import evaluation_views
+from echoviewclip.evaluation.calibration import fit_temperature, kept_scores, threshold
+from echoviewclip.evaluation.predictions import Predictions
+from echoviewclip.utils.config.choices import FITTED_SCORES, NEGATION_SCORES
+from echoviewclip.utils.errors import UserError
 
 log = logging.getLogger(__name__)
 

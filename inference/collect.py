@@ -12,16 +12,16 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 from typing_extensions import NamedTuple  # generic ones, before Python 3.11
 
-from datasets.cropping import clips_on
-from datasets.reading import read, videos_of
-from datasets.sample import Sample
-from datasets.transforms import DeviceTransform
-from inference.precision import Precision
-from models.outputs import BranchOutput, ClassTexts, ModelOutput, present
-from models.quality import expected_score
-from models.video_clip import VideoCLIP
-from utils.distributed import gather, is_main, world
-from utils.stopping import Stop
+from echoviewclip.datasets.cropping import clips_on
+from echoviewclip.datasets.reading import read, videos_of
+from echoviewclip.datasets.sample import Sample
+from echoviewclip.datasets.transforms import DeviceTransform
+from echoviewclip.inference.precision import Precision
+from echoviewclip.models.outputs import BranchOutput, ClassTexts, ModelOutput, present
+from echoviewclip.models.quality import expected_score
+from echoviewclip.models.video_clip import VideoCLIP
+from echoviewclip.utils.distributed import gather, is_main, world
+from echoviewclip.utils.stopping import Stop
 
 Values = TypeVar("Values", np.ndarray, Tensor)  # on the device while they are collected, arrays afterwards
 

@@ -17,27 +17,27 @@ import numpy as np
 import torch
 from yacs.config import CfgNode
 
-from datasets.annotations import Annotations
-from datasets.configured import evaluation_batches
-from datasets.intake.pictures import Preparing
-from datasets.intake.preparation import Preparation
-from datasets.reading import reading_faults
-from datasets.transforms import DeviceTransform
-from evaluation.calibration import at_temperature
-from evaluation.feature_statistics import FeatureStatistics
-from evaluation.predictions import Predictions
-from inference.calibration import SETTINGS, settle
-from inference.collect import collect
-from inference.precision import Precision
-from inference.preparation import before_answers, of_checkpoint
-from inference.restore import restore_model
-from inference.resume import configuration_for, named, with_activation
-from inference.scoring import check_statistics, feature_statistics, to_predictions
-from models.video_clip import VideoCLIP
-from utils.checkpoint import load_checkpoint
-from utils.distributed import is_main
-from utils.errors import UserError
-from utils.label_list import read_names
+from echoviewclip.datasets.annotations import Annotations
+from echoviewclip.datasets.configured import evaluation_batches
+from echoviewclip.datasets.intake.pictures import Preparing
+from echoviewclip.datasets.intake.preparation import Preparation
+from echoviewclip.datasets.reading import reading_faults
+from echoviewclip.datasets.transforms import DeviceTransform
+from echoviewclip.evaluation.calibration import at_temperature
+from echoviewclip.evaluation.feature_statistics import FeatureStatistics
+from echoviewclip.evaluation.predictions import Predictions
+from echoviewclip.inference.calibration import SETTINGS, settle
+from echoviewclip.inference.collect import collect
+from echoviewclip.inference.precision import Precision
+from echoviewclip.inference.preparation import before_answers, of_checkpoint
+from echoviewclip.inference.restore import restore_model
+from echoviewclip.inference.resume import configuration_for, named, with_activation
+from echoviewclip.inference.scoring import check_statistics, feature_statistics, to_predictions
+from echoviewclip.models.video_clip import VideoCLIP
+from echoviewclip.utils.checkpoint import load_checkpoint
+from echoviewclip.utils.distributed import is_main
+from echoviewclip.utils.errors import UserError
+from echoviewclip.utils.label_list import read_names
 
 log = logging.getLogger(__name__)
 

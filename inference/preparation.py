@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from datasets.annotations import Annotations
-from datasets.intake.preparation import VERSION, Preparation, count_preparations, described
+from echoviewclip.datasets.annotations import Annotations
+from echoviewclip.datasets.intake.preparation import VERSION, Preparation, count_preparations, described
 
 log = logging.getLogger(__name__)
 

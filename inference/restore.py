@@ -11,14 +11,14 @@ import torch
 from torch import Tensor
 from yacs.config import CfgNode
 
-from clip.blocks import is_copy
-from clip.text import tokenize
-from inference.resume import load_weights, with_activation
-from models.build import build_model, configured_towers, has_text, prompt_texts
-from models.tokens import TokenRows
-from models.video_clip import VideoCLIP
-from utils.config import config_from_text
-from utils.errors import UserError
+from echoviewclip.clip.blocks import is_copy
+from echoviewclip.clip.text import tokenize
+from echoviewclip.inference.resume import load_weights, with_activation
+from echoviewclip.models.build import build_model, configured_towers, has_text, prompt_texts
+from echoviewclip.models.tokens import TokenRows
+from echoviewclip.models.video_clip import VideoCLIP
+from echoviewclip.utils.config import config_from_text
+from echoviewclip.utils.errors import UserError
 
 log = logging.getLogger(__name__)
 

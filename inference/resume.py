@@ -10,13 +10,13 @@ from typing import Any
 from torch import Tensor
 from yacs.config import CfgNode
 
-from clip.weights import activation_of, tag_activation
-from models.released import is_published, published_prompts, translate
-from models.video_clip import VideoCLIP
-from utils.checkpoint import DamagedCheckpoint, load_checkpoint
-from utils.config import changed_settings, config_from_text, load_config
-from utils.config.choices import STAGES
-from utils.errors import UserError
+from echoviewclip.clip.weights import activation_of, tag_activation
+from echoviewclip.models.released import is_published, published_prompts, translate
+from echoviewclip.models.video_clip import VideoCLIP
+from echoviewclip.utils.checkpoint import DamagedCheckpoint, load_checkpoint
+from echoviewclip.utils.config import changed_settings, config_from_text, load_config
+from echoviewclip.utils.config.choices import STAGES
+from echoviewclip.utils.errors import UserError
 
 log = logging.getLogger(__name__)
 

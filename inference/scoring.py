@@ -8,14 +8,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from datasets.annotations import Annotations
-from evaluation import ood
-from evaluation.feature_statistics import FeatureStatistics
-from evaluation.predictions import Predictions
-from inference.collect import Answers
-from models.outputs import present
-from models.video_clip import VideoCLIP
-from utils.errors import UserError
+from echoviewclip.datasets.annotations import Annotations
+from echoviewclip.evaluation import ood
+from echoviewclip.evaluation.feature_statistics import FeatureStatistics
+from echoviewclip.evaluation.predictions import Predictions
+from echoviewclip.inference.collect import Answers
+from echoviewclip.models.outputs import present
+from echoviewclip.models.video_clip import VideoCLIP
+from echoviewclip.utils.errors import UserError
 
 
 def to_predictions(

@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from clip.blocks import Blocks, own_copy
-from clip.text import ClassPrompts, TextTower
+from echoviewclip.clip.blocks import Blocks, own_copy
+from echoviewclip.clip.text import ClassPrompts, TextTower
 
 
 class ImageBranch(nn.Module):

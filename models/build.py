@@ -8,15 +8,15 @@ import open_clip
 from torch import Tensor, nn
 from yacs.config import CfgNode
 
-from clip.image import ImageStem, image_blocks
-from clip.text import ClassPrompts, TextTower, fill, learnable_prompts, learnable_texts, tokenize
-from clip.weights import load_towers
-from models.branch import ImageBranch, TextBranch
-from models.paper import PaperVideoCLIP
-from models.pooling import POOLINGS
-from models.released import ReleasedVideoCLIP
-from models.video_clip import VideoCLIP
-from utils.errors import UserError
+from echoviewclip.clip.image import ImageStem, image_blocks
+from echoviewclip.clip.text import ClassPrompts, TextTower, fill, learnable_prompts, learnable_texts, tokenize
+from echoviewclip.clip.weights import load_towers
+from echoviewclip.models.branch import ImageBranch, TextBranch
+from echoviewclip.models.paper import PaperVideoCLIP
+from echoviewclip.models.pooling import POOLINGS
+from echoviewclip.models.released import ReleasedVideoCLIP
+from echoviewclip.models.video_clip import VideoCLIP
+from echoviewclip.utils.errors import UserError
 
 TEMPLATES = {
     "paper": ("This ultrasound video is an {view} view.", "This ultrasound video does not show an {view} view."),

@@ -7,11 +7,11 @@ from collections.abc import Collection
 import torch.nn.functional as F
 from torch import Tensor
 
-from clip.text import ClassPrompts
-from models.branch import TextBranch, opposite
-from models.outputs import NO_TEXTS, ClassTexts, ModelOutput
-from models.quality import QualityBranch
-from models.video_clip import VideoCLIP
+from echoviewclip.clip.text import ClassPrompts
+from echoviewclip.models.branch import TextBranch, opposite
+from echoviewclip.models.outputs import NO_TEXTS, ClassTexts, ModelOutput
+from echoviewclip.models.quality import QualityBranch
+from echoviewclip.models.video_clip import VideoCLIP
 
 
 class PaperVideoCLIP(VideoCLIP):

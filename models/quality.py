@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.branch import ImageBranch
-from models.outputs import QualityOutput
+from echoviewclip.models.branch import ImageBranch
+from echoviewclip.models.outputs import QualityOutput
 
 
 def expected_score(logits: Tensor) -> Tensor:

@@ -14,13 +14,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from clip.blocks import own_copy
-from clip.text import ClassPrompts, end_of_text
-from models.branch import ImageBranch, TextBranch
-from models.outputs import NO_TEXTS, ClassTexts, ModelOutput
-from models.pooling import TemporalPooling
-from models.quality import graded
-from models.video_clip import VideoCLIP
+from echoviewclip.clip.blocks import own_copy
+from echoviewclip.clip.text import ClassPrompts, end_of_text
+from echoviewclip.models.branch import ImageBranch, TextBranch
+from echoviewclip.models.outputs import NO_TEXTS, ClassTexts, ModelOutput
+from echoviewclip.models.pooling import TemporalPooling
+from echoviewclip.models.quality import graded
+from echoviewclip.models.video_clip import VideoCLIP
 
 PROMPTS = "prompt_learner.complete_text_embeddings"
 

@@ -11,12 +11,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from clip.blocks import Blocks
-from clip.image import ImageStem
-from clip.text import ClassPrompts
-from models.branch import ImageBranch, TextBranch
-from models.outputs import NO_TEXTS, BranchOutput, ClassTexts, ModelOutput
-from models.quality import QualityBranch
+from echoviewclip.clip.blocks import Blocks
+from echoviewclip.clip.image import ImageStem
+from echoviewclip.clip.text import ClassPrompts
+from echoviewclip.models.branch import ImageBranch, TextBranch
+from echoviewclip.models.outputs import NO_TEXTS, BranchOutput, ClassTexts, ModelOutput
+from echoviewclip.models.quality import QualityBranch
 
 INTERMEDIATE_SIZE = 512  # numbers at most that a block's patches become, unless the block itself is wider
 

@@ -6,7 +6,7 @@ strips (a beam over time) → recording (with the machine's screen) → study (p
 are made by sheet and figures. `docs/phantom.md` explains it.
 """
 
-from phantom.probe.views import view_names
-from phantom.study.study import generate
+from echoviewclip.phantom.probe.views import view_names
+from echoviewclip.phantom.study.study import generate
 
 __all__ = ["generate", "view_names"]

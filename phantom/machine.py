@@ -13,8 +13,8 @@ from functools import lru_cache
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from phantom.heart.anatomy import Array
-from phantom.heart.cycle import Cycle
+from echoviewclip.phantom.heart.anatomy import Array
+from echoviewclip.phantom.heart.cycle import Cycle
 
 CORE = (0.06, 0.91, 0.045, 0.955)  # top, bottom, left, right of the rectangle that image regions stay in
 SPLIT = 0.46  # where an inset ends and the strip begins

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from phantom.heart.anatomy import Array, Heart
-from phantom.machine import Machine
-from utils.seeding import generator
+from echoviewclip.phantom.heart.anatomy import Array, Heart
+from echoviewclip.phantom.machine import Machine
+from echoviewclip.utils.seeding import generator
 
 
 @dataclass(frozen=True)

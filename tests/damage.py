@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from evaluation.feature_statistics import FeatureStatistics
+from echoviewclip.evaluation.feature_statistics import FeatureStatistics
 from tests.tiny_data import VIEWS, tiny_model
 
 BLOCK = 4096  # bytes of a disk's block

@@ -10,9 +10,9 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-import main
-from utils import launch
-from utils.errors import exit_code
+from echoviewclip import main
+from echoviewclip.utils import launch
+from echoviewclip.utils.errors import exit_code
 
 
 def start(processes: int, command: Sequence[str], log: Path) -> int:

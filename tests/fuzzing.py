@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import select
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from pydicom import uid
 from tests.dicom_objects import jpeg, jpeg_2000, jpeg_ls, lossless_jpeg, run_lengths, to_ybr_422, write_object
 from tests.media import numbered_frames, write_video
 
+ROOT = Path(__file__).parents[1]
 CHILD = ["-m", "tests.reading_child"]
 MOST_SECONDS = 20  # for one small file, on a machine that has other things to do
 MOST_MEGABYTES = 2048
@@ -50,7 +52,8 @@ class Reader:
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=complaints,
-                    cwd=Path(__file__).parents[1],
+                    cwd=ROOT,
+                    env=os.environ | {"PYTHONPATH": str(ROOT / "src")},
                     text=True,
                 )
             self._ask(__file__, "video", seconds=120)  # until it has started

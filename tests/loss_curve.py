@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from echoviewclip.utils.checkpoint import load_checkpoint
+from echoviewclip.utils.files import write_text
 from tests.tiny_data import STAGES, VIEWS, configure, history, tiny_options, train
-from utils.checkpoint import load_checkpoint
-from utils.files import write_text
 
 STORED = Path(__file__).parent / "data" / "loss_curves.json"
 VIDEOS, EPOCHS = 17, 4  # in batches of 4: five steps an epoch, the last of one clip

@@ -20,15 +20,15 @@ from pathlib import Path
 
 import torch
 
-from datasets.annotations import read_annotations
-from datasets.intake.convert import convert
-from datasets.intake.records import Options
-from datasets.sampling import clip_indices
-from datasets.video.base import VideoError
-from datasets.video.open import open_video
-from utils.config import load_config
-from utils.errors import UserError
-from utils.label_list import read_names
+from echoviewclip.datasets.annotations import read_annotations
+from echoviewclip.datasets.intake.convert import convert
+from echoviewclip.datasets.intake.records import Options
+from echoviewclip.datasets.sampling import clip_indices
+from echoviewclip.datasets.video.base import VideoError
+from echoviewclip.datasets.video.open import open_video
+from echoviewclip.utils.config import load_config
+from echoviewclip.utils.errors import UserError
+from echoviewclip.utils.label_list import read_names
 
 ADDRESS_SPACE = 12 << 30  # bytes; keeps a fault of a reader from taking the machine with it
 WATCHED_FRAMES = 40

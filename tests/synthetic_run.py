@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 from scipy.special import softmax
 
-from evaluation.calibration import fit_temperature, threshold
-from evaluation.ood import scores
-from evaluation.predictions import Predictions, write_predictions
-from evaluation.summary import summarise, write_metrics
-from utils.seeding import generator
+from echoviewclip.evaluation.calibration import fit_temperature, threshold
+from echoviewclip.evaluation.ood import scores
+from echoviewclip.evaluation.predictions import Predictions, write_predictions
+from echoviewclip.evaluation.summary import summarise, write_metrics
+from echoviewclip.utils.seeding import generator
 
 VIEWS = [
     "Apical 4C 2D",

@@ -11,17 +11,17 @@ import torch
 from open_clip.push_to_hf_hub import save_config_for_hf
 from safetensors.torch import save_file
 
-import clip.weights
-from clip.architectures import build_towers
-from clip.weights import activation_of
-from inference.predictor import load_predictor
-from inference.restore import restore_model
-from inference.resume import read_checkpoint, with_activation
-from models.video_clip import VideoCLIP
+from echoviewclip.clip import weights
+from echoviewclip.clip.architectures import build_towers
+from echoviewclip.clip.weights import activation_of
+from echoviewclip.inference.predictor import load_predictor
+from echoviewclip.inference.restore import restore_model
+from echoviewclip.inference.resume import read_checkpoint, with_activation
+from echoviewclip.models.video_clip import VideoCLIP
+from echoviewclip.tools import export
+from echoviewclip.utils.checkpoint import load_checkpoint
+from echoviewclip.utils.config import load_config
 from tests.tiny_data import VIEWS, tiny, tiny_model, train
-from tools import export
-from utils.checkpoint import load_checkpoint
-from utils.config import load_config
 
 ONE_STEP = {"TRAIN__BATCH_SIZE": 9, "TRAIN__OPT_LEVEL": "O0", "DATA__OOD_FILE": ""}
 STATED = {"model_cfg": {"embed_dim": 128}, "preprocess_cfg": {}}
@@ -41,7 +41,7 @@ def hub(tmp_path, monkeypatch) -> dict[str, dict]:
         (tmp_path / "hub" / filename).write_text(json.dumps(configurations[name]))
         return str(tmp_path / "hub" / filename)
 
-    monkeypatch.setattr(clip.weights, "download_pretrained_from_hf", download)
+    monkeypatch.setattr(weights, "download_pretrained_from_hf", download)
     return configurations
 
 
@@ -101,7 +101,7 @@ def test_it_stays_through_every_stage_and_answer(hub, tiny_folder, tmp_path, mon
     caplog.set_level(logging.WARNING)
     views = train(tiny(tiny_folder, tmp_path / "view", **ONE_STEP, MODEL__PRETRAINED="hf-hub:ours/tiny"))
     assert not load_config(views / "config.yaml").MODEL.QUICK_GELU
-    monkeypatch.setattr(clip.weights, "download_pretrained_from_hf", None)
+    monkeypatch.setattr(weights, "download_pretrained_from_hf", None)
     resume = {"MODEL__RESUME": str(views / "last.pth"), "MODEL__QUICK_GELU": True, "MODEL__PRETRAINED": ""}
     config, _ = tiny_model("negation", **resume)
     content = read_checkpoint(config, VIEWS, [])

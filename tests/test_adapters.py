@@ -12,16 +12,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datasets.annotations import read_annotations
-from datasets.intake import adapters
-from datasets.intake.adapters import camus, echonet, ev9v, tmed2
-from datasets.intake.adapters.nifti import DATATYPES, NiftiError, read_nifti
-from datasets.intake.adapters.tables import SPLITS, split_of
-from datasets.intake.check import check_annotations
-from datasets.video.open import open_video
-from tools import adapt
-from utils.errors import UserError, exit_code
-from utils.label_list import read_names
+from echoviewclip.datasets.annotations import read_annotations
+from echoviewclip.datasets.intake import adapters
+from echoviewclip.datasets.intake.adapters import camus, echonet, ev9v, tmed2
+from echoviewclip.datasets.intake.adapters.nifti import DATATYPES, NiftiError, read_nifti
+from echoviewclip.datasets.intake.adapters.tables import SPLITS, split_of
+from echoviewclip.datasets.intake.check import check_annotations
+from echoviewclip.datasets.video.open import open_video
+from echoviewclip.tools import adapt
+from echoviewclip.utils.errors import UserError, exit_code
+from echoviewclip.utils.label_list import read_names
 
 ROOT = Path(__file__).parents[1]
 

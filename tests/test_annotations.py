@@ -15,8 +15,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from datasets.annotations import GrowingStrings, read_annotations
-from utils.errors import UserError
+from echoviewclip.datasets.annotations import GrowingStrings, read_annotations
+from echoviewclip.utils.errors import UserError
 
 # Anything a file may be called: spaces, quotes, commas, any script; no line breaks, which only CSV and JSON can hold.
 NAMES = st.text(st.characters(exclude_categories=["Cc", "Cs", "Zl", "Zp"]), min_size=1, max_size=30).filter(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from inference.answers import WIDTH, table
+from echoviewclip.inference.answers import WIDTH, table
 
 
 def test_table_is_word_for_word_this():

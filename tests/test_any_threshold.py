@@ -11,12 +11,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evaluation.calibration import kept_scores, threshold
-from inference.predictor import load_predictor
-from predict import main
+from echoviewclip.evaluation.calibration import kept_scores, threshold
+from echoviewclip.inference.predictor import load_predictor
+from echoviewclip.predict import main
+from echoviewclip.utils.checkpoint import load_checkpoint, save_checkpoint
+from echoviewclip.utils.errors import UserError
 from tests.tiny_data import VALIDATION, configure, metrics, tiny, train
-from utils.checkpoint import load_checkpoint, save_checkpoint
-from utils.errors import UserError
 
 WANTED = ("msp", 0.5), ("agreeing_to_differ", 0.3), ("knn", 1.0)
 

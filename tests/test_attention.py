@@ -9,8 +9,8 @@ import torch
 from open_clip.transformer import ResidualAttentionBlock
 from torch import nn
 
-from clip.attention import AttentionBlock, own_block
-from clip.text import causal_mask
+from echoviewclip.clip.attention import AttentionBlock, own_block
+from echoviewclip.clip.text import causal_mask
 
 
 @pytest.fixture

@@ -9,14 +9,14 @@ import pytest
 import torch
 from torch import nn
 
-import trainers.loop
-from inference.precision import Precision
+from echoviewclip.inference.precision import Precision
+from echoviewclip.trainers import loop
+from echoviewclip.trainers.optimiser import build_optimiser, load_optimiser
+from echoviewclip.trainers.stages import ViewStage
+from echoviewclip.utils.checkpoint import load_checkpoint
+from echoviewclip.utils.config import default_config
+from echoviewclip.utils.errors import UserError
 from tests.tiny_data import TRAINING, assert_same, history, tiny, train
-from trainers.optimiser import build_optimiser, load_optimiser
-from trainers.stages import ViewStage
-from utils.checkpoint import load_checkpoint
-from utils.config import default_config
-from utils.errors import UserError
 
 STEPS = math.ceil(TRAINING / 2)  # of an epoch
 CPU = torch.device("cpu")
@@ -24,7 +24,7 @@ CPU = torch.device("cpu")
 
 def bad_gradients(monkeypatch, *steps: int) -> None:
     """Makes a gradient nan in these optimiser steps, counted from 0."""
-    gradients = trainers.loop.Trainer._gradients
+    gradients = loop.Trainer._gradients
 
     def bad(self, batch, synchronise):
         terms = gradients(self, batch, synchronise)
@@ -32,7 +32,7 @@ def bad_gradients(monkeypatch, *steps: int) -> None:
             self.model.positive.projection.grad[0, 0] = math.nan
         return terms
 
-    monkeypatch.setattr(trainers.loop.Trainer, "_gradients", bad)
+    monkeypatch.setattr(loop.Trainer, "_gradients", bad)
 
 
 def bad_losses(monkeypatch, *calls: int, value: float = math.inf) -> None:
@@ -63,7 +63,7 @@ def state(trainer) -> dict:
 def test_a_bad_gradient_changes_nothing(tiny_folder, tmp_path, monkeypatch, level, step, optimiser):
     bad_gradients(monkeypatch, step)
     states = [None]
-    train_epoch, update = trainers.loop.Trainer._train_epoch, trainers.loop.Trainer._update
+    train_epoch, update = loop.Trainer._train_epoch, loop.Trainer._update
 
     def begun(self, clock):
         states[0] = state(self)
@@ -74,8 +74,8 @@ def test_a_bad_gradient_changes_nothing(tiny_folder, tmp_path, monkeypatch, leve
         states.append(state(self))
         return norm
 
-    monkeypatch.setattr(trainers.loop.Trainer, "_train_epoch", begun)
-    monkeypatch.setattr(trainers.loop.Trainer, "_update", made)
+    monkeypatch.setattr(loop.Trainer, "_train_epoch", begun)
+    monkeypatch.setattr(loop.Trainer, "_update", made)
     options = {"TRAIN__OPTIMIZER": optimiser, "TRAIN__OPT_LEVEL": level, "TRAIN__EMA_DECAY": 0.9}
     train(tiny(tiny_folder, tmp_path, **options))
     if step:
@@ -110,7 +110,7 @@ def test_a_bad_gradient_at_the_end_of_an_epoch_does_not_reach_the_checkpoint(tin
 
 
 def test_running_statistics_that_a_bad_batch_moved_are_put_back(tiny_folder, tmp_path, monkeypatch):
-    gradients, means = trainers.loop.Trainer._gradients, []
+    gradients, means = loop.Trainer._gradients, []
 
     def bad(self, batch, synchronise):
         norm = self.model.stem.conv1[1]
@@ -122,7 +122,7 @@ def test_running_statistics_that_a_bad_batch_moved_are_put_back(tiny_folder, tmp
             assert norm.running_mean.isnan().all()
         return terms
 
-    monkeypatch.setattr(trainers.loop.Trainer, "_gradients", bad)
+    monkeypatch.setattr(loop.Trainer, "_gradients", bad)
     run = train(tiny(tiny_folder, tmp_path))
     assert torch.equal(means[2], means[1]) and not torch.equal(means[3], means[2])
     assert all(value.isfinite().all() for value in load_checkpoint(run / "last.pth")["model"].values())

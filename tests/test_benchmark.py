@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from tools import benchmark
-from utils.errors import exit_code
+from echoviewclip.tools import benchmark
+from echoviewclip.utils.errors import exit_code
 
 
 def test_the_video_is_a_sector_of_speckle_that_moves_and_is_always_the_same():

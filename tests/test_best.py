@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from echoviewclip.trainers.saving import BEST, RunFiles
+from echoviewclip.utils.checkpoint import load_checkpoint
 from tests.tiny_data import metrics, tiny, train
-from trainers.saving import BEST, RunFiles
-from utils.checkpoint import load_checkpoint
 
 FIRST, SECOND = "quality/quadratic_kappa", "quality/accuracy"
 

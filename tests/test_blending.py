@@ -8,8 +8,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datasets.blending import Blending, cut_box
-from utils.seeding import generator
+from echoviewclip.datasets.blending import Blending, cut_box
+from echoviewclip.utils.seeding import generator
 
 BLACK_AND_WHITE = torch.stack([torch.zeros(5, 3, 16, 24), torch.ones(5, 3, 16, 24)])  # [2, 5, 3, 16, 24]
 TARGETS = torch.eye(2)

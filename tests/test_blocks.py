@@ -9,13 +9,13 @@ import torch
 from open_clip.transformer import ResidualAttentionBlock
 from torch import nn
 
-from clip.architectures import build_towers
-from clip.blocks import Blocks
-from clip.image import image_blocks
+from echoviewclip.clip.architectures import build_towers
+from echoviewclip.clip.blocks import Blocks
+from echoviewclip.clip.image import image_blocks
+from echoviewclip.trainers.stages import build_stage
+from echoviewclip.utils.checkpoint import load_checkpoint
+from echoviewclip.utils.errors import UserError
 from tests.tiny_data import assert_same, tiny, tiny_clips, tiny_model, train
-from trainers.stages import build_stage
-from utils.checkpoint import load_checkpoint
-from utils.errors import UserError
 
 CLIPS, FRAMES = 64, 3
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from evaluation.bootstrap import figures, group_sums, intervals, ratio
-from evaluation.ood import ood_statistic
+from echoviewclip.evaluation.bootstrap import figures, group_sums, intervals, ratio
+from echoviewclip.evaluation.ood import ood_statistic
 
 
 def mean_of(values):
@@ -31,7 +31,7 @@ def test_the_seed_decides_and_chunks_do_not(monkeypatch):
     values, patients = np.random.default_rng(2).random(60), np.arange(60) // 3
     first = intervals(mean_of(values), patients, seed=5)
     assert first != intervals(mean_of(values), patients, seed=6)
-    monkeypatch.setattr("evaluation.bootstrap._CHUNK", 1)
+    monkeypatch.setattr("echoviewclip.evaluation.bootstrap._CHUNK", 1)
     assert first["mean"] == pytest.approx(intervals(mean_of(values), patients, seed=5)["mean"])
 
 

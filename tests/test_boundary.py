@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from datasets.annotations import read_annotations
-from datasets.boundary import Boundary
-from datasets.configured import read_list
-from datasets.intake.prepare import prepare
-from datasets.intake.records import Options
+from echoviewclip.datasets.annotations import read_annotations
+from echoviewclip.datasets.boundary import Boundary
+from echoviewclip.datasets.configured import read_list
+from echoviewclip.datasets.intake.prepare import prepare
+from echoviewclip.datasets.intake.records import Options
+from echoviewclip.tools import prepare as command
+from echoviewclip.utils.config import load_config
+from echoviewclip.utils.errors import UserError, exit_code
 from tests.media import numbered_frames, write_video
-from tools import prepare as command
-from utils.config import load_config
-from utils.errors import UserError, exit_code
 
 
 @pytest.fixture

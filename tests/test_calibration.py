@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy.special import softmax
 from sklearn.metrics import log_loss
 
-from evaluation import calibration as c
+from echoviewclip.evaluation import calibration as c
 
 
 @given(st.lists(st.integers(0, 9), min_size=1, max_size=60), st.floats(0.01, 1))

@@ -9,11 +9,11 @@ import tarfile
 import numpy as np
 import pytest
 
-from datasets.annotations import read_annotations
-from datasets.intake.check import check_annotations, histogram, inspect, missing
+from echoviewclip.datasets.annotations import read_annotations
+from echoviewclip.datasets.intake.check import check_annotations, histogram, inspect, missing
+from echoviewclip.tools import check_data
+from echoviewclip.utils.errors import UserError, exit_code
 from tests.media import write_video
-from tools import check_data
-from utils.errors import UserError, exit_code
 
 
 @pytest.fixture

@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from datasets.annotations import read_annotations
-from experiment.corrections import apply_corrections
-from experiment.noise import contradicted, probe
+from echoviewclip.datasets.annotations import read_annotations
+from echoviewclip.experiment.corrections import apply_corrections
+from echoviewclip.experiment.noise import contradicted, probe
+from echoviewclip.tools import check_labels
+from echoviewclip.utils.errors import UserError, exit_code
 from tests.tiny_data import TRAINING, VIEWS
-from tools import check_labels
-from utils.errors import UserError, exit_code
 
 
 def clusters(videos: int = 400, classes: int = 5, wrong: float = 0.08, seed: int = 0):

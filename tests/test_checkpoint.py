@@ -9,12 +9,12 @@ import pytest
 import torch
 from yacs.config import CfgNode
 
-from clip.architectures import build_towers
-from inference.resume import find_checkpoint, load_weights, read_checkpoint
+from echoviewclip.clip.architectures import build_towers
+from echoviewclip.inference.resume import find_checkpoint, load_weights, read_checkpoint
+from echoviewclip.utils.checkpoint import load_checkpoint, save_checkpoint
+from echoviewclip.utils.errors import UserError
 from tests.damage import small_content
 from tests.tiny_data import VIEWS, assert_same, configure, tiny, tiny_model, tiny_options, train
-from utils.checkpoint import load_checkpoint, save_checkpoint
-from utils.errors import UserError
 
 GRADES = ["very bad", "not good", "good"]
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import metrics
 
-from evaluation import classification as c
+from echoviewclip.evaluation import classification as c
 
 
 def one_hot(predictions, classes):

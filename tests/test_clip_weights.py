@@ -11,10 +11,10 @@ import torch
 from open_clip.model import build_model_from_openai_state_dict
 from safetensors.torch import save_file
 
-import clip.weights
-from clip.architectures import REGISTRY_NAME, TINY, build_towers
-from clip.weights import load_towers
-from utils.errors import UserError
+from echoviewclip.clip import weights
+from echoviewclip.clip.architectures import REGISTRY_NAME, TINY, build_towers
+from echoviewclip.clip.weights import load_towers
+from echoviewclip.utils.errors import UserError
 
 SMALL = {  # a ViT-B/32 made small
     "embed_dim": 16,
@@ -124,7 +124,7 @@ def no_network(*_, **__):
 
 
 def test_without_a_network_the_message_says_how_to_fetch_the_file(small, monkeypatch):
-    monkeypatch.setattr(clip.weights, "download_pretrained", no_network)
+    monkeypatch.setattr(weights, "download_pretrained", no_network)
     url = open_clip.get_pretrained_url("ViT-B-32", "openai")
     assert url.endswith("ViT-B-32.pt")
     assert refusal("ViT-B/32", "openai") == (
@@ -134,7 +134,7 @@ def test_without_a_network_the_message_says_how_to_fetch_the_file(small, monkeyp
 
 
 def test_without_a_network_the_hub_s_name_is_what_to_fetch(small, monkeypatch):
-    monkeypatch.setattr(clip.weights, "download_pretrained_from_hf", no_network)
+    monkeypatch.setattr(weights, "download_pretrained_from_hf", no_network)
     assert refusal("ViT-B/32", "hf-hub:someone/CLIP") == (
         "MODEL.PRETRAINED hf-hub:someone/CLIP: the weights could not be downloaded (ConnectionError). Fetch "
         "hf-hub:someone/CLIP on a machine with a network, copy the file here, and give its path: "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from inference.precision import Precision
+from echoviewclip.inference.precision import Precision
 from tests.tiny_data import PLAIN, TRAINING, history, tiny, train
 
 

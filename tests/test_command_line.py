@@ -7,9 +7,9 @@ import sys
 
 import pytest
 
-import main
+from echoviewclip import main
+from echoviewclip.utils.errors import UserError, exit_code
 from tests.tiny_data import tiny_options, undisturbed_logging
-from utils.errors import UserError, exit_code
 
 VIEW = "configs/phantom/view.yaml"
 

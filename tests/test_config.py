@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from yacs.config import CfgNode
 
-from datasets.configured import evaluation_views
-from utils.config import config_from_text, default_config, load_config
-from utils.errors import UserError
-from utils.label_list import read_names
+from echoviewclip.datasets.configured import evaluation_views
+from echoviewclip.utils.config import config_from_text, default_config, load_config
+from echoviewclip.utils.errors import UserError
+from echoviewclip.utils.label_list import read_names
 
 PUBLISHED = {  # key: default
     "DATA.ROOT": "",

@@ -10,18 +10,18 @@ from typing import get_args
 
 import pytest
 
-import main
-from datasets.outliers import KINDS
-from datasets.sampling import MODES
-from datasets.video.open import DECODERS
-from models.pooling import POOLINGS
-from models.quality import HEADS
+from echoviewclip import main
+from echoviewclip.datasets.outliers import KINDS
+from echoviewclip.datasets.sampling import MODES
+from echoviewclip.datasets.video.open import DECODERS
+from echoviewclip.models.pooling import POOLINGS
+from echoviewclip.models.quality import HEADS
+from echoviewclip.trainers.stages import ORDINAL_LOSSES, STAGES
+from echoviewclip.utils.config import default_config, given_keys, load_config, without_effect
+from echoviewclip.utils.config.reference import PAGE, page
+from echoviewclip.utils.config.schema import KEYS, SECTIONS, value_of
+from echoviewclip.utils.errors import UserError
 from tests.tiny_data import tiny, tiny_options, undisturbed_logging
-from trainers.stages import ORDINAL_LOSSES, STAGES
-from utils.config import default_config, given_keys, load_config, without_effect
-from utils.config.reference import PAGE, page
-from utils.config.schema import KEYS, SECTIONS, value_of
-from utils.errors import UserError
 
 SET_LATER = ("STAGE", "DATA.NUM_CLASSES", "DATA.NUM_QUALITIES")  # follow from other keys when they are read
 LABEL_SMOOTH = "AUG.LABEL_SMOOTH 0.1 has no effect: TRAIN.NEGATION_LOSS clipn is a yes or no for each class"
@@ -79,14 +79,14 @@ def test_defaults_are_not_shared():
 
 
 def test_the_reference_is_the_one_that_the_keys_give():
-    assert PAGE.read_text(encoding="utf-8") == page(), "python -m utils.config.reference writes it anew"
+    assert PAGE.read_text(encoding="utf-8") == page(), "python -m echoviewclip.utils.config.reference writes it anew"
     rows = [line for line in page().splitlines() if line.startswith("| `")]
     assert len(rows) == len(KEYS) and all(len(re.split(r"(?<!\\\\)\|", row)) == 7 for row in rows)
 
 
 def test_the_configuration_imports_nothing_heavy():
     heavy = ("torch", "numpy", "pandas", "scipy", "av", "open_clip")
-    code = f"import sys, utils.config; print([name for name in {heavy!r} if name in sys.modules])"
+    code = f"import sys, echoviewclip.utils.config; print([name for name in {heavy!r} if name in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"
 
 

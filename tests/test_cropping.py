@@ -11,10 +11,10 @@ from PIL import Image
 from scipy import ndimage
 from torchvision.transforms.v2 import functional as reference
 
-from datasets.cropping import EvalCrop, TrainCrop, clips_on, crop_resize, crop_resize_batch
-from datasets.sample import Sample, collate
+from echoviewclip.datasets.cropping import EvalCrop, TrainCrop, clips_on, crop_resize, crop_resize_batch
+from echoviewclip.datasets.sample import Sample, collate
+from echoviewclip.utils.seeding import generator
 from tests.test_transforms import clips
-from utils.seeding import generator
 
 CPU = torch.device("cpu")
 

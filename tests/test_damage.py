@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import torch
 
-from inference.predictor import load_predictor
+from echoviewclip.inference.predictor import load_predictor
+from echoviewclip.tools import export
+from echoviewclip.utils import checkpoint_fields
+from echoviewclip.utils.checkpoint import DamagedCheckpoint, load_checkpoint, save_checkpoint
+from echoviewclip.utils.errors import UserError
 from tests.damage import changed_fields, damaged_bytes, small_content, write
 from tests.tiny_data import history, tiny, train
-from tools import export
-from utils import checkpoint_fields
-from utils.checkpoint import DamagedCheckpoint, load_checkpoint, save_checkpoint
-from utils.errors import UserError
 
 
 @pytest.fixture(scope="module")

@@ -11,18 +11,18 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datasets.annotations import read_annotations
-from datasets.cropping import EvalCrop, TrainCrop, clips_on
-from datasets.dataset import MAX_REPLACEMENTS, VideoDataset
-from datasets.intake.encode import write_mjpeg
-from datasets.loader import EpochSampler, TrainingData, evaluation_loader
-from datasets.sample import Sample
-from datasets.sampling import segment_indices, stride_indices
-from datasets.transforms import DeviceTransform
-from datasets.video.open import open_video
+from echoviewclip.datasets.annotations import read_annotations
+from echoviewclip.datasets.cropping import EvalCrop, TrainCrop, clips_on
+from echoviewclip.datasets.dataset import MAX_REPLACEMENTS, VideoDataset
+from echoviewclip.datasets.intake.encode import write_mjpeg
+from echoviewclip.datasets.loader import EpochSampler, TrainingData, evaluation_loader
+from echoviewclip.datasets.sample import Sample
+from echoviewclip.datasets.sampling import segment_indices, stride_indices
+from echoviewclip.datasets.transforms import DeviceTransform
+from echoviewclip.datasets.video.open import open_video
+from echoviewclip.utils.errors import UserError
+from echoviewclip.utils.seeding import generator
 from tests.media import numbered_frames, write_video
-from utils.errors import UserError
-from utils.seeding import generator
 
 VIDEOS, FRAMES, SIZE = 11, 12, 32
 BAD = "clip 4.avi"
@@ -284,7 +284,7 @@ def test_more_unreadable_videos_than_allowed_stop_the_run_with_the_list(folder):
 def test_unreadable_videos_of_all_processes_are_counted_together(folder, monkeypatch):
     data = training_data(dataset(folder), max_bad_fraction=1.5 / VIDEOS)
     shares = [{"a.avi": "cut off"}, {}]
-    monkeypatch.setattr("datasets.loader.gather", lambda own: [own, *shares])
+    monkeypatch.setattr("echoviewclip.datasets.loader.gather", lambda own: [own, *shares])
     data.share_faults()
     assert data.bad_videos == 1
     shares.append({"b.avi": "empty"})

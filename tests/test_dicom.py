@@ -11,8 +11,8 @@ from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
 from pydicom.pixels import apply_color_lut, pixel_array
 
-from datasets.video.base import VideoError
-from datasets.video.open import open_video
+from echoviewclip.datasets.video.base import VideoError
+from echoviewclip.datasets.video.open import open_video
 from tests.dicom_objects import (
     CINE,
     COLOURS,

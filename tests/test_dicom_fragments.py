@@ -9,10 +9,10 @@ import pydicom
 import pytest
 from pydicom import uid
 
-from datasets.intake.convert import convert
-from datasets.intake.records import Options
-from datasets.video.base import VideoError
-from datasets.video.open import open_video
+from echoviewclip.datasets.intake.convert import convert
+from echoviewclip.datasets.intake.records import Options
+from echoviewclip.datasets.video.base import VideoError
+from echoviewclip.datasets.video.open import open_video
 from tests.dicom_objects import items, jpeg, jpeg_2000, jpeg_ls, lossless_jpeg, run_lengths, write_object
 from tests.media import frame_numbers, numbered_frames
 

@@ -12,8 +12,8 @@ from pydicom import uid
 from pydicom.data import get_testdata_file
 from pydicom.encaps import encapsulate, encapsulate_extended
 
-from datasets.video.base import VideoError
-from datasets.video.open import open_video
+from echoviewclip.datasets.video.base import VideoError
+from echoviewclip.datasets.video.open import open_video
 from tests.dicom_objects import CINE, STRIPES, jpeg, jpeg_2000, jpeg_ls, run_lengths, write_object
 from tests.media import frame_numbers
 

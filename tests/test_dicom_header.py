@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from pydicom.dataset import Dataset
 
-from datasets.video.open import open_video
-from datasets.video.regions import Region, fitting_regions
+from echoviewclip.datasets.video.open import open_video
+from echoviewclip.datasets.video.regions import Region, fitting_regions
 from tests.dicom_objects import write_object
 
 

@@ -10,8 +10,8 @@ from PIL import Image
 from pydicom import uid
 from pydicom.dataset import Dataset
 
-from datasets.video.base import VideoError
-from datasets.video.open import open_video
+from echoviewclip.datasets.video.base import VideoError
+from echoviewclip.datasets.video.open import open_video
 from tests.dicom_objects import (
     GRAY_STRIPES,
     GRAYS,

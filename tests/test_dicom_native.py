@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from pydicom import uid
 
-from datasets.annotations import read_annotations
-from datasets.intake.check import inspect
-from datasets.intake.convert import convert
-from datasets.intake.records import Options
-from datasets.video.base import VideoError
-from datasets.video.open import open_video
+from echoviewclip.datasets.annotations import read_annotations
+from echoviewclip.datasets.intake.check import inspect
+from echoviewclip.datasets.intake.convert import convert
+from echoviewclip.datasets.intake.records import Options
+from echoviewclip.datasets.video.base import VideoError
+from echoviewclip.datasets.video.open import open_video
 from tests.dicom_objects import CINE, STRIPES, sector, to_ybr, to_ybr_422, write_object
 from tests.media import frame_numbers, numbered_frames, write_video
 

@@ -9,8 +9,8 @@ import pydicom
 import pytest
 from pydicom import uid
 
-from datasets.video.base import VideoError
-from datasets.video.open import open_video
+from echoviewclip.datasets.video.base import VideoError
+from echoviewclip.datasets.video.open import open_video
 from tests.dicom_objects import COLOURS, write_object
 
 LITTLE, BIG, IMPLICIT = uid.ExplicitVRLittleEndian, uid.ExplicitVRBigEndian, uid.ImplicitVRLittleEndian

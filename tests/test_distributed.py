@@ -12,11 +12,11 @@ from collections.abc import Sequence
 import pytest
 import torch
 
-from datasets.loader import EpochSampler
+from echoviewclip.datasets.loader import EpochSampler
+from echoviewclip.utils.checkpoint import load_checkpoint
+from echoviewclip.utils.distributed import barrier, from_main, gather, processes, rank, world
+from echoviewclip.utils.errors import UserError
 from tests.tiny_data import PLAIN, TRAINING, VALIDATION, configure, tiny_options, train
-from utils.checkpoint import load_checkpoint
-from utils.distributed import barrier, from_main, gather, processes, rank, world
-from utils.errors import UserError
 
 
 def two_processes(*arguments: object, program: Sequence[str] = ("main.py",)) -> subprocess.CompletedProcess:

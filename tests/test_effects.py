@@ -7,18 +7,18 @@ from pathlib import Path
 import pytest
 import torch
 
-from clip.pyramid import ConvolutionBlock
-from datasets.configured import training_data
-from inference.precision import Precision
-from models.build import build_model, configured_towers
+from echoviewclip.clip.pyramid import ConvolutionBlock
+from echoviewclip.datasets.configured import training_data
+from echoviewclip.inference.precision import Precision
+from echoviewclip.models.build import build_model, configured_towers
+from echoviewclip.trainers.data import read_list
+from echoviewclip.trainers.loop import Trainer
+from echoviewclip.trainers.stages import build_stage
+from echoviewclip.utils.config import given_keys, without_effect
+from echoviewclip.utils.config.schema import KEYS
+from echoviewclip.utils.logs import Clock
+from echoviewclip.utils.stopping import Stop
 from tests.tiny_data import STAGES, VIEWS, assert_same, configure, tiny
-from trainers.data import read_list
-from trainers.loop import Trainer
-from trainers.stages import build_stage
-from utils.config import given_keys, without_effect
-from utils.config.schema import KEYS
-from utils.logs import Clock
-from utils.stopping import Stop
 
 TOKENS = {"TRAINER__ViFi_CLIP__PROMPT_MODEL": True, "TRAINER__ViFi_CLIP__PROMPT_DEPTH_VISION": 4}
 

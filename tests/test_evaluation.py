@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
+from echoviewclip.utils.checkpoint import load_checkpoint, save_checkpoint
+from echoviewclip.utils.config.choices import FITTED_SCORES
+from echoviewclip.utils.errors import UserError
 from tests.tiny_data import STAGES, TRAINING, VALIDATION, assert_same, configure, history, metrics, tiny, train
-from utils.checkpoint import load_checkpoint, save_checkpoint
-from utils.config.choices import FITTED_SCORES
-from utils.errors import UserError
 
 EXPECTED_FIGURES = {
     "view": ["top1", "top5", "balanced_accuracy", "macro_precision", "macro_recall", "macro_f1"],

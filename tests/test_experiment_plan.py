@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiment.choices import choose, choose_arch
-from experiment.fingerprint import Fingerprint, Machine, look_at
-from experiment.stage_files import read_head, write_stage_files
-from experiment.words import describe
+from echoviewclip.experiment.choices import choose, choose_arch
+from echoviewclip.experiment.fingerprint import Fingerprint, Machine, look_at
+from echoviewclip.experiment.stage_files import read_head, write_stage_files
+from echoviewclip.experiment.words import describe
+from echoviewclip.tools import new
+from echoviewclip.utils.config import given_keys, load_config, without_effect
+from echoviewclip.utils.errors import UserError, exit_code
 from tests.tiny_data import TRAINING, VALIDATION, VIEWS
-from tools import new
-from utils.config import given_keys, load_config, without_effect
-from utils.errors import UserError, exit_code
 
 CPU = Machine("CPU", 16.0, 0, 4)
 GPU = Machine("NVIDIA A5000", 24.0, 1, 16)

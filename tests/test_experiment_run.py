@@ -11,19 +11,19 @@ from pathlib import Path
 
 import pytest
 
-from experiment import chain
-from experiment.choices import choose
-from experiment.fingerprint import Machine, look_at
-from experiment.folds import write_folds
-from experiment.page import write_page
-from experiment.stage_files import write_stage_files
-from experiment.steps import all_steps, experiment_folder, stage_files
+from echoviewclip.experiment import chain
+from echoviewclip.experiment.choices import choose
+from echoviewclip.experiment.fingerprint import Machine, look_at
+from echoviewclip.experiment.folds import write_folds
+from echoviewclip.experiment.page import write_page
+from echoviewclip.experiment.stage_files import write_stage_files
+from echoviewclip.experiment.steps import all_steps, experiment_folder, stage_files
+from echoviewclip.tools import run
+from echoviewclip.trainers.folder import results_folder
+from echoviewclip.utils.config import load_config
+from echoviewclip.utils.errors import UserError, exit_code
 from tests.synthetic_run import make_predictions, make_run
 from tests.tiny_data import TRAINING, VALIDATION, VIEWS
-from tools import run
-from trainers.folder import results_folder
-from utils.config import load_config
-from utils.errors import UserError, exit_code
 
 PATIENTS = 6
 EVERYTHING = (
@@ -224,7 +224,7 @@ def test_a_training_that_is_asked_to_stop_ends_in_its_own_time(script, code):
 def test_all_gpus_are_used(monkeypatch, mine):
     (step, *_) = all_steps(mine, [])
     monkeypatch.setenv("GPUS", "4")
-    assert chain.command(step)[1:4] == ["-m", "utils.launch", "4"]
+    assert chain.command(step)[1:4] == ["-m", "echoviewclip.utils.launch", "4"]
     monkeypatch.setenv("GPUS", "1")
     assert chain.command(step)[1].endswith("main.py")
 

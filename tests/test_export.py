@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from inference.resume import load_weights
-from models.build import build_model, configured_towers
+from echoviewclip.inference.resume import load_weights
+from echoviewclip.models.build import build_model, configured_towers
+from echoviewclip.utils.checkpoint import load_checkpoint
 from tests.tiny_data import VIEWS, configure, tiny_clips, tiny_options
-from utils.checkpoint import load_checkpoint
 
 ROOT = Path(__file__).parents[1]
 

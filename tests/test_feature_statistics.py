@@ -9,13 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.linalg import LinAlgError
 
-import evaluation.feature_statistics
-from evaluation.feature_statistics import FeatureStatistics
-from inference.collect import distance_features
+from echoviewclip.evaluation import feature_statistics
+from echoviewclip.evaluation.feature_statistics import FeatureStatistics
+from echoviewclip.inference.collect import distance_features
+from echoviewclip.trainers.evaluate import Evaluator
+from echoviewclip.utils.config.choices import FITTED_SCORES
+from echoviewclip.utils.errors import UserError
 from tests.tiny_data import tiny, train
-from trainers.evaluate import Evaluator
-from utils.config.choices import FITTED_SCORES
-from utils.errors import UserError
 
 
 def unit_features(count: int, size: int, seed: int) -> np.ndarray:
@@ -39,7 +39,7 @@ def test_where_the_first_decomposition_fails_the_second_says_the_same(monkeypatc
     def fail(*_, **__):
         raise LinAlgError("did not converge")
 
-    monkeypatch.setattr(evaluation.feature_statistics, "eigh", fail)
+    monkeypatch.setattr(feature_statistics, "eigh", fail)
     for name, values in FeatureStatistics.fit(features, labels).scores(features).items():
         np.testing.assert_allclose(values, expected[name], rtol=1e-4, atol=1e-6)
 

@@ -14,13 +14,13 @@ from pathlib import Path
 import pytest
 import torch
 
-import predict
-from inference.answers import write_answers
+from echoviewclip import predict
+from echoviewclip.inference.answers import write_answers
+from echoviewclip.utils import files
+from echoviewclip.utils.checkpoint import load_checkpoint, save_checkpoint
+from echoviewclip.utils.errors import UserError, exit_code
+from echoviewclip.utils.files import atomic_path, check_writable, make_folder, sweep, temporary_path, write_text
 from tests.damage import small_content
-from utils import files
-from utils.checkpoint import load_checkpoint, save_checkpoint
-from utils.errors import UserError, exit_code
-from utils.files import atomic_path, check_writable, make_folder, sweep, temporary_path, write_text
 
 
 @contextmanager
@@ -115,7 +115,7 @@ def test_the_first_write_into_a_folder_sweeps_it(tmp_path, monkeypatch):
 
 
 def test_predict_says_before_its_work_that_it_cannot_write(tiny_runs, tiny_folder, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("inference.predictor.predict", lambda *_: pytest.fail("worked for nothing"))
+    monkeypatch.setattr("echoviewclip.inference.predictor.predict", lambda *_: pytest.fail("worked for nothing"))
     (tmp_path / "file").touch()
     video, checkpoint = tiny_folder / "videos" / "clip 0.avi", tiny_runs["quality"] / "last.pth"
     arguments = [str(video), "--resume", str(checkpoint), "--output", str(tmp_path / "file" / "out")]
@@ -136,7 +136,7 @@ def test_the_name_of_a_temporary_file_fits_and_keeps_its_suffix(tmp_path):
 def test_permissions_follow_the_umask_which_is_never_changed(tmp_path, umask):
     body = (
         f"import os, sys; os.umask({umask}); flip = os.umask; os.umask = None\n"
-        "from utils.files import write_text; write_text(sys.argv[1], 'x')"
+        "from echoviewclip.utils.files import write_text; write_text(sys.argv[1], 'x')"
     )
     subprocess.run([sys.executable, "-c", body, str(tmp_path / "a")], check=True)
     assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == 0o666 & ~int(umask, 8)

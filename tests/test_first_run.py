@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from utils.checkpoint import load_checkpoint
+from echoviewclip.utils.checkpoint import load_checkpoint
 
 DOC = Path("docs/first_run.md").read_text(encoding="utf-8")
 SMALL = {"36": "9", "6": "3"}  # hearts and views of the phantom's archive

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from echoviewclip.utils.checkpoint import load_checkpoint
 from tests.test_files import disk_with, refusal
 from tests.test_run_files import TWO_EPOCHS
 from tests.tiny_data import assert_same_files, tiny, train
-from utils.checkpoint import load_checkpoint
 
 
 def test_an_output_folder_below_a_file_is_one_line(tiny_folder, tmp_path):

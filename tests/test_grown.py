@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from main import configure
+from echoviewclip.main import configure
+from echoviewclip.utils.checkpoint import load_checkpoint
+from echoviewclip.utils.config import config_from_text, load_config
+from echoviewclip.utils.errors import UserError
 from tests.tiny_data import STAGES, metrics, tiny, train
-from utils.checkpoint import load_checkpoint
-from utils.config import config_from_text, load_config
-from utils.errors import UserError
 
 EVALUATE = [("TEST.ONLY_TEST", True)]
 

@@ -7,8 +7,8 @@ import math
 import pytest
 import torch
 
-from models.pooling import POOLINGS, positions
-from models.quality import StepwiseHead
+from echoviewclip.models.pooling import POOLINGS, positions
+from echoviewclip.models.quality import StepwiseHead
 from tests.tiny_data import tiny_clips, tiny_model
 
 

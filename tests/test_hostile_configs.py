@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-import main as command
-from utils.config import config_from_text, default_config, load_config
-from utils.errors import UserError, exit_code
-from utils.yaml_text import read_yaml
+from echoviewclip import main as command
+from echoviewclip.utils.config import config_from_text, default_config, load_config
+from echoviewclip.utils.errors import UserError, exit_code
+from echoviewclip.utils.yaml_text import read_yaml
 
 LONG = "x" * 100_000
 BOMB = "a: &a [lol, lol]\n" + "".join(

@@ -15,13 +15,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydicom import uid
 
-from datasets.annotations import read_annotations
-from datasets.video.base import VideoError
-from datasets.video.open import open_video
+from echoviewclip.datasets.annotations import read_annotations
+from echoviewclip.datasets.video.base import VideoError
+from echoviewclip.datasets.video.open import open_video
+from echoviewclip.utils.errors import UserError
 from tests.dicom_objects import jpeg, jpeg_2000, jpeg_ls, lossless_jpeg, write_object
 from tests.fuzzing import FRAMES, KINDS, Reader, fuzz
 from tests.media import write_video
-from utils.errors import UserError
 
 
 def expect_refusal(read: Reader, path: Path) -> str:

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from datasets.annotations import MAX_PATH, read_annotations
-from datasets.rows import MAX_LINE
-from utils.errors import MOST_IN_LINE, UserError, exit_code, quoted, shortened
-from utils.label_list import read_names
+from echoviewclip.datasets.annotations import MAX_PATH, read_annotations
+from echoviewclip.datasets.rows import MAX_LINE
+from echoviewclip.utils.errors import MOST_IN_LINE, UserError, exit_code, quoted, shortened
+from echoviewclip.utils.label_list import read_names
 
 DEEP = 200_000
 DIGITS = "9" * 5001

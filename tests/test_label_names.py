@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datasets.annotations import read_annotations
-from datasets.configured import read_list
-from datasets.labels import Labels
+from echoviewclip.datasets.annotations import read_annotations
+from echoviewclip.datasets.configured import read_list
+from echoviewclip.datasets.labels import Labels
+from echoviewclip.utils.config import config_from_text, load_config
+from echoviewclip.utils.errors import UserError
+from echoviewclip.utils.label_list import read_names
 from tests.tiny_data import configure, history, tiny, tiny_options, train
-from utils.config import config_from_text, load_config
-from utils.errors import UserError
-from utils.label_list import read_names
 
 VIEWS = read_names("labels/ultracls.csv")
 GRADES = read_names("labels/quality.csv")

@@ -52,7 +52,8 @@ def test_another_configuration_can_be_named(script, tmp_path):
 
 def test_several_gpus_are_all_used_unless_fewer_are_asked_for(tmp_path):
     def several(count: int) -> list[str]:
-        return ["-m", "utils.launch", str(count), "main.py", "--default-cfg", SCRIPTS["train_qc.sh"], "--only_test"]
+        launcher = ["-m", "echoviewclip.utils.launch", str(count)]
+        return [*launcher, "main.py", "--default-cfg", SCRIPTS["train_qc.sh"], "--only_test"]
 
     assert launched("train_qc.sh", "--only_test", folder=tmp_path, gpus_there=4) == several(4)
     assert launched("train_qc.sh", "--only_test", folder=tmp_path, gpus_there=4, GPUS="2") == several(2)
@@ -64,12 +65,11 @@ def several_fail(folder: Path, body: str) -> subprocess.CompletedProcess:
     """Three processes of a script whose `main` is `body`, through the launcher."""
     script = folder / "script.py"
     script.write_text(
-        "import os\nfrom utils.errors import UserError, exit_code\nRANK = int(os.environ['RANK'])\n"
+        "import os\nfrom echoviewclip.utils.errors import UserError, exit_code\nRANK = int(os.environ['RANK'])\n"
         f"def main():\n    {body}\nraise SystemExit(exit_code(main))\n"
     )
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    start = [sys.executable, "-m", "utils.launch", "3", str(script)]
-    return subprocess.run(start, env=environment, capture_output=True, text=True, cwd=ROOT)
+    start = [sys.executable, "-m", "echoviewclip.utils.launch", "3", str(script)]
+    return subprocess.run(start, capture_output=True, text=True, cwd=ROOT)
 
 
 @pytest.mark.parametrize(

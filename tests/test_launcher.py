@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 HEAD = """
 import os, signal, sys, time
-from utils.errors import LostPeer, UserError, exit_code
+from echoviewclip.utils.errors import LostPeer, UserError, exit_code
 RANK = int(os.environ["RANK"])
 def wait():
     os.write(1, f"{RANK} {os.getpid()}\\n".encode())  # at once, as the other writes too
@@ -36,10 +36,10 @@ def start(folder: Path, body: str, count: int = 2) -> subprocess.Popen:
     )
 
 
-# As `python -m utils.launch`, with less patience.
+# As `python -m echoviewclip.utils.launch`, with less patience.
 PATIENT = """
 import sys
-from utils import launch
+from echoviewclip.utils import launch
 launch.PATIENCE = 1.0
 raise SystemExit(launch.launch(int(sys.argv[1]), sys.argv[2:]))
 """

@@ -27,7 +27,8 @@ PACKAGES = {*FLOORS, "tools"}
 def modules() -> dict[str, Path]:
     """Dotted name → file of every module of ours but the tests."""
     files = [file for folder in PACKAGES for file in (ROOT / folder).rglob("*.py")]
-    return {".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): file for file in files}
+    names = (".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__") for file in files)
+    return {f"echoviewclip.{name}": file for name, file in zip(names, files, strict=True)}
 
 
 def imports(file: Path, known: dict[str, Path]) -> set[str]:
@@ -46,8 +47,8 @@ def imports(file: Path, known: dict[str, Path]) -> set[str]:
 def test_a_folder_imports_only_those_below_it(folder):
     known = modules()
     for name, file in known.items():
-        if name.split(".")[0] == folder:
-            above = {other for other in imports(file, known) if other.split(".")[0] not in FLOORS[folder] | {folder}}
+        if name.split(".")[1] == folder:
+            above = {other for other in imports(file, known) if other.split(".")[1] not in FLOORS[folder] | {folder}}
             assert not above, f"{name} imports {sorted(above)}"
 
 
@@ -57,3 +58,19 @@ def test_no_module_imports_itself_by_way_of_others():
     for name in known:  # a package whose __init__ gives names of its modules stands above them
         graph[name] = {other for other in graph[name] if not name.startswith(f"{other}.")}
     assert len(list(TopologicalSorter(graph).static_order())) == len(known)
+
+
+def test_our_modules_have_one_name():
+    """A module that is imported by two names exists twice: its classes differ and its caches are not shared."""
+    for file in [*modules().values(), ROOT / "main.py", ROOT / "predict.py", *(ROOT / "tests").rglob("*.py")]:
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            short = [name for name in names if name.split(".")[0] in PACKAGES | {"main", "predict"}]
+            assert not short, f"{file} imports {short}"
+
+
+def test_every_folder_of_code_is_in_the_package():
+    links = ROOT / "src" / "echoviewclip"
+    for name in (*PACKAGES, "main.py", "predict.py", "configs", "labels", "weights"):
+        assert (links / name).resolve() == (ROOT / name).resolve()

@@ -7,9 +7,9 @@ import math
 import pytest
 import torch
 
+from echoviewclip.trainers.stages import ViewStage
+from echoviewclip.utils.checkpoint import load_checkpoint
 from tests.tiny_data import TRAINING, tiny, train
-from trainers.stages import ViewStage
-from utils.checkpoint import load_checkpoint
 
 START = math.log(1 / 0.07)  # of a tower with random weights
 

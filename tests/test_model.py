@@ -8,15 +8,15 @@ import pytest
 import torch
 from torch import nn
 
-from clip.blocks import Blocks
-from clip.text import TextTower
-from clip.weights import load_towers
-from inference.resume import load_weights
-from models.build import build_model
-from models.quality import expected_score
+from echoviewclip.clip.blocks import Blocks
+from echoviewclip.clip.text import TextTower
+from echoviewclip.clip.weights import load_towers
+from echoviewclip.inference.resume import load_weights
+from echoviewclip.models.build import build_model
+from echoviewclip.models.quality import expected_score
+from echoviewclip.trainers.stages import build_stage
+from echoviewclip.utils.errors import UserError
 from tests.tiny_data import VIEWS, assert_same, configure, entries, tiny_clips, tiny_model, tiny_options
-from trainers.stages import build_stage
-from utils.errors import UserError
 
 INTERMEDIATE = {"intermediates.1", "intermediates.2", "intermediates.3"}
 BRANCH = ("features", "attention", "cosines", "logits")

@@ -12,13 +12,13 @@ import pytest
 from PIL import Image, PngImagePlugin
 from pydicom import uid
 
-from datasets.annotations import read_annotations
-from datasets.dataset import VideoDataset
-from datasets.intake.check import inspect
-from datasets.intake.prepare import prepare
-from datasets.intake.records import Options
-from datasets.video.base import VideoError
-from datasets.video.open import open_video
+from echoviewclip.datasets.annotations import read_annotations
+from echoviewclip.datasets.dataset import VideoDataset
+from echoviewclip.datasets.intake.check import inspect
+from echoviewclip.datasets.intake.prepare import prepare
+from echoviewclip.datasets.intake.records import Options
+from echoviewclip.datasets.video.base import VideoError
+from echoviewclip.datasets.video.open import open_video
 from tests.dicom_objects import GRAY_STRIPES, jpeg, jpeg_2000, write_object
 from tests.fuzzing import FRAMES
 from tests.media import write_video

@@ -10,8 +10,8 @@ from scipy.spatial.distance import cdist
 from sklearn import metrics
 from sklearn.covariance import LedoitWolf
 
-from evaluation.feature_statistics import FeatureStatistics
-from evaluation.ood import ood_metrics, ood_statistic, scores
+from echoviewclip.evaluation.feature_statistics import FeatureStatistics
+from echoviewclip.evaluation.ood import ood_metrics, ood_statistic, scores
 
 
 def test_scores_by_hand_for_two_classes():

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import nn
 
-from inference.precision import Precision
-from trainers.optimiser import MovingAverage, build_optimiser, learning_rate, load_optimiser
-from utils.config import default_config
+from echoviewclip.inference.precision import Precision
+from echoviewclip.trainers.optimiser import MovingAverage, build_optimiser, learning_rate, load_optimiser
+from echoviewclip.utils.config import default_config
 
 CPU = torch.device("cpu")
 

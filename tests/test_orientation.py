@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
-from datasets.video.open import open_video
+from echoviewclip.datasets.video.open import open_video
 
 # What brings the stored picture upright, for each orientation.
 UPRIGHT = {

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from datasets.outliers import KINDS, SyntheticOutliers, mixed, shuffled, turned
-from utils.seeding import generator
+from echoviewclip.datasets.outliers import KINDS, SyntheticOutliers, mixed, shuffled, turned
+from echoviewclip.utils.seeding import generator
 
 
 def batch(size: int = 8, side: int = 16) -> tuple[torch.Tensor, torch.Tensor, np.ndarray]:

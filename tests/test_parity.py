@@ -11,12 +11,12 @@ import open_clip
 import pytest
 import torch
 
-from clip.architectures import build_towers
-from models.build import build_model, class_prompts
-from models.released import translate
-from models.video_clip import VideoCLIP
+from echoviewclip.clip.architectures import build_towers
+from echoviewclip.models.build import build_model, class_prompts
+from echoviewclip.models.released import translate
+from echoviewclip.models.video_clip import VideoCLIP
+from echoviewclip.utils.config import load_config
 from tests.tiny_data import entries
-from utils.config import load_config
 
 HERE = Path(__file__).parent / "data" / "parity"
 STAGE = {"view": "view", "ood": "negation", "negation": "negation", "qc": "quality", "quality": "quality"}

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from inference.precision import Precision
-from models.outputs import NO_TEXTS, ModelOutput
-from models.quality import graded
+from echoviewclip.inference.precision import Precision
+from echoviewclip.models.outputs import NO_TEXTS, ModelOutput
+from echoviewclip.models.quality import graded
+from echoviewclip.trainers.optimiser import build_optimiser
+from echoviewclip.trainers.stages import build_stage
+from echoviewclip.utils.config import load_config
 from tests.test_parity import HERE, STAGE, fixture_weights, published_model, released_config
-from trainers.optimiser import build_optimiser
-from trainers.stages import build_stage
-from utils.config import load_config
 
 ANSWERS = {"view": ("positive",), "negation": ("positive", "negative"), "quality": ("quality",)}
 ARRAYS = {"positive": "logits_after", "negative": "logits_no_after", "quality": "logits_after"}

@@ -14,18 +14,18 @@ import numpy as np
 import pydicom
 import pytest
 
-from datasets.video.open import DECODERS, open_video
-from phantom import generate, view_names
-from phantom.patient import Patient
-from phantom.probe.shot import STRIPS, Shot
-from phantom.probe.views import NEAR, VIEWS
-from phantom.quality import BUDGET, Quality
-from phantom.study import files
-from phantom.study.outsiders import FAR
-from phantom.study.recording import heart_video
-from phantom.study.study import plan, shoot, splits
-from utils.errors import UserError
-from utils.seeding import generator
+from echoviewclip.datasets.video.open import DECODERS, open_video
+from echoviewclip.phantom import generate, view_names
+from echoviewclip.phantom.patient import Patient
+from echoviewclip.phantom.probe.shot import STRIPS, Shot
+from echoviewclip.phantom.probe.views import NEAR, VIEWS
+from echoviewclip.phantom.quality import BUDGET, Quality
+from echoviewclip.phantom.study import files
+from echoviewclip.phantom.study.outsiders import FAR
+from echoviewclip.phantom.study.recording import heart_video
+from echoviewclip.phantom.study.study import plan, shoot, splits
+from echoviewclip.utils.errors import UserError
+from echoviewclip.utils.seeding import generator
 
 ROOT = Path(__file__).parents[1]
 SIZE, FRAMES = 64, 4

@@ -7,11 +7,11 @@ import sys
 import numpy as np
 import pytest
 
-from datasets.video.open import open_video
-from phantom.study.screen import on_screen
-from phantom.study.study import Job, make, shoot
-from tools import phantom
-from utils.errors import UserError
+from echoviewclip.datasets.video.open import open_video
+from echoviewclip.phantom.study.screen import on_screen
+from echoviewclip.phantom.study.study import Job, make, shoot
+from echoviewclip.tools import phantom
+from echoviewclip.utils.errors import UserError
 
 
 @pytest.fixture(scope="module")

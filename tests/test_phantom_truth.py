@@ -9,19 +9,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from phantom.heart.anatomy import Heart, Pose
-from phantom.heart.section import Section
-from phantom.machine import CORE
-from phantom.patient import Patient
-from phantom.probe import bmode, doppler
-from phantom.probe.planes import PLANES, apical_four
-from phantom.probe.render import polar_images, section
-from phantom.probe.shot import Grid, Shot
-from phantom.probe.views import VIEWS
-from phantom.quality import DEFECTS, Quality
-from phantom.study.recording import heart_video, image_mask
-from phantom.study.study import plan, shoot
-from utils.seeding import generator
+from echoviewclip.phantom.heart.anatomy import Heart, Pose
+from echoviewclip.phantom.heart.section import Section
+from echoviewclip.phantom.machine import CORE
+from echoviewclip.phantom.patient import Patient
+from echoviewclip.phantom.probe import bmode, doppler
+from echoviewclip.phantom.probe.planes import PLANES, apical_four
+from echoviewclip.phantom.probe.render import polar_images, section
+from echoviewclip.phantom.probe.shot import Grid, Shot
+from echoviewclip.phantom.probe.views import VIEWS
+from echoviewclip.phantom.quality import DEFECTS, Quality
+from echoviewclip.phantom.study.recording import heart_video, image_mask
+from echoviewclip.phantom.study.study import plan, shoot
+from echoviewclip.utils.seeding import generator
 
 SPECTRAL = [name for name, view in VIEWS.items() if view.flow]
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datasets.video.base import MAX_PIXELS, VideoError
-from datasets.video.open import open_video
+from echoviewclip.datasets.video.base import MAX_PIXELS, VideoError
+from echoviewclip.datasets.video.open import open_video
 from tests.media import frame_numbers, numbered_frames, write_video
 
 FRAMES = numbered_frames(24)

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datasets.intake.convert import convert
-from datasets.intake.records import Options
-from datasets.video.base import VideoError
-from datasets.video.open import open_video
+from echoviewclip.datasets.intake.convert import convert
+from echoviewclip.datasets.intake.records import Options
+from echoviewclip.datasets.video.base import VideoError
+from echoviewclip.datasets.video.open import open_video
 from tests.media import numbered_frames, write_video
 
 FRAMES = numbered_frames(12)

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from inference.precision import Precision, halve
+from echoviewclip.inference.precision import Precision, halve
+from echoviewclip.trainers.stages import build_stage
+from echoviewclip.utils.checkpoint import load_checkpoint
 from tests.tiny_data import assert_same, tiny, tiny_model, train
-from trainers.stages import build_stage
-from utils.checkpoint import load_checkpoint
 
 CPU = torch.device("cpu")
 

@@ -16,20 +16,20 @@ import torch
 from PIL import Image
 from pydicom.data import get_testdata_file
 
-from clip.architectures import build_towers
-from datasets.annotations import Annotations
-from datasets.configured import video_dataset as dataset
-from datasets.intake.find import find_videos
-from datasets.transforms import DeviceTransform
-from evaluation.calibration import at_temperature
-from evaluation.feature_statistics import FeatureStatistics
-from evaluation.predictions import read_predictions
-from inference.collect import distance_features
-from inference.predictor import load_predictor, most_attended, predict
-from predict import main
+from echoviewclip.clip.architectures import build_towers
+from echoviewclip.datasets.annotations import Annotations
+from echoviewclip.datasets.configured import video_dataset as dataset
+from echoviewclip.datasets.intake.find import find_videos
+from echoviewclip.datasets.transforms import DeviceTransform
+from echoviewclip.evaluation.calibration import at_temperature
+from echoviewclip.evaluation.feature_statistics import FeatureStatistics
+from echoviewclip.evaluation.predictions import read_predictions
+from echoviewclip.inference.collect import distance_features
+from echoviewclip.inference.predictor import load_predictor, most_attended, predict
+from echoviewclip.predict import main
+from echoviewclip.utils.checkpoint import load_checkpoint, save_checkpoint
+from echoviewclip.utils.errors import UserError, exit_code
 from tests.tiny_data import STAGES, VALIDATION, VIEWS, configure, tiny_options, train, write_standard_folder
-from utils.checkpoint import load_checkpoint, save_checkpoint
-from utils.errors import UserError, exit_code
 
 GRADES = ("very bad", "not good", "good")
 DICOM = ("examples_ybr_color.dcm", "examples_rgb_color.dcm", "examples_palette.dcm", "examples_jpeg2k.dcm")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
+from echoviewclip.utils.checkpoint import load_checkpoint
 from tests.test_distributed import two_processes
 from tests.tiny_data import assert_same, tiny_options
-from utils.checkpoint import load_checkpoint
 
 
 def trained(tiny_folder, output, **changes):

@@ -8,14 +8,14 @@ import open_clip
 import pytest
 import torch
 
-from clip.image import ImageStem, image_blocks
-from clip.text import ClassPrompts, TextTower, fill, learnable_prompts, tokenize
-from inference.resume import load_weights
-from models.build import class_prompts
-from models.released import translate
+from echoviewclip.clip.image import ImageStem, image_blocks
+from echoviewclip.clip.text import ClassPrompts, TextTower, fill, learnable_prompts, tokenize
+from echoviewclip.inference.resume import load_weights
+from echoviewclip.models.build import class_prompts
+from echoviewclip.models.released import translate
+from echoviewclip.trainers.stages import build_stage
+from echoviewclip.utils.errors import UserError
 from tests.tiny_data import VIEWS, configure, tiny_clips, tiny_model, tiny_options
-from trainers.stages import build_stage
-from utils.errors import UserError
 
 NAMES = ["Apical 4C 2D", "Subcostal", "A view with a very much longer name than the others have, for its end of text"]
 PROMPTED = {

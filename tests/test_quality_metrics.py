@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from sklearn import metrics
 
-from evaluation.quality import per_view, quality_metrics, quality_statistic, to_grades, to_scores
+from echoviewclip.evaluation.quality import per_view, quality_metrics, quality_statistic, to_grades, to_scores
 
 
 def drawn(seed, videos, grades=4):

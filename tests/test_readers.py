@@ -12,11 +12,11 @@ import pytest
 import torch
 from PIL import Image
 
-from datasets.video.base import VideoError
-from datasets.video.open import DECODERS, open_video
-from datasets.video.pyav import PyAVVideo
+from echoviewclip.datasets.video.base import VideoError
+from echoviewclip.datasets.video.open import DECODERS, open_video
+from echoviewclip.datasets.video.pyav import PyAVVideo
+from echoviewclip.utils.errors import UserError
 from tests.media import frame_number, frame_numbers, numbered_frames, write_video
-from utils.errors import UserError
 
 FRAMES = numbered_frames(24)
 ODD = numbered_frames(12, height=63, width=97)
@@ -341,7 +341,7 @@ def test_an_unknown_decoder_is_refused(tmp_path):
 
 
 def test_the_heart_rate_of_a_prepared_file_is_found_by_every_decoder(tmp_path):
-    from datasets.intake.encode import write_mjpeg
+    from echoviewclip.datasets.intake.encode import write_mjpeg
 
     write_mjpeg(tmp_path / "a.avi", iter(FRAMES), fps=40, heart_rate=72)
     with PyAVVideo(str(tmp_path / "a.avi")) as video:

@@ -10,24 +10,24 @@ import sys
 
 import pytest
 
-import datasets.dataset
+from echoviewclip.datasets import dataset
+from echoviewclip.utils.errors import UserError
 from tests.test_files import refusal
 from tests.tiny_data import tiny, tiny_options, train
-from utils.errors import UserError
 
 READERS = {"DATA__NUM_WORKERS": 2, "TRAIN__TIMEOUT": 1.0}
 
 
 def reading(monkeypatch, name: str, then) -> None:
     """Calls `then` in the process that reads the video of that name."""
-    open_video = datasets.dataset.open_video
+    open_video = dataset.open_video
 
     def opened(path, *arguments):
         if str(path).endswith(name):
             then()
         return open_video(path, *arguments)
 
-    monkeypatch.setattr(datasets.dataset, "open_video", opened)
+    monkeypatch.setattr(dataset, "open_video", opened)
 
 
 def test_a_mistake_that_a_reading_process_finds_is_one_line(tiny_folder, tmp_path, monkeypatch):
@@ -63,15 +63,15 @@ def test_a_reading_process_that_hangs_is_one_line_that_names_its_video(tiny_fold
 
 STOPPED_READER = """
 import os, signal, sys
-import datasets.dataset
-open_video = datasets.dataset.open_video
+from echoviewclip.datasets import dataset
+open_video = dataset.open_video
 def opened(path, *arguments):
     if path.endswith("clip 3.avi"):
         os.kill(os.getpid(), signal.SIGSTOP)
     return open_video(path, *arguments)
-datasets.dataset.open_video = opened
-import main
-from utils.errors import exit_code
+dataset.open_video = opened
+from echoviewclip import main
+from echoviewclip.utils.errors import exit_code
 sys.exit(exit_code(main.main))
 """
 

@@ -13,16 +13,16 @@ import numpy as np
 import pytest
 import yaml
 
-from datasets.annotations import read_annotations
-from evaluation import figures
-from evaluation.predictions import Predictions, write_predictions
-from evaluation.report import learning_curves, write_report
-from evaluation.summary import summarise, write_metrics
-from evaluation.worst import shown_name, worst_videos
+from echoviewclip.datasets.annotations import read_annotations
+from echoviewclip.evaluation import figures
+from echoviewclip.evaluation.predictions import Predictions, write_predictions
+from echoviewclip.evaluation.report import learning_curves, write_report
+from echoviewclip.evaluation.summary import summarise, write_metrics
+from echoviewclip.evaluation.worst import shown_name, worst_videos
+from echoviewclip.tools.report import frames_from, main
+from echoviewclip.utils.errors import UserError
 from tests.media import write_video
 from tests.synthetic_run import make_predictions, make_run
-from tools.report import frames_from, main
-from utils.errors import UserError
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 

@@ -8,14 +8,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from evaluation.calibration import at_temperature, calibration_metrics
-from evaluation.classification import classification_metrics
-from evaluation.ood import ood_metrics
-from evaluation.predictions import Predictions, read_predictions, write_predictions
-from evaluation.quality import quality_metrics
-from evaluation.summary import summarise, write_metrics
+from echoviewclip.evaluation.calibration import at_temperature, calibration_metrics
+from echoviewclip.evaluation.classification import classification_metrics
+from echoviewclip.evaluation.ood import ood_metrics
+from echoviewclip.evaluation.predictions import Predictions, read_predictions, write_predictions
+from echoviewclip.evaluation.quality import quality_metrics
+from echoviewclip.evaluation.summary import summarise, write_metrics
+from echoviewclip.utils.errors import UserError
 from tests.synthetic_run import GRADES, VIEWS, make_predictions
-from utils.errors import UserError
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from tools.results import lines, mean_lines
-from utils.errors import UserError
+from echoviewclip.tools.results import lines, mean_lines
+from echoviewclip.utils.errors import UserError
 
 
 def write(folder, score="negation", **metrics):

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-import utils.logs
+from echoviewclip.trainers.evaluate import Evaluator
+from echoviewclip.utils import logs
+from echoviewclip.utils.checkpoint import load_checkpoint, save_checkpoint
 from tests.tiny_data import assert_same, assert_same_files, history, tiny, train
-from trainers.evaluate import Evaluator
-from utils.checkpoint import load_checkpoint, save_checkpoint
 
 TWO_EPOCHS = {
     "TRAIN__EPOCHS": 2,
@@ -47,7 +47,7 @@ def killed_at(moment: str | int, patch: pytest.MonkeyPatch) -> Iterator[list[str
         meet(f"after {target.name}")
         return named
 
-    def write(self: utils.logs.MetricsLog, *arguments, **record) -> None:
+    def write(self: logs.MetricsLog, *arguments, **record) -> None:
         meet("before a line")
         write_line(self, *arguments, **record)
         try:
@@ -61,10 +61,10 @@ def killed_at(moment: str | int, patch: pytest.MonkeyPatch) -> Iterator[list[str
         meet("before an evaluation")
         return answers(self, *arguments, **named)
 
-    rename, write_line, answers = Path.replace, utils.logs.MetricsLog.write, Evaluator.__call__
+    rename, write_line, answers = Path.replace, logs.MetricsLog.write, Evaluator.__call__
     with patch.context() as patched:
         patched.setattr(Path, "replace", replace)
-        patched.setattr(utils.logs.MetricsLog, "write", write)
+        patched.setattr(logs.MetricsLog, "write", write)
         patched.setattr(Evaluator, "__call__", evaluate)
         yield met
 

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 import yaml
 
+from echoviewclip.tools.report import frames_of_run
+from echoviewclip.tools.results import lines
+from echoviewclip.trainers.folder import check_folder, lock
+from echoviewclip.utils.checkpoint import load_checkpoint
+from echoviewclip.utils.files import HOST
 from tests.test_files import refusal
 from tests.tiny_data import configure, history, tiny, train
-from tools.report import frames_of_run
-from tools.results import lines
-from trainers.folder import check_folder, lock
-from utils.checkpoint import load_checkpoint
-from utils.files import HOST
 
 
 def everything(folder: Path) -> dict[str, bytes]:
@@ -112,7 +112,7 @@ def test_overwriting_is_refused_where_it_makes_no_sense(tiny_folder, run):
 HOLD = """
 import sys
 from pathlib import Path
-from trainers.folder import lock
+from echoviewclip.trainers.folder import lock
 with lock(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()

@@ -8,18 +8,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from datasets.intake.preparation import Preparation, preparation_of
-from datasets.intake.prepare import prepare
-from datasets.intake.records import Options
-from evaluation.calibration import at_temperature
-from evaluation.predictions import read_predictions
-from inference.predictor import load_predictor
-from predict import main
+from echoviewclip.datasets.intake.preparation import Preparation, preparation_of
+from echoviewclip.datasets.intake.prepare import prepare
+from echoviewclip.datasets.intake.records import Options
+from echoviewclip.evaluation.calibration import at_temperature
+from echoviewclip.evaluation.predictions import read_predictions
+from echoviewclip.inference.predictor import load_predictor
+from echoviewclip.predict import main
+from echoviewclip.utils.checkpoint import load_checkpoint, save_checkpoint
+from echoviewclip.utils.errors import UserError
 from tests.prepare.hospital import manifest, sector, speckle, write_dicom
 from tests.test_predict import changed, read
 from tests.tiny_data import VIEWS, configure, tiny_options, train
-from utils.checkpoint import load_checkpoint, save_checkpoint
-from utils.errors import UserError
 
 TRAINING, VALIDATION = 6, 3
 SAYS = {"size": 64, "crop": True, "jpeg_quality": 3, "version": 1}

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datasets.sampling import MODES, clip_indices, segment_indices, stride_indices
-from utils.seeding import generator
+from echoviewclip.datasets.sampling import MODES, clip_indices, segment_indices, stride_indices
+from echoviewclip.utils.seeding import generator
 
 videos, lengths, seeds = st.integers(1, 2000), st.integers(1, 64), st.integers(0, 2**32)
 

@@ -7,16 +7,16 @@ import pytest
 import torch
 from scipy.special import expit, logsumexp, softmax
 
-from datasets.configured import video_dataset as dataset
-from datasets.transforms import DeviceTransform
-from evaluation.predictions import read_predictions
-from inference.collect import merge_views
-from inference.predictor import load_predictor
-from models.outputs import NO_TEXTS, BranchOutput, ModelOutput
-from models.quality import graded
-from predict import main
+from echoviewclip.datasets.configured import video_dataset as dataset
+from echoviewclip.datasets.transforms import DeviceTransform
+from echoviewclip.evaluation.predictions import read_predictions
+from echoviewclip.inference.collect import merge_views
+from echoviewclip.inference.predictor import load_predictor
+from echoviewclip.models.outputs import NO_TEXTS, BranchOutput, ModelOutput
+from echoviewclip.models.quality import graded
+from echoviewclip.predict import main
+from echoviewclip.trainers.data import evaluation_sets
 from tests.tiny_data import VALIDATION, configure, entries, train
-from trainers.data import evaluation_sets
 
 CLIPS, CROPS = 2, 3
 

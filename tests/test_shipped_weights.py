@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from safetensors import safe_open
 
-from clip.weights import load_towers
-from phantom.patient import Patient
-from utils.config import load_config
+from echoviewclip.clip.weights import load_towers
+from echoviewclip.phantom.patient import Patient
+from echoviewclip.utils.config import load_config
 
 CONFIG = Path("configs/phantom/view.yaml")
 PRETRAINING = Path("configs/benchmark/view.yaml")

@@ -9,15 +9,15 @@ import pytest
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
 
-from evaluation.bootstrap import LEAST_PATIENTS, intervals, ratio
-from evaluation.calibration import TEMPERATURES, fit_temperature
-from evaluation.classification import per_class
-from evaluation.predictions import Predictions
-from evaluation.report import write_report
-from evaluation.summary import FITTED, summarise, write_metrics
+from echoviewclip.evaluation.bootstrap import LEAST_PATIENTS, intervals, ratio
+from echoviewclip.evaluation.calibration import TEMPERATURES, fit_temperature
+from echoviewclip.evaluation.classification import per_class
+from echoviewclip.evaluation.predictions import Predictions
+from echoviewclip.evaluation.report import write_report
+from echoviewclip.evaluation.summary import FITTED, summarise, write_metrics
+from echoviewclip.tools.results import lines
 from tests.synthetic_run import make_predictions, make_run
 from tests.tiny_data import metrics
-from tools.results import lines
 
 
 def sure(count: int, confidence: float, classes: int = 38) -> tuple[np.ndarray, np.ndarray]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 
@@ -20,19 +19,18 @@ def test_trainings_killed_at_random_leave_the_files_of_undisturbed_ones():
 
 BROKEN = """
 import sys
-import trainers.saving
-trainers.saving.RunFiles.names_of_epoch = lambda *_: []  # best.pth is never written, as after a kill at the wrong time
-from utils.logs import MetricsLog
+from echoviewclip.trainers import saving
+saving.RunFiles.names_of_epoch = lambda *_: []  # best.pth is never written, as after a kill at the wrong time
+from echoviewclip.utils.logs import MetricsLog
 MetricsLog.go_on = lambda self, *_: setattr(self, "_begun", True)  # lines stay as they are
 sys.argv = ["soak.py", "--kills", "6", "--seed", "2"]
-from tools.soak import soak
+from echoviewclip.tools.soak import soak
 sys.exit(soak())
 """
 
 
 @pytest.mark.slow
 def test_a_training_that_does_not_keep_its_promise_is_found():
-    environment = os.environ | {"PYTHONPATH": "."}
-    done = subprocess.run([sys.executable, "-c", BROKEN], env=environment, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", BROKEN], capture_output=True, text=True)
     assert done.returncode == 1
     assert "other files than undisturbed" in done.stderr

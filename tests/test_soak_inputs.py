@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from echoviewclip.tools import soak_inputs as command
+from echoviewclip.utils.errors import exit_code
 from tests import reading_child
 from tests.fuzzing import Failure, Reader
-from tools import soak_inputs as command
-from utils.errors import exit_code
 
 
 def test_inputs_are_a_function_of_seed_and_number(tmp_path):

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from models.outputs import NO_TEXTS, BranchOutput, ClassTexts, ModelOutput
-from models.quality import graded
-from trainers.stages import (
+from echoviewclip.models.outputs import NO_TEXTS, BranchOutput, ClassTexts, ModelOutput
+from echoviewclip.models.quality import graded
+from echoviewclip.trainers.stages import (
     STAGES,
     accepted_loss,
     between_features,
@@ -23,7 +23,7 @@ from trainers.stages import (
     text_opposite_loss,
     yes_no_loss,
 )
-from utils.config import default_config
+from echoviewclip.utils.config import default_config
 
 
 def stage(name: str, **settings):

@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 import torch
 
-import trainers.loop
+from echoviewclip.trainers import loop
+from echoviewclip.trainers.evaluate import Evaluator
+from echoviewclip.trainers.saving import RunFiles
+from echoviewclip.utils import stopping
+from echoviewclip.utils.checkpoint import load_checkpoint
+from echoviewclip.utils.stopping import Stop, Stopped
 from tests.test_run_files import TWO_EPOCHS
 from tests.tiny_data import assert_same_files, history, tiny, train
-from trainers.evaluate import Evaluator
-from trainers.saving import RunFiles
-from utils import stopping
-from utils.checkpoint import load_checkpoint
-from utils.stopping import Stop, Stopped
 
 SETTINGS = TWO_EPOCHS | {"TRAIN__SAVE_STEPS": 0, "TRAIN__BATCH_SIZE": 3}  # three steps an epoch
 
@@ -49,7 +49,7 @@ def test_a_run_that_is_asked_to_stop_saves_its_last_step_and_goes_on(whole, tiny
     run = whole.with_name("run")
     before = [signal.getsignal(each) for each in stopping.SIGNALS]
     with monkeypatch.context() as patch:
-        signalled(patch, trainers.loop.Trainer, "_update", number, lambda self: self.step == step)
+        signalled(patch, loop.Trainer, "_update", number, lambda self: self.step == step)
         with pytest.raises(Stopped) as caught:
             train(tiny(tiny_folder, run, **SETTINGS))
     assert caught.value.code == 75
@@ -97,7 +97,7 @@ def test_a_signal_raises_nothing_where_it_arrives(monkeypatch):
 def test_a_save_falls_due_by_the_clock_and_changes_no_result(whole, tiny_folder, monkeypatch):
     run, saves = whole.with_name("by the clock"), []
     now = iter(range(0, 10**9, 61))  # each look at the clock is a minute later
-    monkeypatch.setattr("trainers.saving.time.monotonic", lambda: float(next(now)))
+    monkeypatch.setattr("echoviewclip.trainers.saving.time.monotonic", lambda: float(next(now)))
     note = RunFiles.note_saved
     monkeypatch.setattr(RunFiles, "note_saved", lambda self, step: (saves.append(step), note(self, step)))
     train(tiny(tiny_folder, run, **SETTINGS | {"TRAIN__SAVE_MINUTES": 1}))
@@ -109,7 +109,7 @@ def test_a_save_falls_due_by_the_clock_and_changes_no_result(whole, tiny_folder,
 
 IGNORING = """
 import os, signal, sys, time
-from utils.stopping import SIGNALS, Stop, leave_signals_to_parent
+from echoviewclip.utils.stopping import SIGNALS, Stop, leave_signals_to_parent
 if sys.argv[1] == "reader":
     leave_signals_to_parent()
     for number in (*SIGNALS, signal.SIGINT):
@@ -152,7 +152,7 @@ def test_a_signal_that_comes_twice_at_the_same_time_is_one():
 LEFT_ALONE = """
 import multiprocessing.connection, multiprocessing.resource_sharer, socket, sys
 import torch
-from utils.stopping import leave_signals_to_parent
+from echoviewclip.utils.stopping import leave_signals_to_parent
 leave_signals_to_parent()
 multiprocessing.resource_sharer.DupFd(0)  # as a batch that is handed on
 address = multiprocessing.resource_sharer._resource_sharer._address

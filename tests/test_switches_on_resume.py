@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from inference.precision import Precision
+from echoviewclip.inference.precision import Precision
+from echoviewclip.utils.checkpoint import load_checkpoint
 from tests.tiny_data import assert_same, tiny, train
-from utils.checkpoint import load_checkpoint
 
 
 def differs(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:

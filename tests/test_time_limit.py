@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from datasets.annotations import Annotations
-from datasets.configured import video_dataset as dataset
-from datasets.dataset import VideoDataset
-from datasets.intake.find import find_videos
-from datasets.loader import evaluation_loader
-from datasets.video.pyav import PyAVVideo
+from echoviewclip.datasets.annotations import Annotations
+from echoviewclip.datasets.configured import video_dataset as dataset
+from echoviewclip.datasets.dataset import VideoDataset
+from echoviewclip.datasets.intake.find import find_videos
+from echoviewclip.datasets.loader import evaluation_loader
+from echoviewclip.datasets.video.pyav import PyAVVideo
+from echoviewclip.utils.config import load_config
+from echoviewclip.utils.workers import time_limit
 from tests.media import numbered_frames, write_video
-from utils.config import load_config
-from utils.workers import time_limit
 
 
 @pytest.fixture

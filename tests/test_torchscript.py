@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import nn
 
-from clip.torchscript import read_torchscript
-from clip.weights import read_state_dict
-from utils.errors import UserError
+from echoviewclip.clip.torchscript import read_torchscript
+from echoviewclip.clip.weights import read_state_dict
+from echoviewclip.utils.errors import UserError
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # torch.jit is on its way out; OpenAI's archives are not
 

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
-import trainers.loop
+from echoviewclip.trainers import loop
+from echoviewclip.utils.checkpoint import load_checkpoint
+from echoviewclip.utils.errors import UserError
 from tests.test_config import PUBLISHED_QUALITY, PUBLISHED_STAGE1, PUBLISHED_STAGE2
 from tests.tiny_data import (
     PLAIN,
@@ -23,8 +25,6 @@ from tests.tiny_data import (
     tiny_options,
     train,
 )
-from utils.checkpoint import load_checkpoint
-from utils.errors import UserError
 
 # Everything random at once, so that a run is repeated only if all of it is.
 RANDOM = {
@@ -87,14 +87,14 @@ class Interrupted(Exception):
 
 def killed_after(monkeypatch, step: int):
     """Kills the training before it saves itself a first time after this optimiser step, so with one more in its log."""
-    save = trainers.loop.Trainer._save
+    save = loop.Trainer._save
 
     def save_or_die(self, *arguments, **named):
         if self.step > step:
             raise Interrupted
         save(self, *arguments, **named)
 
-    monkeypatch.setattr(trainers.loop.Trainer, "_save", save_or_die)
+    monkeypatch.setattr(loop.Trainer, "_save", save_or_die)
 
 
 @pytest.mark.parametrize(
@@ -169,13 +169,13 @@ def test_accumulated_gradients_are_those_of_the_large_batch(tiny_runs, tiny_fold
 
 def test_nothing_of_a_group_is_left_for_the_next_epoch(tiny_folder, tmp_path, monkeypatch):
     left = []
-    train_epoch = trainers.loop.Trainer._train_epoch
+    train_epoch = loop.Trainer._train_epoch
 
     def checked(self, clock):
         train_epoch(self, clock)
         left.extend(name for name, p in self.model.named_parameters() if p.grad is not None)
 
-    monkeypatch.setattr(trainers.loop.Trainer, "_train_epoch", checked)
+    monkeypatch.setattr(loop.Trainer, "_train_epoch", checked)
     train(tiny(tiny_folder, tmp_path, TRAIN__ACCUMULATION_STEPS=2))
     assert left == []
 

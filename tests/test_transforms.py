@@ -8,7 +8,7 @@ import torch
 from scipy import ndimage
 from torchvision.transforms.v2 import functional as reference
 
-from datasets.transforms import (
+from echoviewclip.datasets.transforms import (
     CLIP_MEAN,
     CLIP_STD,
     ERASED_AREA,

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from echoviewclip.utils.checkpoint import load_checkpoint
+from echoviewclip.utils.errors import STOPPED
 from tests.tiny_data import tiny_options
-from utils.checkpoint import load_checkpoint
-from utils.errors import STOPPED
 
 pytestmark = pytest.mark.slow
 
@@ -26,7 +26,7 @@ def training(tiny_folder, tmp_path):
     start = [
         sys.executable,
         "-m",
-        "utils.launch",
+        "echoviewclip.utils.launch",
         "2",
         "main.py",
         "-cfg",

@@ -6,9 +6,9 @@ import logging
 
 import pytest
 
-from inference.predictor import load_predictor
+from echoviewclip.inference.predictor import load_predictor
+from echoviewclip.utils.errors import UserError
 from tests.tiny_data import metrics, tiny, train
-from utils.errors import UserError
 
 
 @pytest.mark.parametrize(("stage", "part"), [("negation", "negative"), ("quality", "negative")])

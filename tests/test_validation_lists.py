@@ -6,8 +6,8 @@ import shutil
 
 import pytest
 
+from echoviewclip.utils.errors import UserError
 from tests.tiny_data import VALIDATION, tiny, train
-from utils.errors import UserError
 
 
 @pytest.fixture

@@ -11,17 +11,17 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from clip.architectures import build_towers
-from clip.text import tokenize
-from inference.predictor import load_predictor
-from inference.restore import restore_model
-from inference.resume import named, read_checkpoint
-from models.video_clip import VideoCLIP
+from echoviewclip.clip.architectures import build_towers
+from echoviewclip.clip.text import tokenize
+from echoviewclip.inference.predictor import load_predictor
+from echoviewclip.inference.restore import restore_model
+from echoviewclip.inference.resume import named, read_checkpoint
+from echoviewclip.models.video_clip import VideoCLIP
+from echoviewclip.tools import export
+from echoviewclip.utils.checkpoint import load_checkpoint, save_checkpoint
+from echoviewclip.utils.config import load_config
+from echoviewclip.utils.errors import UserError, exit_code
 from tests.tiny_data import VIEWS, metrics, tiny, tiny_model, train
-from tools import export
-from utils.checkpoint import load_checkpoint, save_checkpoint
-from utils.config import load_config
-from utils.errors import UserError, exit_code
 
 POSITIVE, NEGATIVE = "positive_text.prompts.embeddings", "negative_text.prompts.embeddings"
 GRADES = ["very bad", "not good", "good"]

@@ -15,14 +15,14 @@ import torch
 from torch import Tensor
 from yacs.config import CfgNode
 
-from models.build import build_model, configured_towers
-from models.outputs import ModelOutput
-from models.video_clip import VideoCLIP
+from echoviewclip.models.build import build_model, configured_towers
+from echoviewclip.models.outputs import ModelOutput
+from echoviewclip.models.video_clip import VideoCLIP
+from echoviewclip.trainers.folder import results_folder
+from echoviewclip.trainers.session import run
+from echoviewclip.utils.checkpoint import load_checkpoint
+from echoviewclip.utils.config import load_config
 from tests.media import write_video
-from trainers.folder import results_folder
-from trainers.session import run
-from utils.checkpoint import load_checkpoint
-from utils.config import load_config
 
 VIEWS = ("Apical_4C 2D", "Apical 2C 2D", "Short Axis", "Subcostal 4C")
 TRAINING, VALIDATION, OUTSIDE = 9, 7, 3  # videos; odd, so that batches and groups have a rest

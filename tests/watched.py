@@ -11,19 +11,19 @@ from pathlib import Path
 
 import torch
 
-import trainers.loop
-from main import main
-from trainers.evaluate import Evaluator
-from trainers.guard import poisoned
-from utils.distributed import rank
-from utils.errors import exit_code
+from echoviewclip.main import main
+from echoviewclip.trainers import loop
+from echoviewclip.trainers.evaluate import Evaluator
+from echoviewclip.trainers.guard import poisoned
+from echoviewclip.utils.distributed import rank
+from echoviewclip.utils.errors import exit_code
 
 BAD = [int(step) for step in os.environ.get("BAD_STEPS", "").split(",") if step]
 
 
 def watch() -> None:
     """Puts the hooks in place."""
-    evaluate, gradients = Evaluator.__call__, trainers.loop.Trainer._gradients
+    evaluate, gradients = Evaluator.__call__, loop.Trainer._gradients
 
     def kept(self, model, epoch, intervals=False):
         torch.save(model.state_dict(), Path(self.config.OUTPUT) / f"evaluated_{epoch}_{rank()}.pt")
@@ -31,10 +31,10 @@ def watch() -> None:
 
     def bad(self, batch, synchronise):
         broken = self.step in BAD and rank() == 1
-        trainers.loop.poisoned = lambda loss: poisoned(loss * math.nan if broken else loss)
+        loop.poisoned = lambda loss: poisoned(loss * math.nan if broken else loss)
         return gradients(self, batch, synchronise)
 
-    Evaluator.__call__, trainers.loop.Trainer._gradients = kept, bad
+    Evaluator.__call__, loop.Trainer._gradients = kept, bad
 
 
 if __name__ == "__main__":

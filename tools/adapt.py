@@ -10,10 +10,11 @@ import argparse
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+if not __package__:  # started as a file
+    sys.path[0] = str(Path(__file__).resolve().parents[1] / "src")
 
-from datasets.intake.adapters import ADAPTERS, adapt
-from utils.errors import exit_code
+from echoviewclip.datasets.intake.adapters import ADAPTERS, adapt
+from echoviewclip.utils.errors import exit_code
 
 FILES = (("DATA.TRAIN_FILE", "train"), ("DATA.VAL_FILE", "val"))
 

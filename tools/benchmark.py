@@ -14,21 +14,22 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+if not __package__:  # started as a file
+    sys.path[0] = str(Path(__file__).resolve().parents[1] / "src")
 
 import av
 import numpy as np
 import torch
 from scipy import ndimage
 
-from datasets.annotations import Annotations
-from datasets.dataset import VideoDataset
-from datasets.intake.prepare import prepare
-from datasets.intake.records import Options
-from datasets.sampling import segment_indices
-from datasets.video.open import open_video
-from phantom.study.files import write_video
-from utils.errors import UserError, exit_code
+from echoviewclip.datasets.annotations import Annotations
+from echoviewclip.datasets.dataset import VideoDataset
+from echoviewclip.datasets.intake.prepare import prepare
+from echoviewclip.datasets.intake.records import Options
+from echoviewclip.datasets.sampling import segment_indices
+from echoviewclip.datasets.video.open import open_video
+from echoviewclip.phantom.study.files import write_video
+from echoviewclip.utils.errors import UserError, exit_code
 
 FRAMES, SIZE, LENGTH = 16, 224, 100  # of a clip, of its side in pixels, of the video
 SIDE = 582  # pixels of the video

@@ -13,16 +13,17 @@ import os
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+if not __package__:  # started as a file
+    sys.path[0] = str(Path(__file__).resolve().parents[1] / "src")
 
 from yacs.config import CfgNode
 
-from datasets.annotations import Annotations
-from datasets.configured import class_names, read_list
-from datasets.intake.check import check_annotations, histogram, inspect
-from utils.config import load_config
-from utils.errors import UserError, exit_code
-from utils.workers import MAX_SECONDS
+from echoviewclip.datasets.annotations import Annotations
+from echoviewclip.datasets.configured import class_names, read_list
+from echoviewclip.datasets.intake.check import check_annotations, histogram, inspect
+from echoviewclip.utils.config import load_config
+from echoviewclip.utils.errors import UserError, exit_code
+from echoviewclip.utils.workers import MAX_SECONDS
 
 SAMPLE = 64  # videos of a list that are looked into without --decode
 

@@ -12,14 +12,15 @@ import argparse
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+if not __package__:  # started as a file
+    sys.path[0] = str(Path(__file__).resolve().parents[1] / "src")
 
-from experiment.corrections import apply_corrections, write_corrections
-from experiment.noise import contradicted, judge
-from experiment.noise_page import write_noise_page
-from utils.config import config_from_text
-from utils.errors import UserError, exit_code
-from utils.label_list import read_names
+from echoviewclip.experiment.corrections import apply_corrections, write_corrections
+from echoviewclip.experiment.noise import contradicted, judge
+from echoviewclip.experiment.noise_page import write_noise_page
+from echoviewclip.utils.config import config_from_text
+from echoviewclip.utils.errors import UserError, exit_code
+from echoviewclip.utils.label_list import read_names
 
 
 def main() -> int:

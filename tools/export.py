@@ -15,14 +15,15 @@ from typing import Any
 from safetensors.torch import save_file
 from torch import Tensor
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+if not __package__:  # started as a file
+    sys.path[0] = str(Path(__file__).resolve().parents[1] / "src")
 
-from inference.restore import own_towers
-from inference.resume import with_activation
-from utils.checkpoint import load_checkpoint
-from utils.config import config_from_text
-from utils.errors import UserError, exit_code
-from utils.files import atomic_path
+from echoviewclip.inference.restore import own_towers
+from echoviewclip.inference.resume import with_activation
+from echoviewclip.utils.checkpoint import load_checkpoint
+from echoviewclip.utils.config import config_from_text
+from echoviewclip.utils.errors import UserError, exit_code
+from echoviewclip.utils.files import atomic_path
 
 
 def metadata_of(content: dict[str, Any]) -> dict[str, str]:

@@ -10,14 +10,15 @@ import argparse
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+if not __package__:  # started as a file
+    sys.path[0] = str(Path(__file__).resolve().parents[1] / "src")
 
-from clip.architectures import REGISTRY_NAME
-from experiment.choices import choose, choose_arch
-from experiment.fingerprint import Machine, look_at
-from experiment.stage_files import write_stage_files
-from experiment.words import describe
-from utils.errors import UserError, exit_code
+from echoviewclip.clip.architectures import REGISTRY_NAME
+from echoviewclip.experiment.choices import choose, choose_arch
+from echoviewclip.experiment.fingerprint import Machine, look_at
+from echoviewclip.experiment.stage_files import write_stage_files
+from echoviewclip.experiment.words import describe
+from echoviewclip.utils.errors import UserError, exit_code
 
 
 def main() -> int:

@@ -12,12 +12,13 @@ import os
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+if not __package__:  # started as a file
+    sys.path[0] = str(Path(__file__).resolve().parents[1] / "src")
 
-from phantom import generate
-from phantom.pictures.sheet import write_sheet
-from phantom.study.archive import generate_archive
-from utils.errors import UserError, exit_code
+from echoviewclip.phantom import generate
+from echoviewclip.phantom.pictures.sheet import write_sheet
+from echoviewclip.phantom.study.archive import generate_archive
+from echoviewclip.utils.errors import UserError, exit_code
 
 
 def main() -> int:
@@ -42,7 +43,7 @@ def main() -> int:
     if a.sheet is not None:
         print(write_sheet(a.sheet, a.seed, a.size))
     if a.figures is not None:
-        from phantom.pictures.figures import write_figures  # matplotlib is slow to load
+        from echoviewclip.phantom.pictures.figures import write_figures  # matplotlib is slow to load
 
         print(write_figures(a.figures, a.seed))
     if a.destination is not None and a.archive:

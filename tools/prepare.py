@@ -14,15 +14,16 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+if not __package__:  # started as a file
+    sys.path[0] = str(Path(__file__).resolve().parents[1] / "src")
 
-from datasets.intake.find import LISTS, summary
-from datasets.intake.plan import GRADES, Plan
-from datasets.intake.prepare import prepare_sets
-from datasets.intake.records import Options, Record
-from datasets.intake.splits import parse_shares
-from utils.errors import UserError, exit_code
-from utils.workers import MAX_SECONDS
+from echoviewclip.datasets.intake.find import LISTS, summary
+from echoviewclip.datasets.intake.plan import GRADES, Plan
+from echoviewclip.datasets.intake.prepare import prepare_sets
+from echoviewclip.datasets.intake.records import Options, Record
+from echoviewclip.datasets.intake.splits import parse_shares
+from echoviewclip.utils.errors import UserError, exit_code
+from echoviewclip.utils.workers import MAX_SECONDS
 
 
 def parse() -> argparse.Namespace:

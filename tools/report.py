@@ -11,18 +11,19 @@ import argparse
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+if not __package__:  # started as a file
+    sys.path[0] = str(Path(__file__).resolve().parents[1] / "src")
 
-from datasets.dataset import frames_from
-from evaluation.report import write_report
-from evaluation.worst import FramesOf
-from utils.config import config_from_text
-from utils.errors import UserError, exit_code
+from echoviewclip.datasets.dataset import frames_from
+from echoviewclip.evaluation.report import write_report
+from echoviewclip.evaluation.worst import FramesOf
+from echoviewclip.utils.config import config_from_text
+from echoviewclip.utils.errors import UserError, exit_code
 
 
 def frames_of_run(folder: Path) -> FramesOf:
     """A reader of the videos that a run was evaluated on. Raises UserError where its lists cannot be found."""
-    from trainers.data import evaluation_sets
+    from echoviewclip.trainers.data import evaluation_sets
 
     path = folder / "config.yaml"
     if not path.is_file():

@@ -16,10 +16,11 @@ from typing import Any
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+if not __package__:  # started as a file
+    sys.path[0] = str(Path(__file__).resolve().parents[1] / "src")
 
-from evaluation import report
-from utils.errors import UserError, exit_code
+from echoviewclip.evaluation import report
+from echoviewclip.utils.errors import UserError, exit_code
 
 
 def read(folder: Path) -> dict[str, Any]:

@@ -12,14 +12,15 @@ import argparse
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+if not __package__:  # started as a file
+    sys.path[0] = str(Path(__file__).resolve().parents[1] / "src")
 
-from experiment.chain import run_steps
-from experiment.folds import found_folds, write_folds
-from experiment.page import write_page
-from experiment.steps import all_steps, experiment_folder, stage_files, steps_of_fold
-from utils.config import load_config
-from utils.errors import UserError, exit_code
+from echoviewclip.experiment.chain import run_steps
+from echoviewclip.experiment.folds import found_folds, write_folds
+from echoviewclip.experiment.page import write_page
+from echoviewclip.experiment.steps import all_steps, experiment_folder, stage_files, steps_of_fold
+from echoviewclip.utils.config import load_config
+from echoviewclip.utils.errors import UserError, exit_code
 
 
 def main() -> int:

@@ -23,14 +23,16 @@ from contextlib import suppress
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+if not __package__:  # started as a file
+    ROOT = Path(__file__).resolve().parents[1]
+    sys.path[:1] = [str(ROOT / "src"), str(ROOT)]  # the second for the tests' own means
 
 import torch
 import torch.utils.tensorboard  # here, so that no training has to wait for it
 
+from echoviewclip.utils.errors import STOPPED, exit_code
 from tests.forked import children, start, wait
 from tests.tiny_data import STAGES, assert_same_files, tiny_options, write_standard_folder
-from utils.errors import STOPPED, exit_code
 
 PER_CASE = 6  # kills, before another case is taken
 KINDS = ("program", "process", "reader", "SIGTERM", "SIGUSR1")

@@ -20,11 +20,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+if not __package__:  # started as a file
+    ROOT = Path(__file__).resolve().parents[1]
+    sys.path[:1] = [str(ROOT / "src"), str(ROOT)]  # the second for the tests' own means
 
+from echoviewclip.utils.config import default_config
+from echoviewclip.utils.errors import UserError, exit_code
 from tests.fuzzing import KINDS, Failure, Reader, whole_files
-from utils.config import default_config
-from utils.errors import UserError, exit_code
 
 NUMBERS = [
     struct.pack(order + code, number)

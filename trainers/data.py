@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 from yacs.config import CfgNode
 
-from datasets import configured
-from datasets.annotations import Annotations
-from datasets.configured import evaluation_batches
-from evaluation.feature_statistics import FEWEST
-from trainers.evaluate import EvaluationSet
-from utils.config.choices import FITTED_SCORES
-from utils.errors import UserError
+from echoviewclip.datasets import configured
+from echoviewclip.datasets.annotations import Annotations
+from echoviewclip.datasets.configured import evaluation_batches
+from echoviewclip.evaluation.feature_statistics import FEWEST
+from echoviewclip.trainers.evaluate import EvaluationSet
+from echoviewclip.utils.config.choices import FITTED_SCORES
+from echoviewclip.utils.errors import UserError
 
 
 def read_list(config: CfgNode, file: str, key: str, outsiders: bool = False) -> Annotations:

@@ -13,19 +13,19 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from yacs.config import CfgNode
 
-from datasets.annotations import Annotations
-from datasets.transforms import DeviceTransform
-from evaluation.feature_statistics import FEWEST, FeatureStatistics
-from evaluation.predictions import Predictions
-from evaluation.summary import summarise
-from inference.calibration import calibrate, fitted_on
-from inference.collect import Answers, collect
-from inference.precision import Precision
-from inference.scoring import feature_statistics, to_predictions
-from models.outputs import present
-from models.video_clip import VideoCLIP
-from utils.errors import UserError
-from utils.stopping import Stop
+from echoviewclip.datasets.annotations import Annotations
+from echoviewclip.datasets.transforms import DeviceTransform
+from echoviewclip.evaluation.feature_statistics import FEWEST, FeatureStatistics
+from echoviewclip.evaluation.predictions import Predictions
+from echoviewclip.evaluation.summary import summarise
+from echoviewclip.inference.calibration import calibrate, fitted_on
+from echoviewclip.inference.collect import Answers, collect
+from echoviewclip.inference.precision import Precision
+from echoviewclip.inference.scoring import feature_statistics, to_predictions
+from echoviewclip.models.outputs import present
+from echoviewclip.models.video_clip import VideoCLIP
+from echoviewclip.utils.errors import UserError
+from echoviewclip.utils.stopping import Stop
 
 log = logging.getLogger(__name__)
 

@@ -13,9 +13,9 @@ from pathlib import Path
 import yaml
 from yacs.config import CfgNode
 
-from trainers.saving import BEST, LAST, PREVIOUS
-from utils.errors import UserError
-from utils.files import HOST, make_folder, writing
+from echoviewclip.trainers.saving import BEST, LAST, PREVIOUS
+from echoviewclip.utils.errors import UserError
+from echoviewclip.utils.files import HOST, make_folder, writing
 
 log = logging.getLogger(__name__)
 

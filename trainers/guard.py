@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from utils.distributed import gather
-from utils.errors import UserError
+from echoviewclip.utils.distributed import gather
+from echoviewclip.utils.errors import UserError
 
 log = logging.getLogger(__name__)
 

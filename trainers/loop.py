@@ -13,25 +13,25 @@ from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 from yacs.config import CfgNode
 
-from datasets.blending import Blending
-from datasets.cropping import clips_on
-from datasets.loader import TrainingData
-from datasets.outliers import SyntheticOutliers
-from datasets.sample import Sample
-from inference.precision import Precision
-from models.outputs import NO_TEXTS
-from models.video_clip import VideoCLIP
-from trainers.evaluate import Evaluation, Evaluator
-from trainers.guard import Guard, RunningStatistics, not_finite, poisoned
-from trainers.optimiser import MovingAverage, build_optimiser, learning_rate, load_optimiser
-from trainers.running import Running
-from trainers.saving import RunFiles
-from trainers.stages import Stage
-from utils.distributed import barrier, from_main, is_main, rank, share_buffers, world
-from utils.errors import UserError
-from utils.logs import Clock
-from utils.seeding import generator
-from utils.stopping import Stop, Stopped
+from echoviewclip.datasets.blending import Blending
+from echoviewclip.datasets.cropping import clips_on
+from echoviewclip.datasets.loader import TrainingData
+from echoviewclip.datasets.outliers import SyntheticOutliers
+from echoviewclip.datasets.sample import Sample
+from echoviewclip.inference.precision import Precision
+from echoviewclip.models.outputs import NO_TEXTS
+from echoviewclip.models.video_clip import VideoCLIP
+from echoviewclip.trainers.evaluate import Evaluation, Evaluator
+from echoviewclip.trainers.guard import Guard, RunningStatistics, not_finite, poisoned
+from echoviewclip.trainers.optimiser import MovingAverage, build_optimiser, learning_rate, load_optimiser
+from echoviewclip.trainers.running import Running
+from echoviewclip.trainers.saving import RunFiles
+from echoviewclip.trainers.stages import Stage
+from echoviewclip.utils.distributed import barrier, from_main, is_main, rank, share_buffers, world
+from echoviewclip.utils.errors import UserError
+from echoviewclip.utils.logs import Clock
+from echoviewclip.utils.seeding import generator
+from echoviewclip.utils.stopping import Stop, Stopped
 
 log = logging.getLogger(__name__)
 

@@ -11,8 +11,8 @@ import torch
 from torch import nn
 from yacs.config import CfgNode
 
-from trainers.stages import is_prompt
-from utils.errors import UserError
+from echoviewclip.trainers.stages import is_prompt
+from echoviewclip.utils.errors import UserError
 
 Model = TypeVar("Model", bound=nn.Module)
 

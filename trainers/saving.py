@@ -18,11 +18,11 @@ from typing import Any
 
 from yacs.config import CfgNode
 
-from utils.checkpoint import load_checkpoint, write_checkpoint
-from utils.distributed import from_main, is_main
-from utils.errors import UserError
-from utils.files import atomic_path, temporary_path
-from utils.logs import MetricsLog
+from echoviewclip.utils.checkpoint import load_checkpoint, write_checkpoint
+from echoviewclip.utils.distributed import from_main, is_main
+from echoviewclip.utils.errors import UserError
+from echoviewclip.utils.files import atomic_path, temporary_path
+from echoviewclip.utils.logs import MetricsLog
 
 log = logging.getLogger(__name__)
 

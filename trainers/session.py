@@ -13,23 +13,23 @@ import torch
 from torch import Tensor
 from yacs.config import CfgNode
 
-from datasets.annotations import Annotations
-from datasets.configured import training_data
-from datasets.dataset import frames_from
-from datasets.intake.check import check_annotations
-from datasets.reading import reading_faults
-from evaluation.calibration import PRIOR_VIDEOS
-from evaluation.predictions import write_predictions
-from evaluation.report import write_report
-from evaluation.summary import write_metrics
-from inference.calibration import changed, settle
-from inference.precision import Precision
-from inference.preparation import settle_preparation
-from inference.restore import restore_model
-from inference.resume import read_checkpoint, with_activation
-from inference.scoring import check_statistics
-from models.video_clip import VideoCLIP
-from trainers.data import (
+from echoviewclip.datasets.annotations import Annotations
+from echoviewclip.datasets.configured import training_data
+from echoviewclip.datasets.dataset import frames_from
+from echoviewclip.datasets.intake.check import check_annotations
+from echoviewclip.datasets.reading import reading_faults
+from echoviewclip.evaluation.calibration import PRIOR_VIDEOS
+from echoviewclip.evaluation.predictions import write_predictions
+from echoviewclip.evaluation.report import write_report
+from echoviewclip.evaluation.summary import write_metrics
+from echoviewclip.inference.calibration import changed, settle
+from echoviewclip.inference.precision import Precision
+from echoviewclip.inference.preparation import settle_preparation
+from echoviewclip.inference.restore import restore_model
+from echoviewclip.inference.resume import read_checkpoint, with_activation
+from echoviewclip.inference.scoring import check_statistics
+from echoviewclip.models.video_clip import VideoCLIP
+from echoviewclip.trainers.data import (
     check_fit,
     check_targets,
     check_validation,
@@ -38,17 +38,17 @@ from trainers.data import (
     fits_features,
     read_list,
 )
-from trainers.evaluate import Evaluation, EvaluationSet, Evaluator
-from trainers.folder import check_folder, lock, remove_run, results_folder
-from trainers.loop import Trainer
-from trainers.stages import build_stage
-from utils.config import without_effect
-from utils.distributed import barrier, is_main
-from utils.errors import UserError
-from utils.files import write_text
-from utils.label_list import read_names
-from utils.logs import set_up_logging
-from utils.stopping import Stop
+from echoviewclip.trainers.evaluate import Evaluation, EvaluationSet, Evaluator
+from echoviewclip.trainers.folder import check_folder, lock, remove_run, results_folder
+from echoviewclip.trainers.loop import Trainer
+from echoviewclip.trainers.stages import build_stage
+from echoviewclip.utils.config import without_effect
+from echoviewclip.utils.distributed import barrier, is_main
+from echoviewclip.utils.errors import UserError
+from echoviewclip.utils.files import write_text
+from echoviewclip.utils.label_list import read_names
+from echoviewclip.utils.logs import set_up_logging
+from echoviewclip.utils.stopping import Stop
 
 log = logging.getLogger(__name__)
 

@@ -14,8 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from yacs.config import CfgNode
 
-from models.outputs import BranchOutput, ModelOutput, present
-from models.video_clip import VideoCLIP
+from echoviewclip.models.outputs import BranchOutput, ModelOutput, present
+from echoviewclip.models.video_clip import VideoCLIP
 
 
 class Stage(ABC):

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from utils.checkpoint_fields import bad_weights, fault, is_weights
-from utils.errors import UserError, first_line
-from utils.files import atomic_path
-from utils.seal import DamageError, check_archive, seal
+from echoviewclip.utils.checkpoint_fields import bad_weights, fault, is_weights
+from echoviewclip.utils.errors import UserError, first_line
+from echoviewclip.utils.files import atomic_path
+from echoviewclip.utils.seal import DamageError, check_archive, seal
 
 FORMAT = 2  # ends with a digest of itself
 WITHOUT_DIGEST = 1  # as earlier versions wrote it

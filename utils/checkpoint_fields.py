@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from utils.config import config_from_text
-from utils.config.choices import FITTED_SCORES, SCORES, STAGES
-from utils.config.schema import KEYS
-from utils.errors import UserError
+from echoviewclip.utils.config import config_from_text
+from echoviewclip.utils.config.choices import FITTED_SCORES, SCORES, STAGES
+from echoviewclip.utils.config.schema import KEYS
+from echoviewclip.utils.errors import UserError
 
 Check = Callable[[Any], bool]
 

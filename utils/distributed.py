@@ -11,7 +11,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from utils.errors import LostPeer, UserError
+from echoviewclip.utils.errors import LostPeer, UserError
 
 
 def rank() -> int:

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from utils.errors import UserError
+from echoviewclip.utils.errors import UserError
 
 HOST = re.sub(r"[^\w-]", "-", socket.gethostname())[:32]
 TEMPORARY = re.compile(r"\..*\.(?P<host>[\w-]+)~(?P<process>\d+)~[0-9a-f]{8}(\..*)?")

@@ -6,7 +6,7 @@ import csv
 import os
 from pathlib import Path
 
-from utils.errors import UserError, quoted
+from echoviewclip.utils.errors import UserError, quoted
 
 MAX_NAME = 200  # characters; a prompt holds fewer
 

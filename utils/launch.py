@@ -1,4 +1,4 @@
-"""Several processes of one script on this machine: `python -m utils.launch COUNT SCRIPT ARGUMENTS…`.
+"""Several processes of one script on this machine: `python -m echoviewclip.utils.launch COUNT SCRIPT ARGUMENTS…`.
 
 As torchrun, but a failure is one line that names its cause, however many processes it brings down; SIGTERM, SIGUSR1 and
 SIGINT are passed on; and the processes die with this one, however it ends.
@@ -19,7 +19,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from utils.errors import ERROR_FILE, STOPPED
+from echoviewclip.utils.errors import ERROR_FILE, STOPPED
 
 ASKS_TO_STOP = {signal.SIGTERM, signal.SIGUSR1}
 PASSED_ON = {*ASKS_TO_STOP, signal.SIGINT, signal.SIGHUP}

@@ -8,7 +8,8 @@ launch() { # the script's own configuration, which an evaluated checkpoint's rep
   local python=${PYTHON:-$([ -x .venv/bin/python ] && echo .venv/bin/python || echo python3)}
   local gpus=${GPUS:-$("$python" -c 'import torch; print(torch.cuda.device_count())')}
   if [ "$gpus" -gt 1 ]; then
-    exec "$python" -m utils.launch "$gpus" main.py "${cfg[@]}" "$@"
+    export PYTHONPATH=src${PYTHONPATH:+:$PYTHONPATH}
+    exec "$python" -m echoviewclip.utils.launch "$gpus" main.py "${cfg[@]}" "$@"
   fi
   exec "$python" main.py "${cfg[@]}" "$@"
 }

@@ -12,8 +12,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from utils.distributed import is_main
-from utils.files import atomic_path, flush, make_folder, writing
+from echoviewclip.utils.distributed import is_main
+from echoviewclip.utils.files import atomic_path, flush, make_folder, writing
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter

@@ -16,8 +16,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from utils.distributed import world
-from utils.errors import STOPPED
+from echoviewclip.utils.distributed import world
+from echoviewclip.utils.errors import STOPPED
 
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 SAME = 1.0  # seconds within which a signal that comes again, say to the group and from the launcher, is the same

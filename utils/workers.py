@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from utils.errors import UserError
+from echoviewclip.utils.errors import UserError
 
 MAX_SECONDS = 1800.0  # for one video; a decoder that takes longer is taken for one that never ends
 

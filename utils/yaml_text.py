@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from utils.errors import UserError, shortened
+from echoviewclip.utils.errors import UserError, shortened
 
 MAX_BYTES = 1 << 20  # a configuration has a few kilobytes
 

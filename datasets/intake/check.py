@@ -14,13 +14,13 @@ from dataclasses import dataclass, field
 import numpy as np
 from tqdm import tqdm
 
-from datasets.annotations import Annotations
-from datasets.sampling import segment_indices
-from datasets.video import tar
-from datasets.video.base import Video, VideoError
-from datasets.video.open import open_video
-from utils.errors import UserError
-from utils.workers import MAX_SECONDS, Lost, run_jobs
+from echoviewclip.datasets.annotations import Annotations
+from echoviewclip.datasets.sampling import segment_indices
+from echoviewclip.datasets.video import tar
+from echoviewclip.datasets.video.base import Video, VideoError
+from echoviewclip.datasets.video.open import open_video
+from echoviewclip.utils.errors import UserError
+from echoviewclip.utils.workers import MAX_SECONDS, Lost, run_jobs
 
 LOOKED_AT = 4  # frames of a video that go into the mean and the standard deviation
 

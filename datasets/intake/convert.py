@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from datasets.intake.find import NO_IMAGE, why_left_out
-from datasets.intake.names import hash_patient
-from datasets.intake.pictures import look_at, write_prepared
-from datasets.intake.records import Options, Record
-from datasets.video.base import NoImage, Video, VideoError
-from datasets.video.dicom import DicomVideo
-from datasets.video.open import open_video
-from datasets.video.reasons import reason_of
-from utils.errors import UserError
-from utils.files import atomic_path
+from echoviewclip.datasets.intake.find import NO_IMAGE, why_left_out
+from echoviewclip.datasets.intake.names import hash_patient
+from echoviewclip.datasets.intake.pictures import look_at, write_prepared
+from echoviewclip.datasets.intake.records import Options, Record
+from echoviewclip.datasets.video.base import NoImage, Video, VideoError
+from echoviewclip.datasets.video.dicom import DicomVideo
+from echoviewclip.datasets.video.open import open_video
+from echoviewclip.datasets.video.reasons import reason_of
+from echoviewclip.utils.errors import UserError
+from echoviewclip.utils.files import atomic_path
 
 
 def convert(root: Path, name: str, destination: Path, target: str, options: Options, salt: bytes) -> Record:

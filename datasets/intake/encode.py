@@ -11,7 +11,7 @@ import av
 import numpy as np
 from av.video.reformatter import Interpolation, VideoReformatter
 
-from datasets.intake.preparation import JPEG_QUALITY
+from echoviewclip.datasets.intake.preparation import JPEG_QUALITY
 
 UNKNOWN_FPS = 30  # a video file must state a rate
 # FFmpeg's shortcut for this conversion cuts chroma off instead of rounding it, which tints grey pictures green.

@@ -9,12 +9,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from datasets.annotations import read_annotations
-from datasets.video.base import NoImage, Video, VideoError, may_be_opened
-from datasets.video.content import HEAD_BYTES, kind_of
-from datasets.video.dicom import DicomVideo
-from datasets.video.open import open_video
-from utils.errors import UserError
+from echoviewclip.datasets.annotations import read_annotations
+from echoviewclip.datasets.video.base import NoImage, Video, VideoError, may_be_opened
+from echoviewclip.datasets.video.content import HEAD_BYTES, kind_of
+from echoviewclip.datasets.video.dicom import DicomVideo
+from echoviewclip.datasets.video.open import open_video
+from echoviewclip.utils.errors import UserError
 
 SUFFIXES = (".mp4", ".avi", ".mov", ".m4v", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".dcm", ".dicom")
 STILL_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff")

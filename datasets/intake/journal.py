@@ -13,10 +13,10 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
-from datasets.intake.preparation import VERSION
-from datasets.intake.records import Options, Record
-from utils.errors import UserError
-from utils.files import atomic_path, make_private, write_text
+from echoviewclip.datasets.intake.preparation import VERSION
+from echoviewclip.datasets.intake.records import Options, Record
+from echoviewclip.utils.errors import UserError
+from echoviewclip.utils.files import atomic_path, make_private, write_text
 
 JOURNAL = "done.jsonl"
 

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from datasets.intake.records import Options
+from echoviewclip.datasets.intake.records import Options
 
 
 def target_names(names: Sequence[str], options: Options, salt: bytes) -> dict[str, str]:

@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from datasets.intake.find import LISTS
-from datasets.labels import Labels
-from datasets.rows import NOTHING_KNOWN, Row, read_rows
-from utils.errors import UserError
+from echoviewclip.datasets.intake.find import LISTS
+from echoviewclip.datasets.labels import Labels
+from echoviewclip.datasets.rows import NOTHING_KNOWN, Row, read_rows
+from echoviewclip.utils.errors import UserError
 
 FOLDER = re.compile(r"folder(?::(\d+))?$")
 

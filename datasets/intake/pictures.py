@@ -12,12 +12,12 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from datasets.intake.encode import UNKNOWN_FPS, write_mjpeg
-from datasets.intake.preparation import Preparation, preparation_of
-from datasets.sector import MOSTLY_IMAGE, find_image
-from datasets.video.base import Video
-from datasets.video.open import open_video, video_reader
-from datasets.video.regions import Region, fitting_regions
+from echoviewclip.datasets.intake.encode import UNKNOWN_FPS, write_mjpeg
+from echoviewclip.datasets.intake.preparation import Preparation, preparation_of
+from echoviewclip.datasets.sector import MOSTLY_IMAGE, find_image
+from echoviewclip.datasets.video.base import Video
+from echoviewclip.datasets.video.open import open_video, video_reader
+from echoviewclip.datasets.video.regions import Region, fitting_regions
 
 MASK_FRAMES = 32  # looked at to find the ultrasound image
 CROP_MARGIN = 0.03  # of the longer side of the image's box, on each side of it

@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from datasets.intake.find import LISTS, Sources
-from datasets.intake.origins import Folder, read_all, read_origin, read_table, spoken
-from datasets.intake.splits import parse_shares
-from datasets.labels import Labels, spelled
-from datasets.rows import Row
-from utils.errors import UserError
-from utils.label_list import read_names
+from echoviewclip.datasets.intake.find import LISTS, Sources
+from echoviewclip.datasets.intake.origins import Folder, read_all, read_origin, read_table, spoken
+from echoviewclip.datasets.intake.splits import parse_shares
+from echoviewclip.datasets.labels import Labels, spelled
+from echoviewclip.datasets.rows import Row
+from echoviewclip.utils.errors import UserError
+from echoviewclip.utils.label_list import read_names
 
 DICOM = "dicom"
 GRADES = Path(__file__).parents[2] / "labels/quality.csv"

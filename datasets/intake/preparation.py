@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from utils.errors import UserError
-from utils.files import write_text
+from echoviewclip.utils.errors import UserError
+from echoviewclip.utils.files import write_text
 
 NOTE = "prepared.json"
 VIDEOS = ("videos", "videos.tar")  # where the videos of a Standard Folder lie

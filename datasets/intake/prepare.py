@@ -21,16 +21,16 @@ from typing import Any
 
 from tqdm import tqdm
 
-from datasets.intake.convert import convert
-from datasets.intake.find import LISTS, Sources, find_sources, private_folder
-from datasets.intake.journal import finished, is_there, open_journal, read_salt, settle
-from datasets.intake.names import hash_patient, target_names
-from datasets.intake.plan import Plan, read_plan
-from datasets.intake.preparation import write_note
-from datasets.intake.records import Options, Record
-from datasets.intake.sets import write_sets
-from datasets.intake.tables import write_list, write_tables
-from utils.workers import MAX_SECONDS, Lost, run_jobs
+from echoviewclip.datasets.intake.convert import convert
+from echoviewclip.datasets.intake.find import LISTS, Sources, find_sources, private_folder
+from echoviewclip.datasets.intake.journal import finished, is_there, open_journal, read_salt, settle
+from echoviewclip.datasets.intake.names import hash_patient, target_names
+from echoviewclip.datasets.intake.plan import Plan, read_plan
+from echoviewclip.datasets.intake.preparation import write_note
+from echoviewclip.datasets.intake.records import Options, Record
+from echoviewclip.datasets.intake.sets import write_sets
+from echoviewclip.datasets.intake.tables import write_list, write_tables
+from echoviewclip.utils.workers import MAX_SECONDS, Lost, run_jobs
 
 
 def prepare(

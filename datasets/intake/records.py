@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
 
-from datasets.intake.preparation import Preparation
+from echoviewclip.datasets.intake.preparation import Preparation
 
 
 @dataclass(frozen=True)

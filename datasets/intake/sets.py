@@ -7,14 +7,14 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from datasets.intake.find import private_folder
-from datasets.intake.names import hash_patient
-from datasets.intake.plan import Plan, Said
-from datasets.intake.records import Record
-from datasets.intake.splits import split_patients
-from datasets.rows import FIELDS
-from utils.errors import UserError
-from utils.files import atomic_path
+from echoviewclip.datasets.intake.find import private_folder
+from echoviewclip.datasets.intake.names import hash_patient
+from echoviewclip.datasets.intake.plan import Plan, Said
+from echoviewclip.datasets.intake.records import Record
+from echoviewclip.datasets.intake.splits import split_patients
+from echoviewclip.datasets.rows import FIELDS
+from echoviewclip.utils.errors import UserError
+from echoviewclip.utils.files import atomic_path
 
 GRADED = "quality_"  # begins the names of the lists for stage quality, which hold graded videos alone
 

@@ -8,8 +8,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from utils.errors import UserError
-from utils.files import write_text
+from echoviewclip.utils.errors import UserError
+from echoviewclip.utils.files import write_text
 
 SETS = ("train", "val", "test")
 

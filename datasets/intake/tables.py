@@ -6,10 +6,10 @@ import csv
 from dataclasses import asdict
 from pathlib import Path
 
-from datasets.intake.names import hash_patient
-from datasets.intake.records import MANIFEST, Options, Record
-from datasets.rows import FIELDS, read_rows
-from utils.files import atomic_path, write_text
+from echoviewclip.datasets.intake.names import hash_patient
+from echoviewclip.datasets.intake.records import MANIFEST, Options, Record
+from echoviewclip.datasets.rows import FIELDS, read_rows
+from echoviewclip.utils.files import atomic_path, write_text
 
 
 def write_tables(records: list[Record], destination: Path, private: Path, options: Options) -> None:

@@ -12,9 +12,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from datasets.sector.cells import grow
-from datasets.sector.geometry import CROOKED, Outline, Side
-from datasets.sector.parts import TOUCH, Part
+from echoviewclip.datasets.sector.cells import grow
+from echoviewclip.datasets.sector.geometry import CROOKED, Outline, Side
+from echoviewclip.datasets.sector.parts import TOUCH, Part
 
 Mask = np.ndarray
 LEFT, RIGHT = 0, 2  # of a box

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from datasets.sector.text import Strokes
+from echoviewclip.datasets.sector.text import Strokes
 
 CELLS = 256  # along the short side
 LEAST_CHANGE = 4.0  # grey levels over time, mean of a cell; compression makes still writing tremble by less

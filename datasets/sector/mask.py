@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from datasets.sector.cells import grow, hull
-from datasets.sector.doubt import with_room
-from datasets.sector.evidence import Evidence, gather
-from datasets.sector.parts import Part, extended, find_parts
-from datasets.video.regions import Region
+from echoviewclip.datasets.sector.cells import grow, hull
+from echoviewclip.datasets.sector.doubt import with_room
+from echoviewclip.datasets.sector.evidence import Evidence, gather
+from echoviewclip.datasets.sector.parts import Part, extended, find_parts
+from echoviewclip.datasets.video.regions import Region
 
 Mask = np.ndarray
 MOSTLY_IMAGE = 0.6  # confidence from which a mask is to be used

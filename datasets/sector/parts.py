@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import ndimage
 
-from datasets.sector.cells import close, grow, shrink, thick_parts
-from datasets.sector.geometry import CROOKED, Envelope, Outline, fit_outline
+from echoviewclip.datasets.sector.cells import close, grow, shrink, thick_parts
+from echoviewclip.datasets.sector.geometry import CROOKED, Envelope, Outline, fit_outline
 
 Mask = np.ndarray
 GAP, THICKNESS = 2, 4  # cells: narrower gaps are bridged; thinner things are writing, traces, scales

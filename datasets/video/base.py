@@ -17,9 +17,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from datasets.video.reasons import reason_of
-from datasets.video.regions import Region
-from utils.errors import UserError
+from echoviewclip.datasets.video.reasons import reason_of
+from echoviewclip.datasets.video.regions import Region
+from echoviewclip.utils.errors import UserError
 
 MAX_PIXELS = 1 << 25  # of one frame; what declares more is not an ultrasound video but a mistake or an attack
 MAX_FRAMES = 1 << 20  # ten hours

@@ -10,8 +10,8 @@ from typing import BinaryIO
 import numpy as np
 from PIL import ExifTags, Image, ImageOps
 
-from datasets.video.base import MAX_PIXELS, Video, VideoError, may_be_opened
-from datasets.video.reasons import Unreadable, silence
+from echoviewclip.datasets.video.base import MAX_PIXELS, Video, VideoError, may_be_opened
+from echoviewclip.datasets.video.reasons import Unreadable, silence
 
 silence("PIL")
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff")

@@ -11,9 +11,9 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import BinaryIO
 
-from datasets.video.base import Video, VideoError, errors_name, may_be_opened
-from datasets.video.content import HEAD_BYTES, kind_of
-from datasets.video.reasons import Unreadable
+from echoviewclip.datasets.video.base import Video, VideoError, errors_name, may_be_opened
+from echoviewclip.datasets.video.content import HEAD_BYTES, kind_of
+from echoviewclip.datasets.video.reasons import Unreadable
 
 DECODERS = ("pyav", "torchcodec", "decord")
 
@@ -28,8 +28,8 @@ def open_video(path: str | Path, decoder: str = "pyav") -> Video:
     not the suffix. Raises VideoError.
     """
     # Here, so that the libraries of readers that are not used stay unloaded.
-    from datasets.video import images, tar
-    from datasets.video.dicom import DicomVideo
+    from echoviewclip.datasets.video import images, tar
+    from echoviewclip.datasets.video.dicom import DicomVideo
 
     path = str(path)
     with errors_name(path):
@@ -75,10 +75,10 @@ def _kind(path: str, member: BinaryIO | None) -> str:
 def video_reader(decoder: str) -> Callable[[str, BinaryIO | None], Video]:
     """What opens a video file with `decoder`, by its path, or its bytes under the name of a path."""
     if decoder == "pyav":
-        from datasets.video.pyav import PyAVVideo
+        from echoviewclip.datasets.video.pyav import PyAVVideo
 
         return PyAVVideo
-    from datasets.video import optional
+    from echoviewclip.datasets.video import optional
 
     if decoder == "torchcodec":
         return optional.TorchCodecVideo

@@ -11,9 +11,9 @@ from typing import BinaryIO
 
 import numpy as np
 
-from datasets.video.base import Video, VideoError
-from datasets.video.pyav import PyAVVideo
-from utils.errors import UserError
+from echoviewclip.datasets.video.base import Video, VideoError
+from echoviewclip.datasets.video.pyav import PyAVVideo
+from echoviewclip.utils.errors import UserError
 
 
 class OptionalVideo(Video):

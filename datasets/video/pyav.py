@@ -10,7 +10,7 @@ import av
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
-from datasets.video.base import MAX_PIXELS, Video, VideoError, believable_rate
+from echoviewclip.datasets.video.base import MAX_PIXELS, Video, VideoError, believable_rate
 
 # Containers that hold videos. FFmpeg also opens playlists and scripts, which may point to other files: not these.
 CONTAINERS = "avi,mov,matroska,webm,mpeg,mpegvideo,mpegts,m4v,h264,hevc,mjpeg,asf,flv,ogg,gif,wtv,dv,ivf,nut"

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from functools import lru_cache, partial
 from typing import BinaryIO
 
-from datasets.video.reasons import Unreadable
+from echoviewclip.datasets.video.reasons import Unreadable
 
 MAX_MEMBER_BYTES = 1 << 30
 

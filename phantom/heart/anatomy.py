@@ -17,7 +17,7 @@ from functools import cached_property
 
 import numpy as np
 
-from phantom.heart.cycle import Cycle
+from echoviewclip.phantom.heart.cycle import Cycle
 
 Array = np.ndarray
 CAUDAL = np.array([-0.66, -0.66, -0.35]) / np.linalg.norm([0.66, 0.66, 0.35])

@@ -7,9 +7,9 @@ from math import cos, radians, sin
 
 import numpy as np
 
-from phantom.heart.anatomy import Array, Pose, polar
-from phantom.heart.cut import Cut, Patch, ellipsoid, square
-from phantom.heart.scene import Add, Scene
+from echoviewclip.phantom.heart.anatomy import Array, Pose, polar
+from echoviewclip.phantom.heart.cut import Cut, Patch, ellipsoid, square
+from echoviewclip.phantom.heart.scene import Add, Scene
 
 TINY = np.float32(1e-6)  # cm²
 

@@ -9,7 +9,7 @@ from math import cos, radians, sin
 
 import numpy as np
 
-from phantom.heart.anatomy import Array, Heart, Pose
+from echoviewclip.phantom.heart.anatomy import Array, Heart, Pose
 
 FAR = np.float32(4.0)  # cm: a distance beyond every structure's reach
 MARGIN = 0.9  # cm around a structure where its distance matters

@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from phantom.heart.anatomy import Array, Pose
-from phantom.heart.cut import Cut, Patch, Pools
+from echoviewclip.phantom.heart.anatomy import Array, Pose
+from echoviewclip.phantom.heart.cut import Cut, Patch, Pools
 
 Add = Callable[["Scene"], None]
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from phantom.heart import chambers, valves, vessels
-from phantom.heart.anatomy import Array, Heart
-from phantom.heart.cut import Cut
-from phantom.heart.scene import Scene
+from echoviewclip.phantom.heart import chambers, valves, vessels
+from echoviewclip.phantom.heart.anatomy import Array, Heart
+from echoviewclip.phantom.heart.cut import Cut
+from echoviewclip.phantom.heart.scene import Scene
 
 
 class Section(Cut):

@@ -7,9 +7,9 @@ from math import cos, sin
 
 import numpy as np
 
-from phantom.heart.anatomy import Array
-from phantom.heart.cut import FAR, Cut, Patch, square
-from phantom.heart.scene import Add, Scene
+from echoviewclip.phantom.heart.anatomy import Array
+from echoviewclip.phantom.heart.cut import FAR, Cut, Patch, square
+from echoviewclip.phantom.heart.scene import Add, Scene
 
 
 def inlets(cut: Cut) -> Iterator[Add]:

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from phantom.heart.anatomy import CAUDAL, Array, Pose, polar
-from phantom.heart.cut import Cut, Window
-from phantom.heart.scene import Add, Scene
+from echoviewclip.phantom.heart.anatomy import CAUDAL, Array, Pose, polar
+from echoviewclip.phantom.heart.cut import Cut, Window
+from echoviewclip.phantom.heart.scene import Add, Scene
 
 WALL, ROOM = 0.18, 0.22  # cm: a vessel's wall, and its distance from what keeps it away
 

@@ -11,19 +11,19 @@ import numpy as np
 from matplotlib.figure import Figure
 from mpl_toolkits.mplot3d import Axes3D
 
-from phantom.heart.anatomy import Array, Heart
-from phantom.patient import Patient
-from phantom.pictures.sheet import tile, write_tiles
-from phantom.probe import bmode
-from phantom.probe.planes import PLANES
-from phantom.probe.receiver import Receiver, scan_converter
-from phantom.probe.render import section
-from phantom.probe.shot import Grid, Shot
-from phantom.probe.views import VIEWS
-from phantom.quality import DEFECTS, Quality
-from phantom.study.recording import heart_video
-from utils.files import atomic_path
-from utils.seeding import generator
+from echoviewclip.phantom.heart.anatomy import Array, Heart
+from echoviewclip.phantom.patient import Patient
+from echoviewclip.phantom.pictures.sheet import tile, write_tiles
+from echoviewclip.phantom.probe import bmode
+from echoviewclip.phantom.probe.planes import PLANES
+from echoviewclip.phantom.probe.receiver import Receiver, scan_converter
+from echoviewclip.phantom.probe.render import section
+from echoviewclip.phantom.probe.shot import Grid, Shot
+from echoviewclip.phantom.probe.views import VIEWS
+from echoviewclip.phantom.quality import DEFECTS, Quality
+from echoviewclip.phantom.study.recording import heart_video
+from echoviewclip.utils.files import atomic_path
+from echoviewclip.utils.seeding import generator
 
 SIZE = 192
 SHOWN = ("apical_four", "long_axis", "short_papillary", "short_aortic", "right_inflow", "vena_cava", "suprasternal")

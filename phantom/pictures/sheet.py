@@ -7,15 +7,15 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from phantom.heart.anatomy import Array
-from phantom.patient import Patient
-from phantom.pictures.tiles import tile, write_tiles
-from phantom.probe.shot import Shot
-from phantom.probe.views import NEAR, VIEWS, View
-from phantom.quality import Quality
-from phantom.study.outsiders import FAR
-from phantom.study.recording import dress, heart_video
-from utils.seeding import generator
+from echoviewclip.phantom.heart.anatomy import Array
+from echoviewclip.phantom.patient import Patient
+from echoviewclip.phantom.pictures.tiles import tile, write_tiles
+from echoviewclip.phantom.probe.shot import Shot
+from echoviewclip.phantom.probe.views import NEAR, VIEWS, View
+from echoviewclip.phantom.quality import Quality
+from echoviewclip.phantom.study.outsiders import FAR
+from echoviewclip.phantom.study.recording import dress, heart_video
+from echoviewclip.utils.seeding import generator
 
 COLUMNS = 9
 GRADED = ("Apical 4C 2D", "Parasternal Long Axis Color", "Apical 4C MV PW")

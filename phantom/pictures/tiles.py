@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from phantom.heart.anatomy import Array
-from phantom.machine import font
-from utils.files import atomic_path
+from echoviewclip.phantom.heart.anatomy import Array
+from echoviewclip.phantom.machine import font
+from echoviewclip.utils.files import atomic_path
 
 GREYS, COLOURED = 96, 160  # colours of a picture
 

@@ -15,11 +15,11 @@ from math import comb
 import numpy as np
 from scipy.ndimage import gaussian_filter, zoom
 
-from phantom.heart.anatomy import Array
-from phantom.heart.cut import Cut
-from phantom.heart.scene import Scene
-from phantom.quality import Quality
-from utils.seeding import generator
+from echoviewclip.phantom.heart.anatomy import Array
+from echoviewclip.phantom.heart.cut import Cut
+from echoviewclip.phantom.heart.scene import Scene
+from echoviewclip.phantom.quality import Quality
+from echoviewclip.utils.seeding import generator
 
 LATTICE = 0.11  # cm between scatterers
 STRENGTH = {"blood": 0.0016, "muscle": 0.13, "lining": 0.45, "valve": 0.5, "around": 0.06, "liver": 0.085}

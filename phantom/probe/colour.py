@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from phantom.heart.anatomy import Array
-from phantom.heart.cut import Cut
-from phantom.heart.scene import Scene
-from phantom.probe import bmode, doppler
-from phantom.probe.receiver import Converter
-from phantom.probe.shot import Grid, Shot
+from echoviewclip.phantom.heart.anatomy import Array
+from echoviewclip.phantom.heart.cut import Cut
+from echoviewclip.phantom.heart.scene import Scene
+from echoviewclip.phantom.probe import bmode, doppler
+from echoviewclip.phantom.probe.receiver import Converter
+from echoviewclip.phantom.probe.shot import Grid, Shot
 
 MARK = (190, 190, 190)  # RGB of the box's border
 

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
-from phantom.heart.anatomy import Array, Heart
-from phantom.patient import Patient
-from phantom.probe.planes import Plane
-from phantom.quality import Quality
+from echoviewclip.phantom.heart.anatomy import Array, Heart
+from echoviewclip.phantom.patient import Patient
+from echoviewclip.phantom.probe.planes import Plane
+from echoviewclip.phantom.quality import Quality
 
 NYQUIST, TISSUE_NYQUIST = 0.62, 0.12  # m/s
 

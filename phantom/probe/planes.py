@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from phantom.heart.anatomy import CAUDAL, Array, Heart, polar
+from echoviewclip.phantom.heart.anatomy import CAUDAL, Array, Heart, polar
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,10 @@ import numpy as np
 from scipy import sparse
 from scipy.ndimage import gaussian_filter, gaussian_filter1d
 
-from phantom.heart.anatomy import Array
-from phantom.machine import Sector
-from phantom.probe.bmode import binomial, smooth_noise
-from phantom.quality import Quality
+from echoviewclip.phantom.heart.anatomy import Array
+from echoviewclip.phantom.machine import Sector
+from echoviewclip.phantom.probe.bmode import binomial, smooth_noise
+from echoviewclip.phantom.quality import Quality
 
 RANGE = 52.0  # dB between black and white
 

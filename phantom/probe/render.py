@@ -7,15 +7,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from phantom.heart.anatomy import Array
-from phantom.heart.scene import Scene
-from phantom.heart.section import Section
-from phantom.machine import Sector
-from phantom.probe import bmode
-from phantom.probe.bmode import Contrast
-from phantom.probe.colour import ColourBox
-from phantom.probe.receiver import Receiver, scan_converter
-from phantom.probe.shot import Grid, Shot
+from echoviewclip.phantom.heart.anatomy import Array
+from echoviewclip.phantom.heart.scene import Scene
+from echoviewclip.phantom.heart.section import Section
+from echoviewclip.phantom.machine import Sector
+from echoviewclip.phantom.probe import bmode
+from echoviewclip.phantom.probe.bmode import Contrast
+from echoviewclip.phantom.probe.colour import ColourBox
+from echoviewclip.phantom.probe.receiver import Receiver, scan_converter
+from echoviewclip.phantom.probe.shot import Grid, Shot
 
 FLASH = (0.12, 0.28)  # when in the clip the flash is, as shares of its length
 

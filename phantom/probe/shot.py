@@ -8,13 +8,13 @@ from typing import TypedDict
 
 import numpy as np
 
-from phantom import machine
-from phantom.heart.anatomy import Array
-from phantom.machine import Sector
-from phantom.patient import Patient
-from phantom.probe.planes import PLANES, Plane
-from phantom.probe.views import View
-from phantom.quality import Quality
+from echoviewclip.phantom import machine
+from echoviewclip.phantom.heart.anatomy import Array
+from echoviewclip.phantom.machine import Sector
+from echoviewclip.phantom.patient import Patient
+from echoviewclip.phantom.probe.planes import PLANES, Plane
+from echoviewclip.phantom.probe.views import View
+from echoviewclip.phantom.quality import Quality
 
 STRIPS = ("pw", "cw", "tdi", "mmode")  # modes that show a strip under a small sector
 SAMPLES = 200_000  # of polar grids that are worked on at a time

@@ -7,12 +7,12 @@ from dataclasses import replace
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
-from phantom.heart.anatomy import Array
-from phantom.machine import Sector
-from phantom.probe import doppler
-from phantom.probe.render import polar_images, section, sector_frames
-from phantom.probe.shot import SWEEP, Grid, Shot
-from phantom.quality import Quality
+from echoviewclip.phantom.heart.anatomy import Array
+from echoviewclip.phantom.machine import Sector
+from echoviewclip.phantom.probe import doppler
+from echoviewclip.phantom.probe.render import polar_images, section, sector_frames
+from echoviewclip.phantom.probe.shot import SWEEP, Grid, Shot
+from echoviewclip.phantom.quality import Quality
 
 LINE, GATE = (150, 200, 150), (255, 240, 90)  # RGB of the beam and of the gate on it
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from phantom.probe.views import view_names
-from phantom.study.study import Job, check_sizes, make_all, write_table
-from utils.errors import UserError
-from utils.label_list import read_names
-from utils.seeding import generator
+from echoviewclip.phantom.probe.views import view_names
+from echoviewclip.phantom.study.study import Job, check_sizes, make_all, write_table
+from echoviewclip.utils.errors import UserError
+from echoviewclip.utils.label_list import read_names
+from echoviewclip.utils.seeding import generator
 
 GRADES = Path(__file__).parents[2] / "labels/quality.csv"
 

@@ -18,7 +18,7 @@ from pydicom.encaps import encapsulate
 from pydicom.sequence import Sequence
 from pydicom.uid import UID, JPEGBaseline8Bit, UltrasoundMultiFrameImageStorage, generate_uid
 
-from phantom.probe.shot import Region
+from echoviewclip.phantom.probe.shot import Region
 
 CODECS: dict[str, tuple[Literal["mjpeg", "libx264"], str, dict[str, str]]] = {
     ".avi": ("mjpeg", "yuvj420p", {"qmin": "3", "qmax": "3", "huffman": "default"}),

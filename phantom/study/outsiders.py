@@ -13,11 +13,11 @@ import numpy as np
 from PIL import Image, ImageDraw
 from scipy.ndimage import gaussian_filter
 
-from phantom.heart.anatomy import Array
-from phantom.machine import STYLES, font
-from phantom.probe import bmode
-from phantom.probe.receiver import Receiver, scan_converter
-from phantom.probe.shot import Grid, Shot
+from echoviewclip.phantom.heart.anatomy import Array
+from echoviewclip.phantom.machine import STYLES, font
+from echoviewclip.phantom.probe import bmode
+from echoviewclip.phantom.probe.receiver import Receiver, scan_converter
+from echoviewclip.phantom.probe.shot import Grid, Shot
 
 Rng = np.random.Generator
 

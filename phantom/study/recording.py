@@ -6,13 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from phantom import machine
-from phantom.heart.anatomy import Array
-from phantom.probe.planes import apical_two
-from phantom.probe.receiver import scan_converter
-from phantom.probe.render import sector_frames
-from phantom.probe.shot import Grid, Shot, held
-from phantom.probe.strips import strip_video
+from echoviewclip.phantom import machine
+from echoviewclip.phantom.heart.anatomy import Array
+from echoviewclip.phantom.probe.planes import apical_two
+from echoviewclip.phantom.probe.receiver import scan_converter
+from echoviewclip.phantom.probe.render import sector_frames
+from echoviewclip.phantom.probe.shot import Grid, Shot, held
+from echoviewclip.phantom.probe.strips import strip_video
 
 
 def heart_video(shot: Shot, rng: np.random.Generator) -> Array:

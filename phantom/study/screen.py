@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image, ImageDraw
 
-from phantom import machine
-from phantom.heart.anatomy import Array
+from echoviewclip.phantom import machine
+from echoviewclip.phantom.heart.anatomy import Array
 
 SHARE = (0.6, 0.95)  # of the screen's height that the recording takes
 ASPECTS = (4 / 3, 1.4, 16 / 10, 16 / 9)

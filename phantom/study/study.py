@@ -20,17 +20,17 @@ from typing import TypedDict
 import numpy as np
 from tqdm import tqdm
 
-from phantom.patient import Patient
-from phantom.probe.shot import Shot
-from phantom.probe.views import NEAR, VIEWS, View, view_names
-from phantom.quality import DEFECTS, Quality
-from phantom.study import files
-from phantom.study.outsiders import FAR
-from phantom.study.recording import dress, heart_video
-from phantom.study.screen import on_screen
-from utils.errors import UserError
-from utils.files import write_text
-from utils.seeding import generator
+from echoviewclip.phantom.patient import Patient
+from echoviewclip.phantom.probe.shot import Shot
+from echoviewclip.phantom.probe.views import NEAR, VIEWS, View, view_names
+from echoviewclip.phantom.quality import DEFECTS, Quality
+from echoviewclip.phantom.study import files
+from echoviewclip.phantom.study.outsiders import FAR
+from echoviewclip.phantom.study.recording import dress, heart_video
+from echoviewclip.phantom.study.screen import on_screen
+from echoviewclip.utils.errors import UserError
+from echoviewclip.utils.files import write_text
+from echoviewclip.utils.seeding import generator
 
 OUTSIDERS = 6  # of each set, per patient outside the training split
 BEATS = (1.05, 1.45)  # how many beats a clip spans

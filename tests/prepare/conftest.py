@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from datasets.intake.prepare import prepare
-from datasets.intake.records import Options
+from echoviewclip.datasets.intake.prepare import prepare
+from echoviewclip.datasets.intake.records import Options
 from tests.media import numbered_frames, write_video
 from tests.prepare.hospital import manifest
 

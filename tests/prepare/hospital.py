@@ -11,7 +11,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, UltrasoundMultiFrameImageStorage
 from scipy import ndimage
 
-from datasets.video.open import open_video
+from echoviewclip.datasets.video.open import open_video
 
 HEIGHT, WIDTH = 240, 320
 

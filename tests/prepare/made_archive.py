@@ -14,13 +14,14 @@ from PIL import Image, ImageDraw
 from pydicom import uid
 from scipy import ndimage
 
-from datasets.intake import find
-from phantom import machine
-from phantom.patient import Patient
-from phantom.probe.shot import Shot
-from phantom.probe.views import VIEWS
-from phantom.quality import Quality
-from phantom.study.recording import dress, heart_video, image_mask
+from echoviewclip.datasets.intake import find
+from echoviewclip.phantom import machine
+from echoviewclip.phantom.patient import Patient
+from echoviewclip.phantom.probe.shot import Shot
+from echoviewclip.phantom.probe.views import VIEWS
+from echoviewclip.phantom.quality import Quality
+from echoviewclip.phantom.study.recording import dress, heart_video, image_mask
+from echoviewclip.utils.seeding import generator
 from tests.dicom_objects import (
     jpeg,
     jpeg_2000,
@@ -33,7 +34,6 @@ from tests.dicom_objects import (
 )
 from tests.media import write_video
 from tests.prepare.hospital import write_without_image
-from utils.seeding import generator
 
 SIZE, FRAMES = 192, 8
 # No part is so short that it stands in compressed pixels by chance.

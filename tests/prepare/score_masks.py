@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from datasets.sector import MOSTLY_IMAGE, find_image
+from echoviewclip.datasets.sector import MOSTLY_IMAGE, find_image
 from tests.prepare.screens import LAYOUTS, STATES, TAGS, Screen, draw_screen
 
 GOOD_OVERLAP, MOST_CUT, MOST_TEXT = 0.95, 0.01, 0.01

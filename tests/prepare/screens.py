@@ -14,13 +14,13 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
-from datasets.video.regions import Region
-from phantom.patient import Patient
-from phantom.probe.render import polar_images, section
-from phantom.probe.shot import Grid, Shot
-from phantom.probe.views import VIEWS
-from phantom.quality import Quality
-from phantom.study import recording
+from echoviewclip.datasets.video.regions import Region
+from echoviewclip.phantom.patient import Patient
+from echoviewclip.phantom.probe.render import polar_images, section
+from echoviewclip.phantom.probe.shot import Grid, Shot
+from echoviewclip.phantom.probe.views import VIEWS
+from echoviewclip.phantom.quality import Quality
+from echoviewclip.phantom.study import recording
 from tests.prepare.chrome import dress
 
 FRAMES = 10

@@ -14,17 +14,17 @@ import pytest
 from PIL import Image
 from pydicom import uid
 
-from datasets.intake import find
-from datasets.intake.find import find_sources, find_videos
-from datasets.intake.prepare import prepare
-from datasets.intake.records import Options
-from datasets.video.content import HEAD_BYTES, kind_of
-from datasets.video.open import open_video
+from echoviewclip.datasets.intake import find
+from echoviewclip.datasets.intake.find import find_sources, find_videos
+from echoviewclip.datasets.intake.prepare import prepare
+from echoviewclip.datasets.intake.records import Options
+from echoviewclip.datasets.video.content import HEAD_BYTES, kind_of
+from echoviewclip.datasets.video.open import open_video
+from echoviewclip.tools import prepare as command
+from echoviewclip.utils.errors import UserError, exit_code
 from tests.dicom_objects import write_object
 from tests.media import frame_numbers, numbered_frames, write_video
 from tests.prepare.hospital import write_dicom, write_without_image
-from tools import prepare as command
-from utils.errors import UserError, exit_code
 
 CINE = numbered_frames(4, 40, 48)
 

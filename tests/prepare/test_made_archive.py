@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from scipy.signal import fftconvolve
 
-from datasets.intake import prepare as module
-from datasets.intake.prepare import prepare
-from datasets.intake.records import Options, Record
+from echoviewclip.datasets.intake import prepare as module
+from echoviewclip.datasets.intake.prepare import prepare
+from echoviewclip.datasets.intake.records import Options, Record
 from tests.prepare.hospital import content, pixels
 from tests.prepare.made_archive import CODINGS, PATIENTS, Archive, make_archive
 

@@ -8,18 +8,25 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 
-from datasets.intake.encode import UNKNOWN_FPS
-from datasets.intake.pictures import CROP_MARGIN, LONGEST, Preparing, image_box, open_prepared
-from datasets.intake.preparation import VERSION, Preparation, count_preparations, preparation_of, read_note, write_note
-from datasets.intake.prepare import prepare
-from datasets.intake.records import Options
-from datasets.sector.mask import NOT_FOUND
-from datasets.video.base import VideoError
-from datasets.video.open import open_video
+from echoviewclip.datasets.intake.encode import UNKNOWN_FPS
+from echoviewclip.datasets.intake.pictures import CROP_MARGIN, LONGEST, Preparing, image_box, open_prepared
+from echoviewclip.datasets.intake.preparation import (
+    VERSION,
+    Preparation,
+    count_preparations,
+    preparation_of,
+    read_note,
+    write_note,
+)
+from echoviewclip.datasets.intake.prepare import prepare
+from echoviewclip.datasets.intake.records import Options
+from echoviewclip.datasets.sector.mask import NOT_FOUND
+from echoviewclip.datasets.video.base import VideoError
+from echoviewclip.datasets.video.open import open_video
+from echoviewclip.utils.errors import UserError
 from tests.media import numbered_frames, write_video
 from tests.prepare.hospital import manifest, screen, speckle, write_dicom
 from tests.prepare.screens import draw_screen
-from utils.errors import UserError
 
 PART = {"left": 30, "top": 16, "right": 289, "bottom": 221}
 FOUND = {1: {"a.dcm": ((24, 8, 297, 229), 0.6259), "b.dcm": ((29, 13, 286, 196), 0.6948)}}  # by version

@@ -13,18 +13,18 @@ from pathlib import Path
 
 import pytest
 
-from datasets.annotations import read_annotations
-from datasets.intake import prepare as module
-from datasets.intake.check import inspect
-from datasets.intake.prepare import prepare
-from datasets.intake.records import Options
-from datasets.video.base import VideoError
-from datasets.video.open import open_video
+from echoviewclip.datasets.annotations import read_annotations
+from echoviewclip.datasets.intake import prepare as module
+from echoviewclip.datasets.intake.check import inspect
+from echoviewclip.datasets.intake.prepare import prepare
+from echoviewclip.datasets.intake.records import Options
+from echoviewclip.datasets.video.base import VideoError
+from echoviewclip.datasets.video.open import open_video
+from echoviewclip.tools import prepare as command
+from echoviewclip.utils.errors import UserError, exit_code
+from echoviewclip.utils.workers import Lost, run_jobs
 from tests.media import numbered_frames, write_video
 from tests.prepare.hospital import content, manifest
-from tools import prepare as command
-from utils.errors import UserError, exit_code
-from utils.workers import Lost, run_jobs
 
 WORKERS = pytest.mark.parametrize("workers", [0, 1, 2])
 
@@ -76,7 +76,7 @@ def test_an_error_that_no_reader_names_is_a_fault_too(seven, tmp_path, monkeypat
             raise RuntimeError("PatientName is Jane Doe")
         return find(sample, regions)
 
-    from datasets.intake import pictures
+    from echoviewclip.datasets.intake import pictures
 
     find = pictures.find_image
     monkeypatch.setattr(pictures, "find_image", no_image)
@@ -148,7 +148,7 @@ def test_an_interrupted_run_leaves_a_manifest_of_what_is_done(seven, tmp_path, m
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_disk_that_is_full_is_no_fault_of_the_files(seven, tmp_path, monkeypatch, workers):
-    from datasets.intake import pictures
+    from echoviewclip.datasets.intake import pictures
 
     def full(*_):
         raise OSError(28, "No space left on device")

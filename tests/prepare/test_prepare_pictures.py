@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from datasets.intake.encode import write_mjpeg
-from datasets.intake.pictures import guess_modality
-from datasets.intake.records import MANIFEST
-from datasets.sector import MOSTLY_IMAGE, image_mask
-from datasets.video.open import open_video
-from datasets.video.regions import Region
+from echoviewclip.datasets.intake.encode import write_mjpeg
+from echoviewclip.datasets.intake.pictures import guess_modality
+from echoviewclip.datasets.intake.records import MANIFEST
+from echoviewclip.datasets.sector import MOSTLY_IMAGE, image_mask
+from echoviewclip.datasets.video.open import open_video
+from echoviewclip.datasets.video.regions import Region
 from tests.media import numbered_frames, write_video
 from tests.prepare.hospital import HEIGHT, WIDTH, content, pixels, screen, sector, speckle, write_dicom
 

@@ -12,15 +12,15 @@ import pydicom
 import pytest
 from pydicom.data import get_testdata_file
 
-from datasets.annotations import read_annotations
-from datasets.intake import prepare as module
-from datasets.intake.check import check_annotations, inspect
-from datasets.intake.prepare import prepare
-from datasets.intake.records import Options
+from echoviewclip.datasets.annotations import read_annotations
+from echoviewclip.datasets.intake import prepare as module
+from echoviewclip.datasets.intake.check import check_annotations, inspect
+from echoviewclip.datasets.intake.prepare import prepare
+from echoviewclip.datasets.intake.records import Options
+from echoviewclip.tools import prepare as command
+from echoviewclip.utils.errors import UserError, exit_code
 from tests.media import numbered_frames, write_video
 from tests.prepare.hospital import content, manifest, pixels, screen, write_dicom, write_without_image
-from tools import prepare as command
-from utils.errors import UserError, exit_code
 
 
 def prepare_until_killed(source: Path, destination: Path, after: int) -> None:

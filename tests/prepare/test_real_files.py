@@ -9,13 +9,13 @@ import pytest
 import torch
 from pydicom.data import get_testdata_file
 
-from datasets.intake.pictures import look_at, open_prepared
-from datasets.intake.preparation import Preparation
-from datasets.intake.prepare import prepare
-from datasets.intake.records import Options
-from datasets.sector import MOSTLY_IMAGE, find_image
-from datasets.sector.mask import NOT_FOUND
-from datasets.video.open import open_video
+from echoviewclip.datasets.intake.pictures import look_at, open_prepared
+from echoviewclip.datasets.intake.preparation import Preparation
+from echoviewclip.datasets.intake.prepare import prepare
+from echoviewclip.datasets.intake.records import Options
+from echoviewclip.datasets.sector import MOSTLY_IMAGE, find_image
+from echoviewclip.datasets.sector.mask import NOT_FOUND
+from echoviewclip.datasets.video.open import open_video
 
 FILES = ("examples_rgb_color", "examples_palette", "examples_ybr_color", "ExplVR_BigEnd")
 

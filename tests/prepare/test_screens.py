@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from datasets.sector import MOSTLY_IMAGE, find_image
+from echoviewclip.datasets.sector import MOSTLY_IMAGE, find_image
 from tests.prepare.score_masks import GOOD_OVERLAP, MOST_CUT, MOST_TEXT, score, scores
 from tests.prepare.screens import LAYOUTS, draw_screen
 

@@ -10,17 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from datasets.annotations import read_annotations
-from datasets.intake.check import check_annotations
-from datasets.intake.plan import Plan
-from datasets.intake.prepare import prepare_sets
-from datasets.intake.records import Options
-from datasets.intake.splits import assign, parse_shares
+from echoviewclip.datasets.annotations import read_annotations
+from echoviewclip.datasets.intake.check import check_annotations
+from echoviewclip.datasets.intake.plan import Plan
+from echoviewclip.datasets.intake.prepare import prepare_sets
+from echoviewclip.datasets.intake.records import Options
+from echoviewclip.datasets.intake.splits import assign, parse_shares
+from echoviewclip.tools import prepare as command
+from echoviewclip.utils.errors import UserError, exit_code
+from echoviewclip.utils.label_list import read_names
 from tests.media import numbered_frames, write_video
 from tests.prepare.hospital import content, write_dicom
-from tools import prepare as command
-from utils.errors import UserError, exit_code
-from utils.label_list import read_names
 
 VIEWS = ("Apical_2C", "Apical_4C", "PLAX")
 SETS = ("train", "val", "test")
@@ -98,7 +98,7 @@ def test_files_that_are_added_move_no_patient(by_view, tmp_path):
 def test_a_second_run_and_other_labels_convert_nothing_again(by_view, tmp_path, monkeypatch):
     prepared(by_view, tmp_path / "done", labels_from="folder")
     before = content(tmp_path / "done")
-    monkeypatch.setattr("datasets.intake.prepare.convert", None)
+    monkeypatch.setattr("echoviewclip.datasets.intake.prepare.convert", None)
     prepared(by_view, tmp_path / "done", labels_from="folder")
     assert content(tmp_path / "done") == before
     (tmp_path / "t.csv").write_text("path,label\nPLAX/Doe^Jane0.dcm,PLAX\n")

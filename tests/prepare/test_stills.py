@@ -7,7 +7,7 @@ import pytest
 from PIL import Image, ImageDraw
 from scipy import ndimage
 
-from datasets.sector import MOSTLY_IMAGE, find_image
+from echoviewclip.datasets.sector import MOSTLY_IMAGE, find_image
 from tests.prepare.screens import Fan
 
 HEIGHT, WIDTH = 480, 640

@@ -5,9 +5,15 @@ docs/config.md lists them all. Reading is strict: an unknown key, a value of the
 contradicts another is a `UserError`.
 """
 
-from utils.config.effects import without_effect
-from utils.config.reading import changed_settings, config_from_text, evaluated_checkpoint, given_keys, load_config
-from utils.config.schema import default_config
+from echoviewclip.utils.config.effects import without_effect
+from echoviewclip.utils.config.reading import (
+    changed_settings,
+    config_from_text,
+    evaluated_checkpoint,
+    given_keys,
+    load_config,
+)
+from echoviewclip.utils.config.schema import default_config
 
 __all__ = [
     "changed_settings",

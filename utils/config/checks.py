@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from yacs.config import CfgNode
 
-from utils.config.choices import STAGE_OF_USE
-from utils.config.schema import KEYS, value_of
-from utils.errors import UserError
+from echoviewclip.utils.config.choices import STAGE_OF_USE
+from echoviewclip.utils.config.schema import KEYS, value_of
+from echoviewclip.utils.errors import UserError
 
 
 def check(config: CfgNode) -> None:

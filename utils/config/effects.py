@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 from yacs.config import CfgNode
 
-from utils.config.schema import KEYS, value_of
+from echoviewclip.utils.config.schema import KEYS, value_of
 
 
 def without_effect(config: CfgNode, given: Collection[str] = ()) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from yacs.config import CfgNode
 
-from utils.errors import UserError, quoted
+from echoviewclip.utils.errors import UserError, quoted
 
 
 @dataclass(frozen=True)

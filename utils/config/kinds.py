@@ -7,7 +7,7 @@ from collections.abc import Callable
 from types import GenericAlias
 from typing import Any, get_args
 
-from utils.errors import UserError, quoted
+from echoviewclip.utils.errors import UserError, quoted
 
 MAX_NUMBER = (1 << 63) - 1  # of a whole number
 WORDS = {bool: "True or False", int: "a whole number", float: "a number", str: "text", list: "a list"}

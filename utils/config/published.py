@@ -7,9 +7,9 @@ from pathlib import Path
 
 from yacs.config import CfgNode
 
-from utils.config.choices import STAGE_OF_USE
-from utils.config.schema import KEYS
-from utils.label_list import read_names
+from echoviewclip.utils.config.choices import STAGE_OF_USE
+from echoviewclip.utils.config.schema import KEYS
+from echoviewclip.utils.label_list import read_names
 
 
 def translate_published(config: CfgNode) -> None:

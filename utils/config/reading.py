@@ -10,12 +10,12 @@ from typing import Any
 
 from yacs.config import CfgNode
 
-from utils.config.checks import check, check_words
-from utils.config.kinds import typed
-from utils.config.published import count_names, translate_published, unset_implied_views
-from utils.config.schema import KEYS, default_config, value_of
-from utils.errors import UserError, quoted, shortened
-from utils.yaml_text import read_yaml, read_yaml_file
+from echoviewclip.utils.config.checks import check, check_words
+from echoviewclip.utils.config.kinds import typed
+from echoviewclip.utils.config.published import count_names, translate_published, unset_implied_views
+from echoviewclip.utils.config.schema import KEYS, default_config, value_of
+from echoviewclip.utils.errors import UserError, quoted, shortened
+from echoviewclip.utils.yaml_text import read_yaml, read_yaml_file
 
 MAX_FILES = 64  # that a configuration may consist of
 

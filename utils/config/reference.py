@@ -1,4 +1,4 @@
-"""Writes docs/config.md from the keys: python -m utils.config.reference."""
+"""Writes docs/config.md from the keys: PYTHONPATH=src python -m echoviewclip.utils.config.reference."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ from pathlib import Path
 from types import GenericAlias
 from typing import Any, get_args
 
-from utils.config.key import Key, Section
-from utils.config.schema import KEYS, SECTIONS
-from utils.files import write_text
+from echoviewclip.utils.config.key import Key, Section
+from echoviewclip.utils.config.schema import KEYS, SECTIONS
+from echoviewclip.utils.files import write_text
 
-PAGE = Path(__file__).parents[2] / "docs" / "config.md"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "config.md"
 INTRODUCTION = """\
 # Configuration
 
 Every key with its default, the values that it may have, its meaning, and when it has no effect.
-`python -m utils.config.reference` writes this page from the keys in `utils/config/sections/`; do not edit it by hand.
+`PYTHONPATH=src python -m echoviewclip.utils.config.reference` writes this page from the keys in
+`utils/config/sections/`; do not edit it by hand.
 
 A configuration is the defaults, the yaml files that `BASE` names, the yaml file of `-cfg`, and `--opts KEY VALUE …`,
 each over the one before. In a file, `DATA.ROOT` is the key `ROOT` of the group `DATA`. An unknown key, a value of

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from yacs.config import CfgNode
 
-from utils.config.key import NoEffect
+from echoviewclip.utils.config.key import NoEffect
 
 
 def has_text(config: CfgNode) -> bool:

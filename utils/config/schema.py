@@ -7,14 +7,14 @@ from typing import Any
 
 from yacs.config import CfgNode
 
-from utils.config.key import Key
-from utils.config.sections.aug import AUG
-from utils.config.sections.data import DATA
-from utils.config.sections.model import MODEL
-from utils.config.sections.run import RUN
-from utils.config.sections.test import TEST
-from utils.config.sections.train import TRAIN
-from utils.config.sections.trainer import TRAINER
+from echoviewclip.utils.config.key import Key
+from echoviewclip.utils.config.sections.aug import AUG
+from echoviewclip.utils.config.sections.data import DATA
+from echoviewclip.utils.config.sections.model import MODEL
+from echoviewclip.utils.config.sections.run import RUN
+from echoviewclip.utils.config.sections.test import TEST
+from echoviewclip.utils.config.sections.train import TRAIN
+from echoviewclip.utils.config.sections.trainer import TRAINER
 
 SECTIONS = (RUN, DATA, MODEL, TRAINER, TRAIN, AUG, TEST)
 KEYS: dict[str, Key] = {key.name: key for section in SECTIONS for key in section.keys}

@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from datasets.intake.adapters import camus, echonet, ev9v, mimic, tmed2
-from datasets.intake.adapters.tables import SPLITS, Entry
-from datasets.rows import FIELDS
-from utils.errors import UserError
-from utils.files import atomic_path
+from echoviewclip.datasets.intake.adapters import camus, echonet, ev9v, mimic, tmed2
+from echoviewclip.datasets.intake.adapters.tables import SPLITS, Entry
+from echoviewclip.datasets.rows import FIELDS
+from echoviewclip.utils.errors import UserError
+from echoviewclip.utils.files import atomic_path
 
 VIEWS_38 = "labels/ultracls.csv"
 

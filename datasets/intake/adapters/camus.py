@@ -12,12 +12,12 @@ import torch
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from datasets.intake.adapters.nifti import NiftiError, read_nifti
-from datasets.intake.adapters.tables import Entry, choose, split_of
-from datasets.intake.encode import write_mjpeg
-from datasets.intake.records import Options
-from utils.errors import UserError
-from utils.files import atomic_path
+from echoviewclip.datasets.intake.adapters.nifti import NiftiError, read_nifti
+from echoviewclip.datasets.intake.adapters.tables import Entry, choose, split_of
+from echoviewclip.datasets.intake.encode import write_mjpeg
+from echoviewclip.datasets.intake.records import Options
+from echoviewclip.utils.errors import UserError
+from echoviewclip.utils.files import atomic_path
 
 VIEWS = {"2CH": 1, "4CH": 0}  # in labels/ultracls.csv
 GRADES = {"Poor": 0, "Medium": 1, "Good": 2}  # in labels/quality.csv

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from datasets.intake.adapters.tables import Entry, choose, rows
-from utils.errors import UserError
+from echoviewclip.datasets.intake.adapters.tables import Entry, choose, rows
+from echoviewclip.utils.errors import UserError
 
 APICAL_4C, PARASTERNAL_LONG_AXIS = 0, 8  # in labels/ultracls.csv
 PEDIATRIC_VIEWS = ("A4C", "PSAX")  # in the order of labels/echonet_pediatric.csv

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from datasets.intake.adapters.tables import Entry, choose, rows
-from utils.errors import UserError
+from echoviewclip.datasets.intake.adapters.tables import Entry, choose, rows
+from echoviewclip.utils.errors import UserError
 
 # In the order of labels/ev9v.csv.
 VIEWS = ("PLHLA", "PMASA", "PMVLSA", "PASA", "A4C", "A5C", "PMPALA", "PPMLSA", "SC4C")

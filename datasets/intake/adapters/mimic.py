@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from datasets.intake.adapters.tables import Entry, rows, split_of
-from utils.errors import UserError
+from echoviewclip.datasets.intake.adapters.tables import Entry, rows, split_of
+from echoviewclip.utils.errors import UserError
 
 
 def read(source: Path, destination: Path) -> Iterator[Entry]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from utils.errors import UserError
+from echoviewclip.utils.errors import UserError
 
 SPLITS = ("train", "val", "test")
 Value = TypeVar("Value")

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from datasets.intake.adapters.tables import SPLITS, Entry, choose, rows, split_of
-from utils.errors import UserError
+from echoviewclip.datasets.intake.adapters.tables import SPLITS, Entry, choose, rows, split_of
+from echoviewclip.utils.errors import UserError
 
 VIEWS = ("PLAX", "PSAX", "A4C", "A2C", "A4CorA2CorOther")  # in the order of labels/tmed2.csv
 FOLD = "DEV479/TMED2_fold0_labeledpart.csv"  # the authors' first split of the fully labelled patients

@@ -1,5 +1,5 @@
 """DICOM objects as videos: pixels in the right colours, frame times, heart rate and ultrasound regions."""
 
-from datasets.video.dicom.reader import DicomVideo
+from echoviewclip.datasets.video.dicom.reader import DicomVideo
 
 __all__ = ["DicomVideo"]

@@ -6,10 +6,17 @@ from typing import BinaryIO
 
 from pydicom import uid
 
-from datasets.video.dicom.codestream import Codestream, decode_values, holds_another, read_codestream
-from datasets.video.dicom.header import GRAYS, PixelHeader
-from datasets.video.dicom.pixel_data import Item, Picture, PixelData, group_items, read_items, starts_stream
-from datasets.video.reasons import Unreadable
+from echoviewclip.datasets.video.dicom.codestream import Codestream, decode_values, holds_another, read_codestream
+from echoviewclip.datasets.video.dicom.header import GRAYS, PixelHeader
+from echoviewclip.datasets.video.dicom.pixel_data import (
+    Item,
+    Picture,
+    PixelData,
+    group_items,
+    read_items,
+    starts_stream,
+)
+from echoviewclip.datasets.video.reasons import Unreadable
 
 
 class CodedFrames:

@@ -16,9 +16,9 @@ from pydicom import uid
 from pydicom.encaps import encapsulate
 from pydicom.pixels import get_decoder
 
-from datasets.video.dicom.header import PixelHeader, signed_values
-from datasets.video.dicom.pixel_data import is_run_lengths
-from datasets.video.reasons import Unreadable
+from echoviewclip.datasets.video.dicom.header import PixelHeader, signed_values
+from echoviewclip.datasets.video.dicom.pixel_data import is_run_lengths
+from echoviewclip.datasets.video.reasons import Unreadable
 
 JP2_HEADER = 4096  # bytes in which a JPEG 2000 codestream begins where boxes stand before it
 ENUMERATED = {16: "RGB", 18: "YBR_FULL"}  # colour spaces of a JP2 box (ISO 15444-1 I.5.3.3)

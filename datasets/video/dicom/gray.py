@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import pydicom
 
-from datasets.video.dicom.colour import to_bytes
-from datasets.video.dicom.header import PixelHeader, numbers
-from datasets.video.dicom.tables import Table, read_table
+from echoviewclip.datasets.video.dicom.colour import to_bytes
+from echoviewclip.datasets.video.dicom.header import PixelHeader, numbers
+from echoviewclip.datasets.video.dicom.tables import Table, read_table
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pydicom
 
-from datasets.video.reasons import Unreadable
+from echoviewclip.datasets.video.reasons import Unreadable
 
 GRAYS = ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR")
 COLOURS = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_PARTIAL_422", "YBR_PARTIAL_420", "YBR_ICT", "YBR_RCT")

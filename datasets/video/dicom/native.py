@@ -11,10 +11,10 @@ from typing import BinaryIO
 
 import numpy as np
 
-from datasets.video.dicom.colour import gray_share
-from datasets.video.dicom.header import COLOURS, GRAYS, PixelHeader
-from datasets.video.dicom.pixel_data import Picture, PixelData
-from datasets.video.reasons import Unreadable
+from echoviewclip.datasets.video.dicom.colour import gray_share
+from echoviewclip.datasets.video.dicom.header import COLOURS, GRAYS, PixelHeader
+from echoviewclip.datasets.video.dicom.pixel_data import Picture, PixelData
+from echoviewclip.datasets.video.reasons import Unreadable
 
 MOSTLY = 0.5  # of the pixels of an ultrasound picture are grey, if its bytes are read aright …
 CLEARLY = 0.25  # … and so much fewer if they are not

@@ -14,7 +14,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from datasets.video.reasons import Unreadable
+from echoviewclip.datasets.video.reasons import Unreadable
 
 PIXEL_DATA = 0x7FE00010
 UNDEFINED = 0xFFFFFFFF

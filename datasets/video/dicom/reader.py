@@ -17,17 +17,17 @@ from pydicom import config, uid
 from pydicom.filereader import read_partial
 from pydicom.pixels import get_decoder
 
-from datasets.video.base import NoImage, Video, VideoError, errors_name
-from datasets.video.dicom.coded import CodedFrames
-from datasets.video.dicom.colour import to_rgb, true_meaning
-from datasets.video.dicom.gray import read_gray_scale
-from datasets.video.dicom.header import COLOURS, GRAYS, RETIRED, number, read_pixel_header
-from datasets.video.dicom.native import NativeFrames
-from datasets.video.dicom.pixel_data import Item, Picture, find_pixel_data
-from datasets.video.dicom.tables import read_palette
-from datasets.video.dicom.timing import frame_rate
-from datasets.video.reasons import Unreadable, silence
-from datasets.video.regions import Region, read_regions
+from echoviewclip.datasets.video.base import NoImage, Video, VideoError, errors_name
+from echoviewclip.datasets.video.dicom.coded import CodedFrames
+from echoviewclip.datasets.video.dicom.colour import to_rgb, true_meaning
+from echoviewclip.datasets.video.dicom.gray import read_gray_scale
+from echoviewclip.datasets.video.dicom.header import COLOURS, GRAYS, RETIRED, number, read_pixel_header
+from echoviewclip.datasets.video.dicom.native import NativeFrames
+from echoviewclip.datasets.video.dicom.pixel_data import Item, Picture, find_pixel_data
+from echoviewclip.datasets.video.dicom.tables import read_palette
+from echoviewclip.datasets.video.dicom.timing import frame_rate
+from echoviewclip.datasets.video.reasons import Unreadable, silence
+from echoviewclip.datasets.video.regions import Region, read_regions
 
 silence("pydicom")
 config.settings.reading_validation_mode = config.IGNORE  # else it logs values that are not of their kind
@@ -111,7 +111,7 @@ class DicomVideo(Video):
             self.warnings += (f"the header does not say that there are {self.length} frames",)
 
     def _open_stream(self, items: Sequence[Item]) -> None:
-        from datasets.video.pyav import PyAVVideo
+        from echoviewclip.datasets.video.pyav import PyAVVideo
 
         if sum(item.length for item in items) > MAX_STREAM_BYTES:
             raise VideoError(self.path, "holds a video stream of more than 1 GB")

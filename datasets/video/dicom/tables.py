@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 import pydicom
 
-from datasets.video.dicom.colour import to_bytes
-from datasets.video.dicom.header import numbers
-from datasets.video.reasons import Unreadable
+from echoviewclip.datasets.video.dicom.colour import to_bytes
+from echoviewclip.datasets.video.dicom.header import numbers
+from echoviewclip.datasets.video.reasons import Unreadable
 
 LONGEST = 1 << 16  # entries
 ROUGH = 4  # how much more the values of a table jump if their bytes are swapped

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pydicom
 
-from datasets.video.base import believable_rate
-from datasets.video.dicom.header import number, numbers
+from echoviewclip.datasets.video.base import believable_rate
+from echoviewclip.datasets.video.dicom.header import number, numbers
 
 
 def frame_rate(dataset: pydicom.Dataset, frames: int) -> float | None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from utils.config.choices import OUTLIERS
-from utils.config.key import SHARE, Bound, Key, NoEffect, Section, at_least
-from utils.config.rules import NOT_NEGATION
+from echoviewclip.utils.config.choices import OUTLIERS
+from echoviewclip.utils.config.key import SHARE, Bound, Key, NoEffect, Section, at_least
+from echoviewclip.utils.config.rules import NOT_NEGATION
 
 SCALES = Bound(
     "each above 0, up to 1; at least one",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from utils.config.key import SHARE, Bound, Key, NoEffect, Section, at_least
-from utils.config.rules import NOT_QUALITY, has_text
+from echoviewclip.utils.config.key import SHARE, Bound, Key, NoEffect, Section, at_least
+from echoviewclip.utils.config.rules import NOT_QUALITY, has_text
 
 COUNT = Bound("≥ 1, or 0", "be at least 1", lambda names: names >= 1)  # 0 has been replaced when bounds are checked
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from utils.config.key import SHARE, Bound, Key, NoEffect, Section, at_least
-from utils.config.rules import NOT_QUALITY, image_blocks_train, text_trains
+from echoviewclip.utils.config.key import SHARE, Bound, Key, NoEffect, Section, at_least
+from echoviewclip.utils.config.rules import NOT_QUALITY, image_blocks_train, text_trains
 
 MODEL = Section(
     "MODEL",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from utils.config.choices import STAGES
-from utils.config.key import Key, Section, at_least
+from echoviewclip.utils.config.choices import STAGES
+from echoviewclip.utils.config.key import Key, Section, at_least
 
 RUN = Section(
     "",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from utils.config.choices import FITTED_SCORES, SCORES
-from utils.config.key import Bound, Key, NoEffect, Section, at_least
+from echoviewclip.utils.config.choices import FITTED_SCORES, SCORES
+from echoviewclip.utils.config.key import Bound, Key, NoEffect, Section, at_least
 
 ABOVE_0 = Bound("above 0, up to 1", "lie above 0 and up to 1", lambda share: 0 < share <= 1)
 

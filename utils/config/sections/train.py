@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from utils.config.key import SHARE, Key, NoEffect, Section, at_least
-from utils.config.rules import NOT_NEGATION, NOT_QUALITY, learns_tokens
+from echoviewclip.utils.config.key import SHARE, Key, NoEffect, Section, at_least
+from echoviewclip.utils.config.rules import NOT_NEGATION, NOT_QUALITY, learns_tokens
 
 TRAIN = Section(
     "TRAIN",

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from utils.config.choices import STAGE_OF_USE
-from utils.config.key import Key, NoEffect, Section, at_least
-from utils.config.rules import NO_TEXT, learns_tokens
+from echoviewclip.utils.config.choices import STAGE_OF_USE
+from echoviewclip.utils.config.key import Key, NoEffect, Section, at_least
+from echoviewclip.utils.config.rules import NO_TEXT, learns_tokens
 
 NO_TOKENS = "no tokens are learned (TRAINER.ViFi_CLIP.PROMPT_MODEL, PROMPT_DEPTH_VISION)"
 NO_PROMPTS = NoEffect(lambda c: not learns_tokens(c), NO_TOKENS, "TRAINER.ViFi_CLIP.PROMPT_MODEL is False")
