@@ -1,6 +1,6 @@
 """Where a clip is cut and how it becomes a square: in the worker, clip by clip, or on the device, a batch at once.
 
-Both forms give the same bytes (tests/test_cropping.py).
+Both forms give the same bytes (tests/datasets/test_cropping.py).
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from hypothesis import settings
 from tests.fuzzing import Reader, whole_files
 from tests.tiny_data import STAGES, configure, tiny_options, train, write_standard_folder
 
-# A busy machine is no fault of the code; what hangs is caught where it matters, in tests/test_fuzz_readers.py.
+# A busy machine is no fault of the code; what hangs is caught where it matters, in tests/datasets/video/test_fuzz_readers.py.
 # Processes that tests start find the package as this one does.
 os.environ["PYTHONPATH"] = str(Path(__file__).parents[1] / "src")
 

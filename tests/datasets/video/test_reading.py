@@ -1,0 +1,85 @@
+"""Reading processes that find a mistake, die or hang: one line that names the video."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from echoviewclip.datasets import dataset
+from echoviewclip.utils.errors import UserError
+from tests.tiny_data import tiny, tiny_options, train
+from tests.utils.test_files import refusal
+
+READERS = {"DATA__NUM_WORKERS": 2, "TRAIN__TIMEOUT": 1.0}
+
+
+def reading(monkeypatch, name: str, then) -> None:
+    """Calls `then` in the process that reads the video of that name."""
+    open_video = dataset.open_video
+
+    def opened(path, *arguments):
+        if str(path).endswith(name):
+            then()
+        return open_video(path, *arguments)
+
+    monkeypatch.setattr(dataset, "open_video", opened)
+
+
+def test_a_mistake_that_a_reading_process_finds_is_one_line(tiny_folder, tmp_path, monkeypatch):
+    def mistake():
+        raise UserError("DATA.DECODER torchcodec is not installed")
+
+    reading(monkeypatch, "clip 3.avi", mistake)
+    config = tiny(tiny_folder, tmp_path, **READERS)
+    assert refusal(lambda: train(config)) == "DATA.DECODER torchcodec is not installed"
+
+
+@pytest.mark.parametrize("name", ["clip 3.avi", "clip 12.avi"])  # of the training, of the evaluation
+def test_a_reading_process_that_dies_is_one_line_that_names_its_video(tiny_folder, tmp_path, monkeypatch, name):
+    reading(monkeypatch, name, lambda: os.kill(os.getpid(), signal.SIGKILL))
+    said = refusal(lambda: train(tiny(tiny_folder, tmp_path, **READERS)))
+    assert re.match(rf"reading process \d+ died while it read {name}; the file may be damaged", said), said
+
+
+@pytest.mark.parametrize("name", ["clip 3.avi", "clip 12.avi"])
+def test_a_reading_process_that_hangs_is_one_line_that_names_its_video(tiny_folder, tmp_path, monkeypatch, name):
+    stopped = tmp_path / "stopped"
+
+    def hang():
+        stopped.write_text(str(os.getpid()))
+        os.kill(os.getpid(), signal.SIGSTOP)
+
+    reading(monkeypatch, name, hang)
+    said = refusal(lambda: train(tiny(tiny_folder, tmp_path / "run", **READERS)))
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(stopped.read_text()), signal.SIGCONT)
+    assert re.match(rf"no batch of videos came for 1 s \(TRAIN.TIMEOUT\); still being read: .*{name} ", said), said
+
+
+STOPPED_READER = """
+import os, signal, sys
+from echoviewclip.datasets import dataset
+open_video = dataset.open_video
+def opened(path, *arguments):
+    if path.endswith("clip 3.avi"):
+        os.kill(os.getpid(), signal.SIGSTOP)
+    return open_video(path, *arguments)
+dataset.open_video = opened
+from echoviewclip import main
+from echoviewclip.utils.errors import exit_code
+sys.exit(exit_code(main.main))
+"""
+
+
+def test_a_program_whose_reading_process_hangs_ends(tiny_folder, tmp_path):
+    patient = READERS | {"TRAIN__TIMEOUT": 5.0}  # where the machine is busy, the first video takes a while
+    words = (str(word) for pair in tiny_options(tiny_folder, tmp_path, **patient) for word in pair)
+    start = [sys.executable, "-c", STOPPED_READER, "-cfg", "configs/phantom/view.yaml", "--opts", *words]
+    done = subprocess.run(start, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    assert "clip 3.avi" in done.stderr
