@@ -12,10 +12,10 @@ from hypothesis import settings
 from tests.fuzzing import Reader, whole_files
 from tests.tiny_data import STAGES, configure, tiny_options, train, write_standard_folder
 
-# A busy machine is no fault of the code; what hangs is caught where it matters, in tests/datasets/video/test_fuzz_readers.py.
 # Processes that tests start find the package as this one does.
 os.environ["PYTHONPATH"] = str(Path(__file__).parents[1] / "src")
 
+# A busy machine is no fault of the code; what hangs is caught in tests/datasets/video/test_fuzz_readers.py.
 settings.register_profile("steady", deadline=None)
 settings.load_profile("steady")
 

@@ -1,6 +1,6 @@
 """Twenty steps of each stage are those that are stored: whatever changes what training computes has to say so.
 
-Where a change is meant to: `python -m tests.loss_curve` renews tests/data/loss_curves.json.
+Where a change is meant to: `PYTHONPATH=src python -m tests.loss_curve` renews tests/data/loss_curves.json.
 """
 
 from __future__ import annotations

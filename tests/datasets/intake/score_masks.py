@@ -1,6 +1,6 @@
 """How well the ultrasound image is found on screens whose truth is known, by layout, state and region tags.
 
-python -m tests.datasets.intake.score_masks [--seeds 3] [--first 0] [--layouts pointed ecg …]
+PYTHONPATH=src python -m tests.datasets.intake.score_masks [--seeds 3] [--first 0] [--layouts pointed ecg …]
 """
 
 from __future__ import annotations
