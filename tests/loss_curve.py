@@ -1,6 +1,7 @@
 """Twenty steps of each stage with the settings' defaults: what tests/data/loss_curves.json keeps.
 
-Where a change is meant to move the curves, renew them and say in the commit why: `PYTHONPATH=src python -m tests.loss_curve`
+Where a change is meant to move the curves, renew them and say in the commit why:
+`PYTHONPATH=src python -m tests.loss_curve`
 """
 
 from __future__ import annotations
