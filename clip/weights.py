@@ -19,6 +19,7 @@ from echoviewclip.clip.architectures import REGISTRY_NAME, build_towers
 from echoviewclip.clip.torchscript import is_torchscript, read_torchscript
 from echoviewclip.utils.checkpoint import unwrapped
 from echoviewclip.utils.errors import UserError, first_line
+from echoviewclip.utils.files import find_own
 
 log = logging.getLogger(__name__)
 
@@ -32,10 +33,10 @@ def load_towers(
     """The towers of `arch` in float32, with the weights that `pretrained` names.
 
     `pretrained`: `openai` or another tag that open_clip knows for `arch`, `hf-hub:NAME`, the path of an OpenAI `.pt`
-    (TorchScript archive or state dict), a safetensors or a state-dict file, empty for random weights (with a loud
-    warning), or None for random weights without one. Where something else will overwrite the weights (`overwritten`)
-    none are loaded. `quick_gelu` is the activation (`activation_of`). Position embeddings are resized to `image_size`.
-    Raises UserError with what to do where the weights cannot be had or do not fit.
+    (TorchScript archive or state dict), a safetensors or a state-dict file, also of the package (`find_own`), empty for
+    random weights (with a loud warning), or None for random weights without one. Where something else will overwrite
+    the weights (`overwritten`) none are loaded. `quick_gelu` is the activation (`activation_of`). Position embeddings
+    are resized to `image_size`. Raises UserError with what to do where the weights cannot be had or do not fit.
     """
     towers = build_towers(arch, image_size, quick_gelu)
     if pretrained is None or overwritten:
@@ -85,11 +86,11 @@ def activation_of(arch: str, pretrained: str) -> bool | None:
 
 def _own_metadata(pretrained: str) -> dict[str, str]:
     """What is noted in a safetensors file; empty for everything else."""
-    if not pretrained.endswith(".safetensors") or not Path(pretrained).is_file():
+    if not pretrained.endswith(".safetensors") or not (file := find_own(pretrained)).is_file():
         return {}
     try:
-        with safe_open(pretrained, "pt") as file:
-            return file.metadata() or {}
+        with safe_open(file, "pt") as tensors:
+            return tensors.metadata() or {}
     except (SafetensorError, OSError):  # loading says it better
         return {}
 
@@ -100,7 +101,7 @@ def _hub_configuration(pretrained: str) -> dict[str, Any]:
         if pretrained.startswith("hf-hub:"):
             file = Path(download_pretrained_from_hf(pretrained.removeprefix("hf-hub:"), filename=HF_CONFIG_NAME))
         else:
-            file = Path(pretrained).parent / HF_CONFIG_NAME
+            file = find_own(pretrained).parent / HF_CONFIG_NAME
             if not pretrained or not file.is_file():
                 return {}
         return json.loads(file.read_text())
@@ -115,8 +116,8 @@ def _hub_configuration(pretrained: str) -> dict[str, Any]:
 def _locate(arch: str, pretrained: str) -> Path:
     registry_name = REGISTRY_NAME.get(arch, "")
     tag_known = is_pretrained_cfg(registry_name, pretrained)
-    if Path(pretrained).is_file():
-        return Path(pretrained)
+    if (file := find_own(pretrained)).is_file():
+        return file
     try:
         if pretrained.startswith("hf-hub:"):
             return Path(download_pretrained_from_hf(pretrained.removeprefix("hf-hub:")))

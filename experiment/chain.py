@@ -18,7 +18,7 @@ import echoviewclip
 from echoviewclip.datasets.annotations import find_list
 from echoviewclip.experiment.steps import Step
 from echoviewclip.utils.errors import UserError
-from echoviewclip.utils.files import write_text
+from echoviewclip.utils.files import find_own, write_text
 from echoviewclip.utils.stopping import SIGNALS
 
 PACKAGE = Path(echoviewclip.__file__).parent
@@ -91,7 +91,7 @@ def _source(config: CfgNode) -> dict[str, str]:
     for key in LISTS:
         files = [file.strip() for file in config.DATA[key].split(",") if file.strip()]
         root = config.DATA.ROOT if key.endswith("FILE") else None
-        content = b"".join(find_list(file, root).read_bytes() for file in files)
+        content = b"".join(find_list(find_own(file), root).read_bytes() for file in files)
         found[f"DATA.{key}"] = _hash(content)
     if config.MODEL.RESUME:
         marker = Path(config.MODEL.RESUME).parent / MARKER

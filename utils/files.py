@@ -1,4 +1,4 @@
-"""Files that are either whole or absent: written under a temporary name, flushed, then renamed.
+"""Files that are either whole or absent: written under a temporary name, flushed, then renamed; the package's own.
 
 A killed process leaves its temporary files behind; the next one that writes into the folder removes them.
 """
@@ -20,9 +20,19 @@ from echoviewclip.utils.errors import UserError
 HOST = re.sub(r"[^\w-]", "-", socket.gethostname())[:32]
 TEMPORARY = re.compile(r"\..*\.(?P<host>[\w-]+)~(?P<process>\d+)~[0-9a-f]{8}(\..*)?")
 DAY = 24 * 60 * 60  # seconds; no single file takes as long to write
+PACKAGE = Path(__file__).parents[1]  # holds configs/, labels/ and weights/, as a clone and installed
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 
 _swept: set[Path] = set()
+
+
+def find_own(path: str | Path) -> Path:
+    """`path`, or where nothing of that name is there, the package's own file: configs/…, labels/…, weights/….
+
+    So the names of these files mean the same in every current folder. Returns `path` where the package has none either.
+    """
+    path, own = Path(path), PACKAGE / path
+    return own if os.path.isfile(own) and not os.path.lexists(path) else path
 
 
 @contextmanager

@@ -7,17 +7,18 @@ import os
 from pathlib import Path
 
 from echoviewclip.utils.errors import UserError, quoted
+from echoviewclip.utils.files import find_own
 
 MAX_NAME = 200  # characters; a prompt holds fewer
 
 
 def read_names(file: str | Path, count: int | None = None, key: str = "") -> list[str]:
-    """Names of a label list (`id,name` per line after that header), in order of id.
+    """Names of a label list (`id,name` per line after that header; `find_own`), in order of id.
 
     Raises UserError where the file is missing, the ids are not 0, 1, 2, …, a name is there twice (but for case and
     blanks) or reads as another id, or the number of names is not `count` (the value of the setting `key`).
     """
-    file = Path(file)
+    file = find_own(file)
     if not os.path.isfile(file):
         raise UserError(f"{file}: no such label list (DATA.LABEL_LIST, DATA.QUALITY_LIST)")
     try:

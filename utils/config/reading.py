@@ -15,6 +15,7 @@ from echoviewclip.utils.config.kinds import typed
 from echoviewclip.utils.config.published import count_names, translate_published, unset_implied_views
 from echoviewclip.utils.config.schema import KEYS, default_config, value_of
 from echoviewclip.utils.errors import UserError, quoted, shortened
+from echoviewclip.utils.files import find_own
 from echoviewclip.utils.yaml_text import read_yaml, read_yaml_file
 
 MAX_FILES = 64  # that a configuration may consist of
@@ -25,8 +26,9 @@ def load_config(
 ) -> CfgNode:
     """Reads a yaml file with its BASE files, then `overrides` of (dotted key, value); checks and freezes the result.
 
-    Strings in overrides are parsed as yaml where the key is not itself a string. What neither sets is as in `carried`,
-    the configuration that a checkpoint carries (`config.dump()`), or else the default. Raises UserError.
+    The package's own file serves where `file` is not there (`find_own`). Strings in overrides are parsed as yaml where
+    the key is not itself a string. What neither sets is as in `carried`, the configuration that a checkpoint carries
+    (`config.dump()`), or else the default. Raises UserError.
     """
     config = _merged(file, overrides, carried)
     translate_published(config)
@@ -64,7 +66,7 @@ def given_keys(file: str | Path | None, overrides: Sequence[tuple[str, Any]]) ->
 
     A run's config.yaml gives none: it holds every key, whoever set it. Raises UserError.
     """
-    tree = _keys(read_yaml_file(Path(file)), str(file)) if file is not None else {}
+    tree = _keys(read_yaml_file(find_own(file)), str(file)) if file is not None else {}
     written_by_a_run = tree.get("BASE") == KEYS["BASE"].default  # only `config.dump()` writes it
     return frozenset(name for name, _ in overrides) | frozenset(() if written_by_a_run else _names(tree))
 
@@ -92,7 +94,7 @@ def _merged(file: str | Path | None, overrides: Sequence[tuple[str, Any]], carri
     pair = config.STAGE, use.USE  # one follows from the other, so that whoever sets one of them sets both
     config.STAGE = use.USE = ""
     if file is not None:
-        for number, (where, tree) in enumerate(_trees(Path(file), seen=())):
+        for number, (where, tree) in enumerate(_trees(find_own(file), seen=())):
             if number == MAX_FILES:
                 raise UserError(f"{file}: BASE leads to more than {MAX_FILES} files")
             _merge_tree(config, tree, "", where)
