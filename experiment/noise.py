@@ -87,7 +87,7 @@ def _features(config: CfgNode, model: VideoCLIP, videos: Annotations) -> np.ndar
     """float32 [N, D] of the positive branch; nan where a video cannot be read."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     loader = evaluation_set(config, "train", videos).loader
-    precision = Precision(config.TRAIN.OPT_LEVEL, model.to(device), device)
+    precision = Precision(config.TRAIN.OPT_LEVEL, model.to(device), device, trains=False)
     answers, *_ = collect(model, loader, DeviceTransform(train=False), precision, "features")
     return present(answers.positive).features
 

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import copy
+import logging
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
+
+from echoviewclip.inference.half import half_precision
+from echoviewclip.utils.distributed import is_main
+
+log = logging.getLogger(__name__)
 
 Model = TypeVar("Model", bound=nn.Module)
 
@@ -24,34 +30,55 @@ class Outcome(NamedTuple):
 class Precision:
     """O0: float32. O1: autocast. O2: weights in half precision, updated through float32 master weights.
 
-    Half is bfloat16 where the device has it; else float16, with a gradient scaler. `master` maps the name of a
-    parameter that trains to the float32 tensor that the optimiser updates: the parameter itself, but for O2. `frozen`
-    maps the names of other half parameters to their float32 originals, in main memory: what a stage does not train is
-    saved as it came.
+    Half is bfloat16 where the device has it; else float16, with a gradient scaler. A processor without instructions for
+    bfloat16 is many times slower in it than in float32, so there O1 is float32, and so is O2 of a model that only
+    answers, but for its weights, which are rounded; what trains at O2 computes in bfloat16 all the same. The log says
+    once what was chosen and why.
+
+    `master` maps the name of a parameter that trains to the float32 tensor that the optimiser updates: the parameter
+    itself, but for O2. `frozen` maps the names of other half parameters to their float32 originals, in main memory:
+    what a stage does not train is saved as it came.
     """
 
-    def __init__(self, level: str, model: nn.Module, device: torch.device) -> None:
-        self.level, self.device = level, device
-        bfloat = device.type == "cpu" or torch.cuda.is_bf16_supported(including_emulation=False)
-        self.half = torch.bfloat16 if bfloat else torch.float16
-        self.scaler = torch.amp.GradScaler(device.type, enabled=level != "O0" and not bfloat)
+    def __init__(self, level: str, model: nn.Module, device: torch.device, *, trains: bool = True) -> None:
+        self.device = device
+        self.half, slow = half_precision(device)
+        self.halves = level == "O2"
+        self.casts = (level == "O1" and not slow) or (level == "O2" and (trains or not slow))
+        self.level, self.computes = level, self.half if self.casts else torch.float32
+        self.scaler = torch.amp.GradScaler(device.type, enabled=self.casts and self.half == torch.float16)
         self.trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
         self.master: dict[str, nn.Parameter] = dict(self.trained)
         self.frozen: dict[str, Tensor] = {}
-        if level == "O2":
+        if is_main():
+            self._tell(slow)
+        if self.halves:
             originals = {name: p.detach() for name, p in model.named_parameters()}
             halve(model, self.half)  # keeps the Parameter objects
             halved = {name for name, p in model.named_parameters() if p.dtype == self.half}
             self.master |= {name: nn.Parameter(originals[name].clone()) for name in halved & self.trained.keys()}
             self.frozen = {name: originals[name].cpu() for name in halved - self.trained.keys()}
+            if not self.casts:
+                for name, parameter in model.named_parameters():
+                    parameter.data = parameter.data.float() if name in halved else parameter.data
+
+    def __str__(self) -> str:
+        return f"{self.level} ({_name(self.computes)})"
+
+    def _tell(self, slow: str) -> None:
+        chosen = f"TRAIN.OPT_LEVEL {self.level} computes in {_name(self.computes)} on {self.device}"
+        if self.casts and slow:
+            log.warning("%s, slower than in float32 (O0): %s", chosen, slow)
+        elif self.level != "O0":
+            log.info("%s%s", chosen, slow and f": {slow}")
 
     def autocast(self) -> AbstractContextManager:
         """The context of forward passes."""
-        return nullcontext() if self.level == "O0" else torch.autocast(self.device.type, dtype=self.half)
+        return torch.autocast(self.device.type, dtype=self.half) if self.casts else nullcontext()
 
     def cast(self, model: Model) -> Model:
         """A model of float32 weights as this level computes with it: for O2 a copy in half precision."""
-        return halve(copy.deepcopy(model), self.half) if self.level == "O2" else model
+        return halve(copy.deepcopy(model), self.half) if self.halves else model
 
     def load_scaler(self, state: dict[str, Any]) -> None:
         """Takes over a gradient scaler's state; one of a run that had none is empty, and the scale is found anew."""
@@ -101,6 +128,10 @@ class Precision:
             for name, _ in self._halved():
                 self.master[name].copy_(weights[name])
         self.frozen = {name: weights[name].detach().float().cpu() for name in self.frozen}
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
 
 
 def halve(model: Model, half: torch.dtype) -> Model:

@@ -119,7 +119,7 @@ def predict(predictor: Predictor, videos: Sequence[str], device: torch.device, *
     workers = min(config.DATA.NUM_WORKERS, batches) if batches > 1 else 0
     loader = evaluation_batches(config, annotations, opener, workers)
     model = predictor.model.to(device)
-    precision = Precision(config.TRAIN.OPT_LEVEL, model, device)
+    precision = Precision(config.TRAIN.OPT_LEVEL, model, device, trains=False)
     with reading_faults():
         answers, faults, warnings = collect(model, loader, DeviceTransform(train=False), precision, "predict")
     predictions = to_predictions(answers, annotations, "in", predictor.fitted)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from echoviewclip.inference import half
 from tests.fuzzing import Reader, whole_files
 from tests.tiny_data import STAGES, configure, tiny_options, train, write_standard_folder
 
@@ -43,6 +44,18 @@ def tiny_runs(tiny_folder, tmp_path_factory) -> dict[str, Path]:
         runs[stage] = train(configure(f"configs/phantom/{stage}.yaml", options))
         resume = str(runs[stage] / "last.pth")
     return runs
+
+
+@pytest.fixture
+def bfloat16(monkeypatch) -> None:
+    """A processor with bfloat16 instructions, whatever this one is: O1 computes in bfloat16."""
+    monkeypatch.setattr(half, "lacks_bfloat16", lambda: "")
+
+
+@pytest.fixture
+def no_bfloat16(monkeypatch) -> None:
+    """A processor without bfloat16 instructions, whatever this one is."""
+    monkeypatch.setattr(half, "lacks_bfloat16", lambda: "no instructions")
 
 
 @pytest.fixture(scope="module")

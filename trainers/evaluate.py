@@ -118,7 +118,7 @@ class Evaluator:
             environment={
                 "data set": self.config.DATA.DATASET,
                 "device": device_name(self.precision.device),
-                "precision": self.config.TRAIN.OPT_LEVEL,
+                "precision": str(self.precision),
             },
         )
         return Evaluation(predictions, summary, self.calibration)

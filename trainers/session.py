@@ -139,7 +139,7 @@ def _run(start: Start, device: torch.device, stop: Stop, folder: Path, overwrite
     model.to(device)
     check_statistics(start.statistics, model, config.DATA.INPUT_SIZE)
     stage.prepare(model)
-    precision = Precision(config.TRAIN.OPT_LEVEL, model, device)
+    precision = Precision(config.TRAIN.OPT_LEVEL, model, device, trains=start.training)
     if start.training and not precision.trained:
         raise UserError(
             "nothing trains: MODEL.FIX_TEXT and TRAINER.ViFi_CLIP (USE, PROMPT_MODEL, PROMPT_DEPTH_…) freeze all"

@@ -55,6 +55,7 @@ def test_half_models_keep_statistics_and_scalars_in_float32():
     assert set(kinds.values()) == {torch.bfloat16, torch.float32}
 
 
+@pytest.mark.usefixtures("bfloat16")
 def test_the_statistics_of_half_models_are_those_of_float32(tiny_folder, tmp_path):
     # Of the first layer, which sees the same pictures whatever the weights: at a rate of 0 nothing else moves.
     name = "stem.conv1.1.running_mean"

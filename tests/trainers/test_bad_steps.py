@@ -59,6 +59,7 @@ def state(trainer) -> dict:
 
 
 @pytest.mark.parametrize("optimiser", ["adamw", "sgd"])
+@pytest.mark.usefixtures("bfloat16")
 @pytest.mark.parametrize(("level", "step"), [("O0", 0), ("O1", 2), ("O2", 2)])
 def test_a_bad_gradient_changes_nothing(tiny_folder, tmp_path, monkeypatch, level, step, optimiser):
     bad_gradients(monkeypatch, step)

@@ -65,6 +65,7 @@ def test_only_test_repeats_the_training_s_last_figures_to_the_digit(tiny_runs, t
     assert last["val"] == {name: value for name, value in metrics(test)["metrics"].items() if value is not None}
 
 
+@pytest.mark.usefixtures("bfloat16")
 @pytest.mark.parametrize(("level", "decay"), [("O0", 0.9), ("O1", 0.9), ("O2", 0.0), ("O2", 0.9)])
 def test_only_test_repeats_figures_at_every_precision(tiny_folder, tmp_path, level, decay):
     settings = {"TRAIN__OPT_LEVEL": level, "TRAIN__EMA_DECAY": decay}

@@ -105,6 +105,7 @@ def test_o0_is_float32_throughout():
     assert all(precision.master[name] is p for name, p in model.named_parameters())
 
 
+@pytest.mark.usefixtures("bfloat16")
 def test_o1_computes_in_half_and_keeps_float32_weights():
     model = nn.Linear(4, 4)
     precision = Precision("O1", model, CPU)
@@ -131,6 +132,7 @@ def test_o2_updates_half_weights_through_float32_masters():
     assert (model.w.item(), model.seen.item()) == (2.0, 3)
 
 
+@pytest.mark.usefixtures("bfloat16")
 @pytest.mark.parametrize("level", ["O0", "O1", "O2"])
 @pytest.mark.parametrize(("clip", "factor"), [(0, 1), (1, 1 / 5), (10, 1)])
 def test_the_gradient_is_clipped_to_its_norm_and_the_norm_before_is_told(level, clip, factor):
@@ -144,6 +146,7 @@ def test_the_gradient_is_clipped_to_its_norm_and_the_norm_before_is_told(level, 
     torch.testing.assert_close(precision.master["weight"].detach(), expected, rtol=1e-4, atol=0)
 
 
+@pytest.mark.usefixtures("bfloat16")
 @pytest.mark.parametrize("level", ["O1", "O2"])
 def test_a_gradient_that_overflows_float16_skips_the_step_and_halves_the_scale(level):
     model = one_weight(1.0)

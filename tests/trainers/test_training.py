@@ -97,6 +97,7 @@ def killed_after(monkeypatch, step: int):
     monkeypatch.setattr(loop.Trainer, "_save", save_or_die)
 
 
+@pytest.mark.usefixtures("bfloat16")
 @pytest.mark.parametrize(
     ("stage", "level", "decay", "accumulation", "step"),
     [

@@ -169,6 +169,7 @@ def same(first, second) -> bool:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("bfloat16")
 @pytest.mark.parametrize("name", COMPUTED)
 @pytest.mark.parametrize("stage", STAGES)
 @pytest.mark.parametrize("variant", ["paper", "released"])

@@ -65,7 +65,11 @@ TRAIN = Section(
             "TRAIN.OPT_LEVEL",
             str,
             "O1",
-            "Precision; `O0`: float32, `O1`: autocast, `O2`: half-precision weights with float32 masters.",
+            "Precision; `O0`: float32, `O1`: autocast, `O2`: half-precision weights with float32 masters. Half is "
+            "bfloat16, on GPUs without it float16 with a gradient scaler. On a processor without bfloat16 instructions "
+            "(AVX512_BF16, AMX, ARM's BF16), or with ONEDNN_MAX_CPU_ISA below them, O1 computes in float32, and so do "
+            "predict.py and --only_test at O2, with rounded weights; training at O2 stays in bfloat16 there, and is "
+            "slow. The log says what was chosen.",
             choices=("O0", "O1", "O2"),
         ),
         Key("TRAIN.CLIP_GRAD", float, 0.0, "Highest norm of the gradient; 0: not clipped.", bounds=[at_least(0)]),
