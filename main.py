@@ -10,7 +10,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 if not __package__:  # started as a file; other packages have the names of the folders beside it, too
     sys.path[0] = str(Path(__file__).resolve().parent / "src")
@@ -19,6 +19,9 @@ from yacs.config import CfgNode
 
 from echoviewclip.utils.config import evaluated_checkpoint, given_keys, load_config
 from echoviewclip.utils.errors import UserError, exit_code
+
+if TYPE_CHECKING:
+    from echoviewclip.inference.checkpoint import AnyCheckpoint
 
 # What computes is imported where it is needed: neither --help nor a mistake in the command line waits for it.
 
@@ -64,29 +67,30 @@ def parse() -> argparse.Namespace:
     return given
 
 
-def configure(file: str | None, default: str | None, changes: Changes) -> tuple[CfgNode, dict[str, Any] | None]:
-    """The configuration, and the content of the checkpoint that it evaluates; None where it trains. Raises UserError.
+def configure(file: str | None, default: str | None, changes: Changes) -> tuple[CfgNode, AnyCheckpoint | None]:
+    """The configuration, and the checkpoint that it evaluates; None where it trains. Raises UserError.
 
     `default` is the yaml file for where neither `file` nor the checkpoint says.
     """
+    from echoviewclip.inference.checkpoint import Checkpoint, read_file
     from echoviewclip.inference.resume import configuration_for
     from echoviewclip.trainers.session import NO_CHECKPOINT
-    from echoviewclip.utils.checkpoint import load_checkpoint
 
     evaluated = evaluated_checkpoint(file, changes)
     if not evaluated:
         if not (file or default):
             raise UserError(NO_CHECKPOINT)
         return load_config(file or default, changes), None
-    content = load_checkpoint(evaluated)
-    return configuration_for(content, evaluated, file or (None if "config" in content else default), changes), content
+    checkpoint = read_file(evaluated)
+    file = file or (None if isinstance(checkpoint, Checkpoint) else default)
+    return configuration_for(checkpoint, file, changes), checkpoint
 
 
 def main() -> None:
     """Configures and runs."""
     given = parse()
-    config, content = configure(given.cfg, given.default_cfg, given.changes)
-    set_by_user = given_keys(given.cfg or given.default_cfg, given.changes) if content is None else ()
+    config, checkpoint = configure(given.cfg, given.default_cfg, given.changes)
+    set_by_user = given_keys(given.cfg or given.default_cfg, given.changes) if checkpoint is None else ()
 
     from echoviewclip.datasets.reading import end_readers
     from echoviewclip.trainers.session import run
@@ -94,7 +98,7 @@ def main() -> None:
 
     try:
         with processes(config.DEVICE, config.TRAIN.TIMEOUT) as device:
-            run(config, device, content, given.overwrite, set_by_user)
+            run(config, device, checkpoint, given.overwrite, set_by_user)
     finally:
         end_readers()
 

@@ -1,24 +1,16 @@
-"""A checkpoint's `calibration`: found on validation videos once, and asked for any score and any rate of acceptance.
-
-| key | holds |
-|---|---|
-| `temperature` | of the view probabilities |
-| `videos`, `views` | how many validation videos it was found on; TEST.NUM_CLIP and NUM_CROP of them |
-| `list` | the fingerprint of these videos' names |
-| `scores` | every score's values of these videos by name (`evaluation.calibration.kept_scores`) |
-| `score`, `accept_rate`, `tau` | TEST.SCORE, TEST.ACCEPT_RATE and their τ; absent where `scores` lacks the score |
-"""
+"""What evaluations find on validation videos once: temperature, and τ of any score for any rate of acceptance."""
 
 from __future__ import annotations
 
 import hashlib
 import logging
 from collections.abc import Collection
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
 import torch
-import yaml
+from torch import Tensor
 from yacs.config import CfgNode
 
 from echoviewclip.datasets.configured import evaluation_views
@@ -29,24 +21,84 @@ from echoviewclip.utils.errors import UserError
 
 log = logging.getLogger(__name__)
 
-Calibration = dict[str, Any]
 SETTINGS = ("SCORE", "ACCEPT_RATE")  # of TEST: which τ is wanted
 
 
-def calibrate(table: Predictions, config: CfgNode) -> Calibration:
-    """What the labelled videos of a validation list say; empty where none was answered."""
+@dataclass(frozen=True)
+class Calibration:
+    """What a checkpoint keeps of the evaluation of its validation videos.
+
+    Attributes:
+        temperature: of the view probabilities.
+        score, accept_rate, tau: TEST.SCORE, TEST.ACCEPT_RATE and their τ; None where `scores` lacks the score.
+        scores: float64 [≤ 4096] by name, every score's values of these videos (`evaluation.calibration.kept_scores`);
+            None in checkpoints of earlier versions.
+        videos: how many they are; None in checkpoints of earlier versions.
+        list: the fingerprint of their names; None in checkpoints of earlier versions.
+        views: TEST.NUM_CLIP and NUM_CROP of them; None in checkpoints of earlier versions.
+    """
+
+    temperature: float = 1.0
+    score: str | None = None
+    accept_rate: float | None = None
+    tau: float | None = None
+    scores: dict[str, Tensor] | None = None
+    videos: int | None = None
+    list: str | None = None
+    views: tuple[int, int] | None = None
+
+    @classmethod
+    def of(cls, content: dict[str, Any]) -> Calibration | None:
+        """From what a file holds under `calibration`; None where that is nothing."""
+        if not content:
+            return None
+        known = {field.name: content[field.name] for field in fields(cls) if field.name in content}
+        return cls(**known | ({"views": tuple(known["views"])} if "views" in known else {}))
+
+    def content(self) -> dict[str, Any]:
+        """What a file holds under `calibration`: what is known."""
+        known = {field.name: getattr(self, field.name) for field in fields(self)}
+        known["views"] = list(self.views) if self.views else None
+        return {name: value for name, value in known.items() if value is not None}
+
+    def for_settings(self, config: CfgNode) -> Calibration:
+        """The same with τ of TEST.SCORE for TEST.ACCEPT_RATE; without τ where no values of the score are kept.
+
+        Raises UserError where an earlier version wrote it, which kept nothing but τ for its own settings.
+        """
+        score, rate = config.TEST.SCORE, config.TEST.ACCEPT_RATE
+        if (self.score, self.accept_rate) == (score, rate):
+            return self
+        if self.tau is not None and self.scores is None:
+            raise UserError(
+                f"TEST.SCORE {score} at TEST.ACCEPT_RATE {rate} has no τ: an earlier version wrote the checkpoint, "
+                f"which knows τ for TEST.SCORE {self.score} TEST.ACCEPT_RATE {self.accept_rate} alone; set "
+                "these, or train its stage again"
+            )
+        values = (self.scores or {}).get(score)
+        if values is None:
+            return replace(self, score=None, accept_rate=None, tau=None)
+        return replace(self, score=score, accept_rate=rate, tau=threshold(values.numpy(), rate))
+
+    def found_on(self, table: Predictions) -> bool | None:
+        """Whether these are the videos that it was found on; None where an earlier version did not note it."""
+        return None if self.list is None else self.list == fingerprint(table)
+
+
+def calibrate(table: Predictions, config: CfgNode) -> Calibration | None:
+    """What the labelled videos of a validation list say; None where none was answered."""
     good = table.labelled
     if not good.any():
-        return {}
+        return None
     values = {name: kept_scores(scores[good]) for name, scores in table.scores.items()}
-    found = {
-        "temperature": fit_temperature(np.log(np.maximum(table.probabilities[good], 1e-30)), table.label[good]),
-        "videos": int(good.sum()),
-        "list": fingerprint(table),
-        "views": list(evaluation_views(config)),
-        "scores": {name: torch.from_numpy(kept) for name, kept in values.items() if len(kept)},
-    }
-    return choose(found, config)
+    found = Calibration(
+        temperature=fit_temperature(np.log(np.maximum(table.probabilities[good], 1e-30)), table.label[good]),
+        scores={name: torch.from_numpy(kept) for name, kept in values.items() if len(kept)},
+        videos=int(good.sum()),
+        list=fingerprint(table),
+        views=evaluation_views(config),
+    )
+    return found.for_settings(config)
 
 
 def fingerprint(table: Predictions) -> str:
@@ -55,49 +107,22 @@ def fingerprint(table: Predictions) -> str:
     return hashlib.sha256(names.encode(errors="surrogateescape")).hexdigest()
 
 
-def fitted_on(calibration: Calibration, table: Predictions) -> bool | None:
-    """Whether these are the videos that the calibration was found on; None where an earlier version did not note it."""
-    if calibration and "list" not in calibration:
-        return None
-    return bool(calibration) and calibration["list"] == fingerprint(table)
-
-
-def choose(calibration: Calibration, config: CfgNode) -> Calibration:
-    """The same with τ of TEST.SCORE for TEST.ACCEPT_RATE; without τ where no validation values of the score are kept.
-
-    Raises UserError where an earlier version wrote it, which kept nothing but τ for its own settings.
-    """
-    score, rate = config.TEST.SCORE, config.TEST.ACCEPT_RATE
-    if (calibration.get("score"), calibration.get("accept_rate")) == (score, rate):
-        return calibration
-    if "tau" in calibration and "scores" not in calibration:
-        raise UserError(
-            f"TEST.SCORE {score} at TEST.ACCEPT_RATE {rate} has no τ: an earlier version wrote the checkpoint, which "
-            f"knows τ for TEST.SCORE {calibration['score']} TEST.ACCEPT_RATE {calibration['accept_rate']} alone; set "
-            "these, or train its stage again"
-        )
-    rest = {name: value for name, value in calibration.items() if name not in ("score", "accept_rate", "tau")}
-    values = rest.get("scores", {}).get(score)
-    if values is None:
-        return rest
-    return rest | {"score": score, "accept_rate": rate, "tau": threshold(values.numpy(), rate)}
-
-
 def settle(
-    content: dict[str, Any], config: CfgNode, parts: Collection[str], *, fitted: bool, anew: bool, asked: bool
-) -> Calibration:
-    """The calibration of a checkpoint's `content` for TEST.SCORE and TEST.ACCEPT_RATE, of a model with these `parts`.
+    kept: Calibration | None, config: CfgNode, parts: Collection[str], *, fitted: bool, anew: bool, asked: bool
+) -> Calibration | None:
+    """What a checkpoint has `kept`, for TEST.SCORE and TEST.ACCEPT_RATE, of a model with these `parts`.
 
     `fitted` says that scores by distance are given, `anew` that evaluations will find the calibration themselves.
     Where τ cannot be had: UserError if it was `asked` for, else a line in the log.
     """
-    calibration = {} if anew else choose(content.get("calibration", {}), config)
+    calibration = None if anew or kept is None else kept.for_settings(config)
     missing = _missing(config.TEST.SCORE, parts, fitted)
-    if not missing and not anew and "tau" not in calibration:
+    if not missing and not anew and (calibration is None or calibration.tau is None):
         missing = "the checkpoint keeps none of its values on validation videos"
         missing += "" if calibration else ", since its weights were not evaluated (EVAL_FREQ)"
-    views, found_with = evaluation_views(config), calibration.get("views")
-    if found_with and tuple(found_with) != views:
+    views = evaluation_views(config)
+    if calibration and calibration.views and calibration.views != views:
+        found_with = calibration.views
         log.warning("τ and temperature were found with %d clips × %d crops a video, not %d × %d", *found_with, *views)
     if missing:
         why = f"TEST.SCORE {config.TEST.SCORE} has no τ: {missing}"
@@ -119,7 +144,6 @@ def _missing(score: str, parts: Collection[str], fitted: bool) -> str:
     return ""
 
 
-def changed(config: CfgNode, content: dict[str, Any]) -> bool:
-    """Whether TEST.SCORE or TEST.ACCEPT_RATE are not those of the checkpoint's own configuration."""
-    own = (yaml.safe_load(content.get("config", "")) or {}).get("TEST", {})
-    return any(key in own and own[key] != config.TEST[key] for key in SETTINGS)
+def changed(config: CfgNode, own: CfgNode) -> bool:
+    """Whether TEST.SCORE or TEST.ACCEPT_RATE are not those of a checkpoint's own configuration."""
+    return any(own.TEST[key] != config.TEST[key] for key in SETTINGS)

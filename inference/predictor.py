@@ -26,15 +26,15 @@ from echoviewclip.datasets.transforms import DeviceTransform
 from echoviewclip.evaluation.calibration import at_temperature
 from echoviewclip.evaluation.feature_statistics import FeatureStatistics
 from echoviewclip.evaluation.predictions import Predictions
-from echoviewclip.inference.calibration import SETTINGS, settle
+from echoviewclip.inference.calibration import SETTINGS, Calibration, settle
+from echoviewclip.inference.checkpoint import AnyCheckpoint, BareWeights, Checkpoint, read_file
 from echoviewclip.inference.collect import collect
 from echoviewclip.inference.precision import Precision
 from echoviewclip.inference.preparation import before_answers, of_checkpoint
 from echoviewclip.inference.restore import restore_model
-from echoviewclip.inference.resume import configuration_for, named, with_activation
-from echoviewclip.inference.scoring import check_statistics, feature_statistics, to_predictions
+from echoviewclip.inference.resume import configuration_for, with_activation
+from echoviewclip.inference.scoring import check_statistics, to_predictions
 from echoviewclip.models.video_clip import VideoCLIP
-from echoviewclip.utils.checkpoint import load_checkpoint
 from echoviewclip.utils.distributed import is_main
 from echoviewclip.utils.errors import UserError
 from echoviewclip.utils.label_list import read_names
@@ -56,7 +56,7 @@ class Predictor:
         config: of its training, with the changes of the command line.
         model: with the parts of its stage, on the CPU, float32.
         views, grades: names by class and by grade.
-        calibration: `score`, `tau` and `temperature`, as far as they were found.
+        calibration: temperature and τ, as far as they were found.
         fitted: where training features lie; None where no score needs it.
         preparation: of the training videos; None where they were not prepared, or the checkpoint does not say.
     """
@@ -65,7 +65,7 @@ class Predictor:
     model: VideoCLIP
     views: Sequence[str]
     grades: Sequence[str]
-    calibration: dict[str, Any]
+    calibration: Calibration
     fitted: FeatureStatistics | None
     preparation: Preparation | None
 
@@ -75,31 +75,32 @@ def load_predictor(file: str | Path, cfg: str | Path | None = None, changes: Cha
     for key, _ in changes:
         if key in ("TEST.ONLY_TEST", "TEST.FIT_FEATURES"):
             raise UserError(f"{key} changes nothing in predict.py, which reads no lists; leave it out")
-    content = load_checkpoint(file)
-    config, views, grades = _about(content, file, cfg, changes)
-    config = with_activation(config, content)
-    model, _ = restore_model(config, views, named(content, config, file), answers=True)
-    check_statistics(content.get("statistics"), model, config.DATA.INPUT_SIZE)
-    fitted = feature_statistics(content.get("statistics"))
-    asked = not {f"TEST.{key}" for key in SETTINGS}.isdisjoint(key for key, _ in changes)
-    calibration = settle(content, config, model.parts, fitted=fitted is not None, anew=False, asked=asked)
-    model.eval().requires_grad_(False)
-    return Predictor(config, model, views, grades, calibration, fitted, of_checkpoint(content))
-
-
-def _about(
-    content: dict[str, Any], file: str | Path, cfg: str | Path | None, changes: Changes
-) -> tuple[CfgNode, list[str], list[str]]:
-    """Configuration, names of the views and names of the grades."""
-    if cfg and "config" in content:
+    checkpoint = read_file(file)
+    if cfg and isinstance(checkpoint, Checkpoint):
         raise UserError(f"{file}: carries its own configuration; leave out -cfg {cfg}, change settings with --opts")
-    config = configuration_for(content, file, cfg, changes)
-    if "config" in content:
-        return config, content["views"], content["grades"]
+    config = with_activation(configuration_for(checkpoint, cfg, changes), checkpoint)
+    views, grades = _names_of(checkpoint, config)
+    if isinstance(checkpoint, BareWeights):
+        checkpoint = checkpoint.renamed(config)
+    model, _ = restore_model(config, views, checkpoint, answers=True)
+    fitted, kept = None, None
+    if isinstance(checkpoint, Checkpoint):
+        fitted, kept = checkpoint.statistics, checkpoint.calibration
+    check_statistics(fitted, model, config.DATA.INPUT_SIZE)
+    asked = not {f"TEST.{key}" for key in SETTINGS}.isdisjoint(key for key, _ in changes)
+    calibration = settle(kept, config, model.parts, fitted=fitted is not None, anew=False, asked=asked)
+    model.eval().requires_grad_(False)
+    return Predictor(config, model, views, grades, calibration or Calibration(), fitted, of_checkpoint(checkpoint))
+
+
+def _names_of(checkpoint: AnyCheckpoint, config: CfgNode) -> tuple[list[str], list[str]]:
+    """Names of the views and of the grades; of bare weights those of the configuration's lists."""
+    if isinstance(checkpoint, Checkpoint):
+        return checkpoint.origin.views, checkpoint.origin.grades
     views = read_names(config.DATA.LABEL_LIST, config.DATA.NUM_CLASSES, "DATA.NUM_CLASSES")
     if config.STAGE != "quality":
-        return config, views, []
-    return config, views, read_names(config.DATA.QUALITY_LIST, config.DATA.NUM_QUALITIES, "DATA.NUM_QUALITIES")
+        return views, []
+    return views, read_names(config.DATA.QUALITY_LIST, config.DATA.NUM_QUALITIES, "DATA.NUM_QUALITIES")
 
 
 def predict(predictor: Predictor, videos: Sequence[str], device: torch.device, *, as_is: bool = False) -> list[Answer]:
@@ -149,7 +150,7 @@ def _views(p: Predictions, predictor: Predictor) -> dict[str, list[Any]]:
     """The two likeliest views with their probabilities at the checkpoint's temperature."""
     if not p.probabilities.shape[1]:
         return {}
-    probabilities = at_temperature(p.probabilities, predictor.calibration.get("temperature", 1.0))
+    probabilities = at_temperature(p.probabilities, predictor.calibration.temperature)
     columns: dict[str, list[Any]] = {}
     order = np.argsort(-probabilities, axis=1, kind="stable")
     for prefix, place in (("", 0), ("second_", 1)):
@@ -162,7 +163,7 @@ def _views(p: Predictions, predictor: Predictor) -> dict[str, list[Any]]:
 
 def _decision(p: Predictions, predictor: Predictor) -> dict[str, list[Any]]:
     """Accepted or rejected by the calibrated score, where the checkpoint has τ and the model has the score."""
-    name, tau = predictor.calibration.get("score"), predictor.calibration.get("tau")
+    name, tau = predictor.calibration.score, predictor.calibration.tau
     if tau is None or name not in p.scores:
         return {}
     scores = _numbers(p.scores[name])

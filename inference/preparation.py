@@ -6,10 +6,10 @@ import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from typing import Any
 
 from echoviewclip.datasets.annotations import Annotations
 from echoviewclip.datasets.intake.preparation import VERSION, Preparation, count_preparations, described
+from echoviewclip.inference.checkpoint import AnyCheckpoint, Checkpoint
 
 log = logging.getLogger(__name__)
 
@@ -17,28 +17,30 @@ Counts = Counter[Preparation | None]
 
 
 def settle_preparation(
-    content: dict[str, Any], train: Annotations | None, evaluated: Sequence[Annotations]
-) -> dict[str, Any]:
-    """What a checkpoint keeps as `preparation`: that of the training videos, of most where they differ; {} for none.
+    checkpoint: AnyCheckpoint | None, train: Annotations | None, evaluated: Sequence[Annotations]
+) -> Preparation | None:
+    """How the training videos were prepared; most of them where they differ; None for not.
 
     The log says which lists hold videos that were prepared otherwise; without a training list, otherwise than those of
-    the checkpoint `content`, if it says. Raises UserError for a damaged note.
+    the checkpoint, if it says. Raises UserError for a damaged note.
     """
     lists = [train, *evaluated] if train is not None else list(evaluated)
     counts = {id(part): count_preparations(part.paths()) for part in lists}
+    says = isinstance(checkpoint, Checkpoint) and checkpoint.origin.says_preparation
+    before = of_checkpoint(checkpoint)
     if train is not None:
         expected = commonest(counts[id(train)])
         whose = "the training videos" if len(counts[id(train)]) == 1 else "most training videos"
-        if "preparation" in content and expected != (before := of_checkpoint(content)):
-            log.warning("%s: %s", content["file"], difference(before, expected, "its training videos", whose))
-    elif "preparation" in content:
-        expected, whose = of_checkpoint(content), "the training videos"
+        if checkpoint and says and expected != before:
+            log.warning("%s: %s", checkpoint.file, difference(before, expected, "its training videos", whose))
+    elif says:
+        expected, whose = before, "the training videos"
     else:
-        return {}
+        return None
     for part in lists:
         for sentence in differences(counts[id(part)], expected, whose, len(part)):
             log.warning("%s: %s", part.file, sentence)
-    return asdict(expected) if expected else {}
+    return expected
 
 
 def commonest(counts: Counts) -> Preparation | None:
@@ -46,9 +48,9 @@ def commonest(counts: Counts) -> Preparation | None:
     return counts.most_common(1)[0][0]
 
 
-def of_checkpoint(content: dict[str, Any]) -> Preparation | None:
+def of_checkpoint(checkpoint: AnyCheckpoint | None) -> Preparation | None:
     """How the training videos of a checkpoint were prepared; None where they were not, or it does not say."""
-    return Preparation.of(content["preparation"]) if content.get("preparation") else None
+    return checkpoint.origin.preparation if isinstance(checkpoint, Checkpoint) else None
 
 
 def differences(counts: Counts, expected: Preparation | None, whose: str, total: int) -> Iterator[str]:

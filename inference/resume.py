@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,20 +12,15 @@ from torch import Tensor
 from yacs.config import CfgNode
 
 from echoviewclip.clip.weights import activation_of, tag_activation
-from echoviewclip.models.released import is_published, published_prompts, translate
+from echoviewclip.inference.checkpoint import AnyCheckpoint, BareWeights, Checkpoint, read_file
+from echoviewclip.models.growth import BRANCHES, GROWTH
 from echoviewclip.models.video_clip import VideoCLIP
-from echoviewclip.utils.checkpoint import DamagedCheckpoint, load_checkpoint
-from echoviewclip.utils.config import changed_settings, config_from_text, load_config
+from echoviewclip.utils.checkpoint import DamagedCheckpoint
+from echoviewclip.utils.config import changed_settings, load_config
 from echoviewclip.utils.config.choices import STAGES
 from echoviewclip.utils.errors import UserError
 
 log = logging.getLogger(__name__)
-
-# The stage that a stage grows from, and what trains that.
-GROWS_FROM = {"negation": ("view", "train_stage1.sh"), "quality": ("negation", "train_stage2.sh")}
-
-# Branches and texts that a later stage adds; a checkpoint without them lets the model start them itself.
-ADDED = {"negative": ("negative.", "negative_text."), "quality": ("quality.",)}
 
 
 def find_checkpoint(config: CfgNode) -> str:
@@ -46,71 +42,71 @@ def _why_unreadable(file: Path) -> str | None:
     if not file.is_file():
         return f"{file} is gone"
     try:
-        load_checkpoint(file)
+        read_file(file)
     except DamagedCheckpoint as error:
         return str(error)
     return None
 
 
-def configuration_for(
-    content: dict[str, Any], file: str | Path, cfg: str | Path | None, changes: Sequence[tuple[str, Any]]
-) -> CfgNode:
+def configuration_for(checkpoint: AnyCheckpoint, cfg: str | Path | None, changes: Sequence[tuple[str, Any]]) -> CfgNode:
     """The configuration to answer with: what neither the yaml file `cfg` nor `changes` set is as in the checkpoint's.
 
-    Checkpoints of the published code carry none, and need `cfg`. Raises UserError.
+    Bare weights carry none, and need `cfg`. Raises UserError.
     """
-    if "config" in content:
-        return load_config(cfg or None, changes, content["config"])
+    if isinstance(checkpoint, Checkpoint):
+        return load_config(cfg or None, changes, checkpoint.origin.config)
     if not cfg:
         raise UserError(
-            f"{file}: carries no configuration, as checkpoints of the published code do not; "
+            f"{checkpoint.file}: carries no configuration, as checkpoints of the published code do not; "
             "name the yaml file of its stage: -cfg FILE (configs/released/)"
         )
-    variant = [("MODEL.VARIANT", "released")] if is_published(content["model"]) else []
+    variant = [("MODEL.VARIANT", "released")] if checkpoint.published else []
     return load_config(cfg, [*changes, *variant])
 
 
 def read_checkpoint(
-    config: CfgNode, views: Sequence[str], grades: Sequence[str], content: dict[str, Any] | None = None
-) -> dict[str, Any]:
-    """The checkpoint that the configuration names, read before the model is built; empty without one.
+    config: CfgNode, views: Sequence[str], grades: Sequence[str], read: AnyCheckpoint | None = None
+) -> AnyCheckpoint | None:
+    """The checkpoint that the configuration names, before the model is built; None without one.
 
-    `content` is it where it has been read. `model` has our names, also where the published code wrote it (then
-    `published` is true), `file` is the path. `training`, from which a training of the same stage goes on, is left out
-    for another stage. Raises UserError where the checkpoint is of a later stage (training only), of other classes, or
-    of the other variant, and where a later stage has none to grow from.
+    `read` is it where it has been read. Weights have our names, also where the published code wrote them. `training`,
+    from which a training of the same stage goes on, is None for another stage. Raises UserError where the checkpoint
+    is of a later stage (training only), of other classes, or of the other variant, and where a later stage has none to
+    grow from.
     """
     file = find_checkpoint(config)
     if not file:
-        if config.STAGE in GROWS_FROM and not config.TEST.ONLY_TEST:
-            earlier, script = GROWS_FROM[config.STAGE]
+        earlier = GROWTH[config.STAGE].grows_from
+        if earlier and not config.TEST.ONLY_TEST:
             raise UserError(
-                f"stage {config.STAGE} grows from a checkpoint of stage {earlier}, which `bash {script}` trains: "
-                "name it with --resume CKPT (MODEL.RESUME)"
+                f"stage {config.STAGE} grows from a checkpoint of stage {earlier}, which `bash "
+                f"{GROWTH[earlier].script}` trains: name it with --resume CKPT (MODEL.RESUME)"
             )
-        return {}
-    content = content or load_checkpoint(file)
-    if "stage" in content:
-        _check(content, config, views, grades, file)
-    same_stage = content.get("stage") == config.STAGE
-    log.info("%s: %s", file, "same stage" if same_stage else f"weights of stage {content.get('stage', 'unknown')}")
-    if not same_stage:
-        content.pop("training", None)
-    elif not config.TEST.ONLY_TEST and (
-        changed := changed_settings(content["config"], with_activation(config, content))
+        return None
+    checkpoint = read or read_file(file)
+    if isinstance(checkpoint, BareWeights):
+        log.info("%s: weights of stage unknown", file)
+        return checkpoint.renamed(config)
+    _check(checkpoint, config, views, grades)
+    if checkpoint.origin.stage != config.STAGE:
+        log.info("%s: weights of stage %s", file, checkpoint.origin.stage)
+        return replace(checkpoint, training=None)
+    log.info("%s: same stage", file)
+    if not config.TEST.ONLY_TEST and (
+        changed := changed_settings(checkpoint.origin.config, with_activation(config, checkpoint))
     ):
         log.warning("the run goes on with other settings: %s", ", ".join(changed))
-    return named(content, config, file)
+    return checkpoint
 
 
-def with_activation(config: CfgNode, content: dict[str, Any]) -> CfgNode:
+def with_activation(config: CfgNode, checkpoint: AnyCheckpoint | None) -> CfgNode:
     """The configuration with the activation that its weights were trained with as MODEL.QUICK_GELU.
 
-    It is in no tensor: the checkpoint `content` brings it in its own configuration, pretrained weights say it
-    themselves (`activation_of`), and only for those that do not MODEL.QUICK_GELU decides.
+    It is in no tensor: a checkpoint brings it in its own configuration, pretrained weights say it themselves
+    (`activation_of`), and only for those that do not MODEL.QUICK_GELU decides.
     """
-    model = config_from_text(content["config"]).MODEL if "config" in content else config.MODEL
-    known = (tag_activation if content else activation_of)(model.ARCH, model.PRETRAINED)
+    model = checkpoint.origin.configuration().MODEL if isinstance(checkpoint, Checkpoint) else config.MODEL
+    known = (tag_activation if checkpoint else activation_of)(model.ARCH, model.PRETRAINED)
     activation = model.QUICK_GELU if known is None else known
     if activation == config.MODEL.QUICK_GELU:
         return config
@@ -122,48 +118,35 @@ def with_activation(config: CfgNode, content: dict[str, Any]) -> CfgNode:
     return config
 
 
-def named(content: dict[str, Any], config: CfgNode, file: str | Path) -> dict[str, Any]:
-    """A checkpoint's content with its weights under our names, its `file`, and whether it is `published` (code's).
-
-    Of a published one `prompts` are the embeddings [K, 77, width] of the positive prompts, None where it lacks them.
-    """
-    state, about = content["model"], {"file": str(file), "published": is_published(content["model"])}
-    if not about["published"]:
-        return content | about
-    if config.MODEL.VARIANT != "released":
-        raise UserError(f"{file}: a checkpoint of the published code; set MODEL.VARIANT released to load it")
-    about |= {"prompts": published_prompts(state), "model": translate(state, config.MODEL.SHARED_BLOCKS)}
-    return content | about
-
-
-def _check(content: dict[str, Any], config: CfgNode, views: Sequence[str], grades: Sequence[str], file: str) -> None:
-    later = STAGES.index(content["stage"]) > STAGES.index(config.STAGE)
+def _check(checkpoint: Checkpoint, config: CfgNode, views: Sequence[str], grades: Sequence[str]) -> None:
+    origin, file = checkpoint.origin, checkpoint.file
+    later = STAGES.index(origin.stage) > STAGES.index(config.STAGE)
     if later and not config.TEST.ONLY_TEST:
-        raise UserError(f"{file}: holds stage {content['stage']}, which cannot grow into the earlier {config.STAGE}")
-    if content["variant"] != config.MODEL.VARIANT:
-        raise UserError(f"{file}: holds the {content['variant']} variant; set MODEL.VARIANT {content['variant']}")
-    kinds = [("views", views, "DATA.LABEL_LIST")]
-    if content["stage"] == "quality" == config.STAGE:
-        kinds.append(("grades", grades, "DATA.QUALITY_LIST"))
-    for kind, names, key in kinds:
-        if list(content[kind]) != list(names):
-            pairs = zip(content[kind], names, strict=False)
-            first = next((f"{a!r}, not {b!r}" for a, b in pairs if a != b), f"{len(content[kind])}, not {len(names)}")
+        raise UserError(f"{file}: holds stage {origin.stage}, which cannot grow into the earlier {config.STAGE}")
+    if origin.variant != config.MODEL.VARIANT:
+        raise UserError(f"{file}: holds the {origin.variant} variant; set MODEL.VARIANT {origin.variant}")
+    kinds = [("views", origin.views, views, "DATA.LABEL_LIST")]
+    if origin.stage == "quality" == config.STAGE:
+        kinds.append(("grades", origin.grades, grades, "DATA.QUALITY_LIST"))
+    for kind, own, names, key in kinds:
+        if list(own) != list(names):
+            pairs = zip(own, names, strict=False)
+            first = next((f"{a!r}, not {b!r}" for a, b in pairs if a != b), f"{len(own)}, not {len(names)}")
             raise UserError(f"{file}: was trained on other {kind} than {key} names ({first})")
 
 
-def load_weights(model: VideoCLIP, state: dict[str, Tensor], file: str) -> None:
+def load_weights(model: VideoCLIP, state: dict[str, Tensor], file: str | Path) -> None:
     """Loads what the model and the state share; starts the branches that the state lacks. Raises UserError."""
     wanted = model.state_dict()
-    has = {part for part, prefixes in ADDED.items() if any(key.startswith(prefixes) for key in state)}
-    optional = tuple(prefix for part, prefixes in ADDED.items() if part not in has for prefix in prefixes)
+    has = {part for part, prefixes in BRANCHES.items() if any(key.startswith(prefixes) for key in state)}
+    optional = tuple(prefix for part, prefixes in BRANCHES.items() if part not in has for prefix in prefixes)
     # The released quality model has no text, and published checkpoints no prompt tables: both are rebuilt from names.
     missing = [
         key
         for key in wanted
         if key not in state and not key.startswith(optional) and not key.endswith("prompts.embeddings")
     ]
-    absent = tuple(prefix for prefix in ("positive_text.", *sum(ADDED.values(), ())) if not _holds(model, prefix))
+    absent = tuple(prefix for prefix in ("positive_text.", *sum(BRANCHES.values(), ())) if not _holds(model, prefix))
     unknown = [key for key in state if key not in wanted and not key.startswith(absent)]
     shapes = [key for key in wanted if key in state and state[key].shape != wanted[key].shape]
     for what, keys in (("lacks", missing), ("has the unknown", unknown), ("has another shape of", shapes)):
@@ -173,7 +156,7 @@ def load_weights(model: VideoCLIP, state: dict[str, Tensor], file: str) -> None:
                 "check MODEL.ARCH, MODEL.SHARED_BLOCKS, DATA.INPUT_SIZE, DATA.NUM_FRAMES and TRAINER.ViFi_CLIP"
             )
     model.load_state_dict({key: value for key, value in state.items() if key in wanted}, strict=False)
-    for part in ADDED:
+    for part in BRANCHES:
         if _holds(model, f"{part}.") and part not in has:
             log.info("the %s branch starts as a copy of the positive one", part)
             model.restart_branch(part)

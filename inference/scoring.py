@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from echoviewclip.datasets.annotations import Annotations
 from echoviewclip.evaluation import ood
@@ -73,20 +72,15 @@ def ood_scores(answers: Answers[np.ndarray], fitted: FeatureStatistics | None = 
     return scores
 
 
-def feature_statistics(statistics: dict[str, Tensor] | None) -> FeatureStatistics | None:
-    """What a checkpoint holds under `statistics`, to score with; None where it holds nothing."""
-    return FeatureStatistics(**{name: value.numpy() for name, value in statistics.items()}) if statistics else None
-
-
-def check_statistics(statistics: dict[str, Tensor] | None, model: VideoCLIP, size: int) -> None:
+def check_statistics(statistics: FeatureStatistics | None, model: VideoCLIP, size: int) -> None:
     """Raises UserError where a checkpoint's statistics are of other features than the model gives, on pictures of
     `size` pixels a side: those of an earlier version."""
-    if not statistics:
+    if statistics is None:
         return
     blank = torch.ones(1, 1, 3, size, size, device=next(model.parameters()).device)
     with torch.no_grad():
         found = sum(part.shape[1] for part in model.eval()(blank, ("positive",)).intermediates.values())
-    kept = statistics["means"].shape[1]
+    kept = statistics.means.shape[1]
     if kept != found:
         raise UserError(
             f"the checkpoint's scores by distance look at {kept} numbers a video, this version's at {found}: "

@@ -13,9 +13,10 @@ from safetensors.torch import load_file, save_file
 
 from echoviewclip.clip.architectures import build_towers
 from echoviewclip.clip.text import tokenize
+from echoviewclip.inference.checkpoint import BareWeights
 from echoviewclip.inference.predictor import load_predictor
 from echoviewclip.inference.restore import restore_model
-from echoviewclip.inference.resume import named, read_checkpoint
+from echoviewclip.inference.resume import read_checkpoint
 from echoviewclip.models.video_clip import VideoCLIP
 from echoviewclip.tools import export
 from echoviewclip.utils.checkpoint import load_checkpoint, save_checkpoint
@@ -248,8 +249,8 @@ def test_a_published_checkpoint_s_prompts_must_be_those_of_its_labels_and_weight
         ),
         (prompts[:3], "was trained on 3 views, DATA.LABEL_LIST names 4"),
     ):
-        content = {"model": state | {"prompt_learner.complete_text_embeddings": embeddings}}
-        given = named(content, config, tmp_path / "a.pth")
+        published = state | {"prompt_learner.complete_text_embeddings": embeddings}
+        given = BareWeights(published, tmp_path / "a.pth", published=True).renamed(config)
         if message is None:
             own = restore_model(config, VIEWS, given)[0].positive_text.prompts.embeddings
             assert torch.equal(own, embeddings[:, : own.shape[1]].float())

@@ -10,7 +10,6 @@ import argparse
 import re
 import sys
 from pathlib import Path
-from typing import Any
 
 from safetensors.torch import save_file
 from torch import Tensor
@@ -18,34 +17,31 @@ from torch import Tensor
 if not __package__:  # started as a file
     sys.path[0] = str(Path(__file__).resolve().parents[1] / "src")
 
+from echoviewclip.inference.checkpoint import Checkpoint, read_file
 from echoviewclip.inference.restore import own_towers
 from echoviewclip.inference.resume import with_activation
-from echoviewclip.utils.checkpoint import load_checkpoint
-from echoviewclip.utils.config import config_from_text
 from echoviewclip.utils.errors import UserError, exit_code
 from echoviewclip.utils.files import atomic_path
 
 
-def metadata_of(content: dict[str, Any]) -> dict[str, str]:
+def metadata_of(checkpoint: Checkpoint) -> dict[str, str]:
     """What the tensors do not say: the activation they were trained with."""
-    config = with_activation(config_from_text(content["config"]), content)
+    config = with_activation(checkpoint.origin.configuration(), checkpoint)
     return {"arch": config.MODEL.ARCH, "quick_gelu": str(config.MODEL.QUICK_GELU)}
 
 
-def towers_of(content: dict[str, Any]) -> dict[str, Tensor]:
+def towers_of(checkpoint: Checkpoint) -> dict[str, Tensor]:
     """A checkpoint's positive branch as the state dict of open_clip's `CLIP`, float32.
 
-    Raises UserError for checkpoints without configuration (the published code's) or with learnable prompts, which no
-    plain tower has, and where the token table of its training cannot be had.
+    Raises UserError for learnable prompts, which no plain tower has, and where the token table of its training cannot
+    be had.
     """
-    if "config" not in content:
-        raise UserError("the checkpoint carries no configuration, so its towers cannot be told apart")
-    config = config_from_text(content["config"])
+    config = checkpoint.origin.configuration()
     if config.TRAINER.ViFi_CLIP.PROMPT_MODEL:
         raise UserError("the checkpoint's towers hold learnable prompts (PROMPT_MODEL), which a plain tower has not")
     # Prompts are looked up in a table that never trains and that a checkpoint does not hold whole.
-    state = own_towers(content).state_dict()
-    for name, value in content["model"].items():
+    state = own_towers(checkpoint).state_dict()
+    for name, value in checkpoint.weights.items():
         if (place := _place(name, config.MODEL.SHARED_BLOCKS)) in state:
             state[place] = value
     return state
@@ -78,12 +74,14 @@ def main() -> int:
     parser.add_argument("file", metavar="FILE", type=Path, help="safetensors file to write")
     parser.add_argument("--half", action="store_true", help="16-bit numbers, half the size")
     given = parser.parse_args()
-    content = load_checkpoint(given.checkpoint) | {"file": given.checkpoint}
-    state = towers_of(content)
+    checkpoint = read_file(given.checkpoint)
+    if not isinstance(checkpoint, Checkpoint):
+        raise UserError("the checkpoint carries no configuration, so its towers cannot be told apart")
+    state, metadata = towers_of(checkpoint), metadata_of(checkpoint)
     if given.half:
         state = {name: value.half() if value.is_floating_point() else value for name, value in state.items()}
     with atomic_path(given.file) as temporary:
-        save_file({name: value.contiguous().clone() for name, value in state.items()}, temporary, metadata_of(content))
+        save_file({name: value.contiguous().clone() for name, value in state.items()}, temporary, metadata)
     print(given.file)
     return 0
 

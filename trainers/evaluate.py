@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 from torch.utils.data import DataLoader
 from yacs.config import CfgNode
 
@@ -18,10 +17,10 @@ from echoviewclip.datasets.transforms import DeviceTransform
 from echoviewclip.evaluation.feature_statistics import FEWEST, FeatureStatistics
 from echoviewclip.evaluation.predictions import Predictions
 from echoviewclip.evaluation.summary import summarise
-from echoviewclip.inference.calibration import calibrate, fitted_on
+from echoviewclip.inference.calibration import Calibration, calibrate
 from echoviewclip.inference.collect import Answers, collect
 from echoviewclip.inference.precision import Precision
-from echoviewclip.inference.scoring import feature_statistics, to_predictions
+from echoviewclip.inference.scoring import to_predictions
 from echoviewclip.models.outputs import present
 from echoviewclip.models.video_clip import VideoCLIP
 from echoviewclip.utils.errors import UserError
@@ -48,7 +47,7 @@ class Evaluation:
 
     predictions: Predictions
     summary: dict[str, Any]
-    calibration: dict[str, Any]
+    calibration: Calibration | None
 
     @property
     def metrics(self) -> dict[str, float]:
@@ -59,7 +58,7 @@ class Evaluation:
 class Evaluator:
     """Evaluates a model on the same lists again and again.
 
-    `calibration` (see `inference.calibration`) comes from a checkpoint where there is one; with `calibrates` it is
+    `calibration` comes from a checkpoint where there is one; with `calibrates` it is
     found anew on the in-distribution list, which then has to be the validation list.
     """
 
@@ -69,22 +68,22 @@ class Evaluator:
         sets: Sequence[EvaluationSet],
         precision: Precision,
         names: tuple[Sequence[str], Sequence[str]],
-        calibration: dict[str, Any],
+        calibration: Calibration | None,
         calibrates: bool,
-        statistics: dict[str, Tensor] | None = None,
+        statistics: FeatureStatistics | None = None,
         fit_on: EvaluationSet | None = None,
         refit: bool = False,
         stop: Stop | None = None,
     ) -> None:
         """`names` are those of the views and of the grades.
 
-        The scores by distance take a checkpoint's `statistics` (of features; see `FeatureStatistics`), or are fitted
+        The scores by distance take a checkpoint's `statistics`, or are fitted
         on the training videos `fit_on`: once, or with `refit` at each evaluation, since training moves the features.
         """
         self.config, self.sets, self.precision = config, sets, precision
         self.views, self.grades = names
         self.calibration, self.calibrates = calibration, calibrates
-        self.statistics, self.fit_on, self.refit = statistics or {}, fit_on, refit
+        self.statistics, self.fit_on, self.refit = statistics, fit_on, refit
         self.transform, self.stop = DeviceTransform(train=False), stop
         self._named: set[str] = set()  # unreadable videos that the log has named
 
@@ -93,24 +92,23 @@ class Evaluator:
 
         `epoch`, counted from 0, is the one that ended with these weights; None where it is not known.
         """
-        if self.fit_on is not None and (self.refit or not self.statistics):
+        if self.fit_on is not None and (self.refit or self.statistics is None):
             self.statistics = self._fit(model, self.fit_on)
-        fitted = feature_statistics(self.statistics)
         tables = []
         for part in self.sets:
             answers = self._answers(model, part, "evaluate")
-            tables.append(to_predictions(answers, part.annotations, part.kind, fitted))
+            tables.append(to_predictions(answers, part.annotations, part.kind, self.statistics))
             if self.calibrates and part.kind == "in":
                 self.calibration = calibrate(tables[-1], self.config)
-        predictions = concatenate(tables)
+        predictions, calibration = concatenate(tables), self.calibration or Calibration()
         summary = summarise(
             predictions,
             stage=self.config.STAGE,
             epoch=epoch,
-            score=self.calibration.get("score", self.config.TEST.SCORE),
-            tau=self.calibration.get("tau"),
-            temperature=self.calibration.get("temperature", 1.0),
-            fitted_here=fitted_on(self.calibration, predictions),
+            score=calibration.score or self.config.TEST.SCORE,
+            tau=calibration.tau,
+            temperature=calibration.temperature,
+            fitted_here=self.calibration.found_on(predictions) if self.calibration else False,
             classes=self.views,
             grades=self.grades,
             draws=1000 if intervals else 0,
@@ -134,8 +132,8 @@ class Evaluator:
             check_read(part.annotations, answers.failed, scores=self.config.STAGE == "quality")
         return answers
 
-    def _fit(self, model: VideoCLIP, training: EvaluationSet) -> dict[str, Tensor]:
-        """Where the finite features of the labelled training videos lie; empty where there are too few."""
+    def _fit(self, model: VideoCLIP, training: EvaluationSet) -> FeatureStatistics | None:
+        """Where the finite features of the labelled training videos lie; None where there are too few."""
         answers = self._answers(model, training, "fit features")
         features, labels = present(answers.intermediates), training.annotations.labels
         good = ~answers.failed & (labels >= 0) & np.isfinite(features).all(axis=1)
@@ -146,9 +144,8 @@ class Evaluator:
                 good.sum(),
                 FEWEST,
             )
-            return {}
-        fitted = FeatureStatistics.fit(features[good], labels[good])
-        return {name: torch.from_numpy(np.asarray(array)) for name, array in fitted.state().items()}
+            return None
+        return FeatureStatistics.fit(features[good], labels[good])
 
 
 def check_read(validation: Annotations, failed: np.ndarray, scores: bool) -> None:

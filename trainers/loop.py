@@ -6,7 +6,7 @@ import logging
 import math
 from collections.abc import Sequence
 from contextlib import nullcontext
-from typing import Any
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -18,13 +18,14 @@ from echoviewclip.datasets.cropping import clips_on
 from echoviewclip.datasets.loader import TrainingData
 from echoviewclip.datasets.outliers import SyntheticOutliers
 from echoviewclip.datasets.sample import Sample
+from echoviewclip.inference.checkpoint import Checkpoint, Origin, TrainingState
 from echoviewclip.inference.precision import Precision
-from echoviewclip.models.outputs import NO_TEXTS
+from echoviewclip.models.outputs import NO_TEXTS, present
 from echoviewclip.models.video_clip import VideoCLIP
 from echoviewclip.trainers.evaluate import Evaluation, Evaluator
 from echoviewclip.trainers.guard import Guard, RunningStatistics, not_finite, poisoned
+from echoviewclip.trainers.meter import LossMeter
 from echoviewclip.trainers.optimiser import MovingAverage, build_optimiser, learning_rate, load_optimiser
-from echoviewclip.trainers.running import Running
 from echoviewclip.trainers.saving import RunFiles
 from echoviewclip.trainers.stages import Stage
 from echoviewclip.utils.distributed import barrier, from_main, is_main, rank, share_buffers, world
@@ -47,12 +48,12 @@ class Trainer:
         precision: Precision,
         data: TrainingData,
         evaluator: Evaluator,
-        about: dict[str, Any],
+        origin: Origin,
         stop: Stop,
     ) -> None:
-        """`about` is what a checkpoint says beside weights: variant, views, grades, tokens, preparation."""
+        """`origin` is what each checkpoint says of the run."""
         self.config, self.stage, self.model, self.precision = config, stage, model, precision
-        self.data, self.evaluator, self.about = data, evaluator, about
+        self.data, self.evaluator, self.origin = data, evaluator, origin
         self.stop, self.files = stop, RunFiles(config, stage.best)
         device = precision.device
         self.optimiser = build_optimiser(precision.master.items(), config)
@@ -73,7 +74,7 @@ class Trainer:
         self.clips = min(self.group * config.TRAIN.BATCH_SIZE, len(data.sampler))
         self.steps_per_epoch = math.ceil(self.batches / self.group)
         self.epoch, self.batch, self.step = 0, 0, 0  # position: epoch, batches done in it, optimiser steps done in all
-        self.shown = Running()
+        self.meter = LossMeter()
         self.texts = NO_TEXTS  # that nothing trains, as soon as the weights are there
 
     def fit(self) -> Evaluation:
@@ -110,11 +111,11 @@ class Trainer:
                 self.statistics.keep()
             last_of_group = (self.batch + 1) % self.group == 0 or self.batch + 1 == self.batches
             terms = self._gradients(batch, synchronise=last_of_group)
-            self.shown.add(terms, len(batch.place))
+            self.meter.add(terms, len(batch.place))
             self.guard.saw(self.epoch, self.batch, batch.place, terms["loss"])
             self.batch += 1
             if last_of_group:
-                self.shown.norm = self._update()
+                self.meter.norm = self._update()
             if self.batch % self.config.PRINT_FREQ == 0 or self.batch == self.batches:
                 self._report(clock)
             if last_of_group and self.batch < self.batches:
@@ -169,7 +170,7 @@ class Trainer:
     def _report(self, clock: Clock) -> None:
         self.guard.read()
         self.data.share_faults()
-        terms = self.shown.means()
+        terms = self.meter.means()
         rate = self.optimiser.param_groups[0]["lr"]
         done = self.epoch * self.batches + self.batch
         text = "  ".join(f"{name} {value:.4f}" for name, value in terms.items())
@@ -188,7 +189,7 @@ class Trainer:
         # Within a group, the step that the group will make.
         step = self.step + (self.batch % self.group != 0 and self.batch < self.batches)
         self.files.history.write(step, epoch=self.epoch, train={**terms, "lr": rate, **bad})
-        self.shown = Running()
+        self.meter = LossMeter()
 
     @property
     def answering(self) -> VideoCLIP:
@@ -216,40 +217,40 @@ class Trainer:
         weights = self.precision.weights(self.model)
         self._check_finite(weights | {f"average of {k}": v for k, v in self._averages().items()})
         if is_main():
-            self.files.commit(self._content(weights, evaluation), also)
+            self.files.commit(self._checkpoint(weights, evaluation), also)
         self.files.note_saved(self.step)
         barrier()
 
-    def _content(self, weights: dict[str, Tensor], evaluation: Evaluation | None) -> dict[str, Any]:
-        """What a checkpoint holds."""
+    def _checkpoint(self, weights: dict[str, Tensor], evaluation: Evaluation | None) -> Checkpoint:
         # A threshold and features of earlier weights would reject by a rule that is none of these weights'.
         known = evaluation is not None or not self.evaluator.calibrates
-        training = {
-            "epoch": self.epoch,
-            "batch": self.batch,
-            "batches": self.batches,
-            "step": self.step,
-            "optimiser": self.optimiser.state_dict(),
-            "scaler": self.precision.scaler.state_dict(),
-            "bad_steps": (self.guard.left_out, self.guard.in_a_row),
-            "bad_videos": self.data.bad,
-            "shown": self.shown.state(),
-            **self.files.state(),
-        }
+        training = TrainingState(
+            epoch=self.epoch,
+            batch=self.batch,
+            batches=self.batches,
+            step=self.step,
+            optimiser=self.optimiser.state_dict(),
+            scaler=self.precision.scaler.state_dict(),
+            meter=self.meter.state(),
+            figure=self.files.figure,
+            best=self.files.best,
+            best_epoch=self.files.best_epoch,
+            lines=self.files.history.lines,
+            bad_steps=(self.guard.left_out, self.guard.in_a_row),
+            bad_videos=self.data.bad,
+        )
         if self.average:
-            training |= {"weights": weights, "average_steps": int(self.average.steps)}
+            training = replace(training, weights=weights, average_steps=int(self.average.steps))
             weights = self._averages()
-        return {
-            "model": weights,
-            "stage": self.stage.name,
-            "config": self.config.dump(),
-            "epoch": self.epoch - 1,
-            "calibration": self.evaluator.calibration if known else {},
-            "statistics": self.evaluator.statistics if known else {},
-            "metrics": evaluation.metrics if evaluation else {},
-            "training": training,
-            **self.about,
-        }
+        return Checkpoint(
+            origin=self.origin,
+            weights=weights,
+            epoch=self.epoch - 1,
+            calibration=self.evaluator.calibration if known else None,
+            statistics=self.evaluator.statistics if known else None,
+            metrics=evaluation.metrics if evaluation else {},
+            training=training,
+        )
 
     def _check_finite(self, weights: dict[str, Tensor]) -> None:
         """Raises UserError, on all processes, where the main one's weights are of no use."""
@@ -264,26 +265,26 @@ class Trainer:
     def _averages(self) -> dict[str, Tensor]:
         return self.average.model.state_dict() if self.average else {}
 
-    def load(self, content: dict[str, Any]) -> None:
-        """Continues where a checkpoint (`file` its path) stopped; the model's weights are loaded already."""
-        training = content["training"]
-        self.epoch, self.batch, self.step = training["epoch"], training["batch"], training["step"]
-        if training["batches"] != self.batches:
-            if 0 < self.batch < training["batches"]:
+    def load(self, checkpoint: Checkpoint) -> None:
+        """Continues where a checkpoint stopped; the model's weights are loaded already."""
+        training = present(checkpoint.training)
+        self.epoch, self.batch, self.step = training.epoch, training.batch, training.step
+        if training.batches != self.batches:
+            if 0 < self.batch < training.batches:
                 raise UserError(
-                    f"the run stopped within an epoch of {training['batches']} batches, now an epoch has "
+                    f"the run stopped within an epoch of {training.batches} batches, now an epoch has "
                     f"{self.batches}: keep the training list, TRAIN.BATCH_SIZE and the number of processes, "
                     "or resume a ckpt_epoch_N.pth"
                 )
             self.batch = self.batches if self.batch else 0
             self.step = (self.epoch + (self.batch > 0)) * self.steps_per_epoch
-        self.guard.left_out, self.guard.in_a_row = training.get("bad_steps", (0, 0))
-        load_optimiser(self.optimiser, training["optimiser"])
-        self.precision.load_scaler(training["scaler"])
-        if "weights" in training:  # `model` is their average, which the optimiser's state does not belong to
-            self.precision.load(self.model, training["weights"])
+        self.guard.left_out, self.guard.in_a_row = training.bad_steps
+        load_optimiser(self.optimiser, training.optimiser)
+        self.precision.load_scaler(training.scaler)
+        if training.weights is not None:  # the model's are their average, which the optimiser's state does not suit
+            self.precision.load(self.model, training.weights)
             if self.average:
-                self.average.steps.fill_(training["average_steps"])
-        self.shown.load(training.get("shown", {}), self.precision.device)
-        self.data.bad = training.get("bad_videos", {})
-        self.files.go_on(content, self.step)
+                self.average.steps.fill_(training.average_steps)
+        self.meter.load(training.meter, self.precision.device)
+        self.data.bad = training.bad_videos
+        self.files.go_on(checkpoint, self.step)

@@ -14,11 +14,12 @@ import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from yacs.config import CfgNode
 
-from echoviewclip.utils.checkpoint import load_checkpoint, write_checkpoint
+from echoviewclip.inference.checkpoint import Checkpoint, read_file
+from echoviewclip.models.outputs import present
+from echoviewclip.utils.checkpoint import write_checkpoint
 from echoviewclip.utils.distributed import from_main, is_main
 from echoviewclip.utils.errors import UserError
 from echoviewclip.utils.files import atomic_path, temporary_path
@@ -26,12 +27,6 @@ from echoviewclip.utils.logs import MetricsLog
 
 log = logging.getLogger(__name__)
 
-# What chose best.pth before checkpoints noted it, by stage.
-FIGURES_OF_EARLIER_VERSIONS = {
-    "view": "top1",
-    "negation": "negative/top1",
-    "quality": "quality/quadratic_kappa",
-}
 LAST, PREVIOUS, BEST = "last.pth", "last.prev.pth", "best.pth"
 
 
@@ -55,20 +50,14 @@ class RunFiles:
         self._saved_at = time.monotonic()
         self._last_is_whole = True  # the last.pth that is there, if any, can be read
 
-    def state(self) -> dict[str, Any]:
-        """What a checkpoint keeps of this."""
-        best = {"figure": self.figure, "best": self.best, "best_epoch": self.best_epoch}
-        return best | {"lines": self.history.lines}
-
-    def go_on(self, content: dict[str, Any], step: int) -> None:
-        """Takes best.pth and metrics.jsonl back to where a checkpoint (`file` its path) left them, after `step`."""
-        training, source = content["training"], Path(content["file"])
+    def go_on(self, checkpoint: Checkpoint, step: int) -> None:
+        """Takes best.pth and metrics.jsonl back to where a checkpoint left them, after optimiser step `step`."""
+        training, source = present(checkpoint.training), present(checkpoint.file)
         self._last_is_whole = source.resolve() == (self.folder / LAST).resolve()
-        self.start, self.best_epoch = step, training.get("best_epoch", -1)
-        self.figure = training.get("figure", FIGURES_OF_EARLIER_VERSIONS[content["stage"]])
+        self.start, self.figure, self.best_epoch = step, training.figure, training.best_epoch
         if is_main():
-            self.best = restore_best(self.folder, content, self.figure)
-            self.history.go_on(source.parent, training.get("lines"), step)
+            self.best = restore_best(self.folder, checkpoint)
+            self.history.go_on(source.parent, training.lines, step)
         self.best = from_main(self.best)
 
     def due_by_steps(self, step: int) -> bool:
@@ -108,14 +97,14 @@ class RunFiles:
             self.best = -math.inf
         self.figure = figure
 
-    def commit(self, content: dict[str, Any], also: Sequence[str] = ()) -> None:
-        """Writes `content` under the names `also` and then as last.pth, whose former file becomes last.prev.pth.
+    def commit(self, checkpoint: Checkpoint, also: Sequence[str] = ()) -> None:
+        """Writes a checkpoint under the names `also` and then as last.pth, whose former file becomes last.prev.pth.
 
         A former file that is damaged is not kept. Raises UserError where the disk is full.
         """
         self.history.flush()
         with atomic_path(self.folder / LAST) as written:
-            write_checkpoint(written, content)
+            write_checkpoint(written, checkpoint.content())
             for name in also:
                 with atomic_path(self.folder / name) as copy:
                     shutil.copyfile(written, copy)
@@ -150,40 +139,37 @@ def checkpoint_of_epoch(epoch: int) -> str:
     return f"ckpt_epoch_{epoch}.pth"
 
 
-def restore_best(folder: Path, content: dict[str, Any], figure: str) -> float:
+def restore_best(folder: Path, checkpoint: Checkpoint) -> float:
     """Puts the best.pth that a checkpoint of a run counts on into `folder`; returns the best figure from now on.
 
     It is there already, or it is the checkpoint itself, or lies beside that. Where it is nowhere, the best of the
     evaluations to come is kept: −inf is returned, unless best.pth is of an evaluation that the run is going to repeat.
-
-    Args:
-        content: the checkpoint that the run goes on from, `file` its path.
-        figure: the metric that says which checkpoint is best.
     """
-    training, source = content["training"], Path(content["file"])
-    best = training["best"]
+    training, source = present(checkpoint.training), present(checkpoint.file)
+    best, figure = training.best, training.figure
     if best == -math.inf:
         return best
-    beside = [source.parent / BEST]
-    if "best_epoch" in training:
-        beside.append(source.parent / checkpoint_of_epoch(training["best_epoch"]))
+    beside = [source.parent / BEST, source.parent / checkpoint_of_epoch(training.best_epoch)]
     for file in dict.fromkeys((folder / BEST, source, *beside)):
-        if _read(file).get("metrics", {}).get(figure) == best:
+        kept = _read(file)
+        if kept and kept.metrics.get(figure) == best:
             if file != folder / BEST:
                 with atomic_path(folder / BEST) as copy:
                     shutil.copyfile(file, copy)
                 log.warning("%s is written again from %s", folder / BEST, file)
             return best
-    if _read(folder / BEST).get("training", {}).get("step", 0) > training["step"]:
+    kept = _read(folder / BEST)
+    if kept and kept.training and kept.training.step > training.step:
         log.warning("%s is of a later step than %s, from which the run goes on", folder / BEST, source)
         return best
     log.warning("the best checkpoint until now (%s %.4f) is lost: best.pth will be the best from now on", figure, best)
     return -math.inf
 
 
-def _read(file: Path) -> dict[str, Any]:
-    """A checkpoint, empty where there is none that can be read."""
+def _read(file: Path) -> Checkpoint | None:
+    """A checkpoint of a run, None where there is none that can be read."""
     try:
-        return load_checkpoint(file)
+        found = read_file(file)
     except UserError:
-        return {}
+        return None
+    return found if isinstance(found, Checkpoint) else None

@@ -7,10 +7,8 @@ from collections.abc import Collection, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import Tensor
 from yacs.config import CfgNode
 
 from echoviewclip.datasets.annotations import Annotations
@@ -19,10 +17,12 @@ from echoviewclip.datasets.dataset import frames_from
 from echoviewclip.datasets.intake.check import check_annotations
 from echoviewclip.datasets.reading import reading_faults
 from echoviewclip.evaluation.calibration import PRIOR_VIDEOS
+from echoviewclip.evaluation.feature_statistics import FeatureStatistics
 from echoviewclip.evaluation.predictions import write_predictions
 from echoviewclip.evaluation.report import write_report
 from echoviewclip.evaluation.summary import write_metrics
-from echoviewclip.inference.calibration import changed, settle
+from echoviewclip.inference.calibration import Calibration, changed, settle
+from echoviewclip.inference.checkpoint import AnyCheckpoint, Checkpoint, Origin
 from echoviewclip.inference.precision import Precision
 from echoviewclip.inference.preparation import settle_preparation
 from echoviewclip.inference.restore import restore_model
@@ -59,14 +59,15 @@ NO_CHECKPOINT = "--only_test evaluates a checkpoint: name it with --resume CKPT 
 def run(
     config: CfgNode,
     device: torch.device,
-    content: dict[str, Any] | None = None,
+    read: AnyCheckpoint | None = None,
     overwrite: bool = False,
     given: Collection[str] = (),
 ) -> None:
     """Trains `config.STAGE`, or evaluates it with TEST.ONLY_TEST, in a folder that no other process writes to.
 
-    `content` is that of MODEL.RESUME where it is read. `overwrite` removes the run that the folder holds. `given`
-    are the keys that the user set (`given_keys`), which the log names where they have no effect. Raises UserError.
+    `read` is the checkpoint MODEL.RESUME, where it has been read. `overwrite` removes the run that the folder holds.
+    `given` are the keys that the user set (`given_keys`), which the log names where they have no effect.
+    Raises UserError.
     """
     folder = results_folder(config)
     with lock(folder) if is_main() else nullcontext(), Stop(config.TRAIN.TIMEOUT) as stop, reading_faults():
@@ -78,8 +79,8 @@ def run(
         set_up_logging(folder, anew=overwrite)
         torch.manual_seed(config.SEED)
         sets = evaluation_sets(config)
-        content = read_checkpoint(config, views, grades, content)
-        start = Start(with_activation(config, content), views, grades, content, sets)
+        checkpoint = read_checkpoint(config, views, grades, read)
+        start = Start(with_activation(config, checkpoint), views, grades, checkpoint, sets)
         if start.training:
             for sentence in without_effect(start.config, given):
                 log.warning("%s", sentence)
@@ -99,7 +100,7 @@ class Start:
     config: CfgNode
     views: list[str]
     grades: list[str]
-    content: dict[str, Any]
+    checkpoint: AnyCheckpoint | None
     sets: list[EvaluationSet]
 
     @property
@@ -113,29 +114,39 @@ class Start:
         return self.training and self.config.STAGE == "view"
 
     @property
-    def statistics(self) -> dict[str, Tensor] | None:
+    def saved(self) -> Checkpoint | None:
+        """The checkpoint, where it says more than weights."""
+        return self.checkpoint if isinstance(self.checkpoint, Checkpoint) else None
+
+    @property
+    def statistics(self) -> FeatureStatistics | None:
         """Where training features lie, from the checkpoint."""
-        return None if self.refits else self.content.get("statistics")
+        return self.saved.statistics if self.saved and not self.refits else None
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """Temperature and τ, from the checkpoint."""
+        return self.saved.calibration if self.saved else None
 
     @property
     def fits(self) -> bool:
         """Whether features are fitted to the training videos."""
-        return fits_features(self.config) and not self.statistics
+        return fits_features(self.config) and self.statistics is None
 
     @property
     def calibrates(self) -> bool:
         """Whether evaluations find the calibration; stage quality trains nothing that it is of."""
-        return self.config.STAGE != "quality" and (self.training or not self.content.get("calibration"))
+        return self.config.STAGE != "quality" and (self.training or self.calibration is None)
 
 
 def _run(start: Start, device: torch.device, stop: Stop, folder: Path, overwrite: bool) -> None:
-    config, content = start.config, start.content
+    config, checkpoint = start.config, start.checkpoint
     train = _read_training_list(start)
     preparation = settle_preparation(
-        content, train if start.training else None, [part.annotations for part in start.sets]
+        checkpoint, train if start.training else None, [part.annotations for part in start.sets]
     )
     stage = build_stage(config)
-    model, tokens = restore_model(config, start.views, content, answers=not start.training)
+    model, tokens = restore_model(config, start.views, checkpoint, answers=not start.training)
     model.to(device)
     check_statistics(start.statistics, model, config.DATA.INPUT_SIZE)
     stage.prepare(model)
@@ -150,11 +161,11 @@ def _run(start: Start, device: torch.device, stop: Stop, folder: Path, overwrite
             remove_run(folder)
         write_text(folder / "config.yaml", config.dump())
     if train is not None and start.training:
-        names = {"views": start.views, "grades": start.grades}
-        about = {"variant": config.MODEL.VARIANT, **names, "tokens": tokens, "preparation": preparation}
-        trainer = Trainer(config, stage, model, precision, training_data(config, train), evaluator, about, stop)
-        if "training" in content:
-            trainer.load(content)
+        names = (start.views, start.grades)
+        origin = Origin(stage.name, config.MODEL.VARIANT, config.dump(), *names, tokens, preparation)
+        trainer = Trainer(config, stage, model, precision, training_data(config, train), evaluator, origin, stop)
+        if start.saved and start.saved.training:
+            trainer.load(start.saved)
         counted = sum(p.numel() for p in precision.trained.values()) / 1e6
         log.info(
             "%s on %s: %d videos, %.1f M parameters train, on %s",
@@ -162,7 +173,7 @@ def _run(start: Start, device: torch.device, stop: Stop, folder: Path, overwrite
         )
         evaluation = trainer.fit()
     else:
-        evaluation = evaluator(model, content.get("epoch"), intervals=True)
+        evaluation = evaluator(model, start.saved.epoch if start.saved else None, intervals=True)
     write_results(folder, evaluation, [part.annotations for part in start.sets], config.DATA.DECODER)
 
 
@@ -170,7 +181,7 @@ def _read_training_list(start: Start) -> Annotations | None:
     """The training list, where anything is learned from it; all lists checked. Raises UserError."""
     config = start.config
     validation, *outsiders = (part.annotations for part in start.sets)
-    if config.STAGE == "quality" and config.TEST.FIT_FEATURES and not start.statistics:
+    if config.STAGE == "quality" and config.TEST.FIT_FEATURES and start.statistics is None:
         raise UserError(
             "TEST.FIT_FEATURES needs views to fit features to, and the lists of stage quality have grades: fit them in "
             "stage negation, from whose checkpoint stage quality keeps them"
@@ -179,7 +190,7 @@ def _read_training_list(start: Start) -> Annotations | None:
     train = read_list(config, config.DATA.TRAIN_FILE, "DATA.TRAIN_FILE") if needed else None
     for problem in check_annotations(train, validation, outsiders):
         log.warning("%s", problem)
-    if start.training or not start.content.get("calibration"):
+    if start.training or start.calibration is None:
         check_validation(validation, config)
     if train is not None and start.training:
         check_targets(train, score=config.STAGE == "quality" and config.DATA.QUALITY_TARGET == "score")
@@ -191,10 +202,10 @@ def _read_training_list(start: Start) -> Annotations | None:
 def _evaluator(
     start: Start, model: VideoCLIP, precision: Precision, train: Annotations | None, stop: Stop
 ) -> Evaluator:
-    config, content = start.config, start.content
-    known = {"anew": start.calibrates, "asked": changed(config, content)}
-    fitted = bool(start.statistics) or start.fits
-    calibration = settle(content, config, model.parts, fitted=fitted, **known)
+    config = start.config
+    asked = start.saved is not None and changed(config, start.saved.origin.configuration())
+    fitted = start.statistics is not None or start.fits
+    calibration = settle(start.calibration, config, model.parts, fitted=fitted, anew=start.calibrates, asked=asked)
     if start.calibrates:
         _warn_of_few_videos(start)
     return Evaluator(

@@ -104,9 +104,9 @@ def test_it_stays_through_every_stage_and_answer(hub, tiny_folder, tmp_path, mon
     monkeypatch.setattr(weights, "download_pretrained_from_hf", None)
     resume = {"MODEL__RESUME": str(views / "last.pth"), "MODEL__QUICK_GELU": True, "MODEL__PRETRAINED": ""}
     config, _ = tiny_model("negation", **resume)
-    content = read_checkpoint(config, VIEWS, [])
-    config = with_activation(config, content)
-    assert activations(restore_model(config, VIEWS, content)[0]) == {"GELU"}
+    checkpoint = read_checkpoint(config, VIEWS, [])
+    config = with_activation(config, checkpoint)
+    assert activations(restore_model(config, VIEWS, checkpoint)[0]) == {"GELU"}
     run = train(tiny(tiny_folder, tmp_path / "negation", "negation", **ONE_STEP, **resume))
     assert not load_config(run / "config.yaml").MODEL.QUICK_GELU
     assert activations(load_predictor(run / "last.pth").model) == {"GELU"}

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from echoviewclip.evaluation.calibration import kept_scores, threshold
+from echoviewclip.inference.calibration import Calibration
 from echoviewclip.inference.predictor import load_predictor
 from echoviewclip.predict import main
 from echoviewclip.utils.checkpoint import load_checkpoint, save_checkpoint
@@ -71,7 +72,7 @@ def test_stage_quality_keeps_what_its_own_settings_ask_for(tiny_folder, tiny_run
     run = train(tiny(tiny_folder, tmp_path, "quality", MODEL__RESUME=before, TEST__SCORE="msp", TEST__ACCEPT_RATE=0.4))
     calibration = load_checkpoint(run / "last.pth")["calibration"]
     assert calibration["tau"] == threshold(inside(tiny_runs["negation"], "msp"), 0.4)
-    assert load_predictor(run / "last.pth").calibration["score"] == "msp"
+    assert load_predictor(run / "last.pth").calibration.score == "msp"
 
 
 def test_what_the_checkpoint_cannot_know_is_refused_with_what_to_do(tiny_runs, tmp_path):
@@ -121,7 +122,7 @@ def test_a_checkpoint_of_an_earlier_version_knows_its_own_settings_alone(tiny_ru
 def test_weights_that_were_not_evaluated_have_no_threshold_to_ask_for(tiny_runs, tmp_path, caplog):
     content = load_checkpoint(tiny_runs["negation"] / "last.pth")
     save_checkpoint(tmp_path / "a.pth", content | {"calibration": {}})
-    assert load_predictor(tmp_path / "a.pth").calibration == {}
+    assert load_predictor(tmp_path / "a.pth").calibration == Calibration()
     for change in (("TEST.ACCEPT_RATE", 0.5), ("TEST.SCORE", "msp")):
         with pytest.raises(
             UserError, match=r"since its weights were not evaluated \(EVAL_FREQ\); take another TEST.SC"

@@ -24,6 +24,7 @@ from echoviewclip.datasets.transforms import DeviceTransform
 from echoviewclip.evaluation.calibration import at_temperature
 from echoviewclip.evaluation.feature_statistics import FeatureStatistics
 from echoviewclip.evaluation.predictions import read_predictions
+from echoviewclip.inference.calibration import Calibration
 from echoviewclip.inference.collect import distance_features
 from echoviewclip.inference.predictor import load_predictor, most_attended, predict
 from echoviewclip.predict import main
@@ -358,7 +359,7 @@ def test_a_published_checkpoint_is_answered_with_its_yaml_file(runs, tmp_path):
     videos = find_videos([runs / "data" / "videos"])
     expected = predict(load_predictor(own), videos, torch.device("cpu"))
     predictor = load_predictor(tmp_path / "published.pth", "configs/released/train_stage1.yaml", options)
-    assert predictor.calibration == {} and list(predictor.views) == list(VIEWS)
+    assert predictor.calibration == Calibration() and list(predictor.views) == list(VIEWS)
     for one, other in zip(predict(predictor, videos, torch.device("cpu")), expected, strict=True):
         assert one["view"] == other["view"] and one["frame"] == other["frame"]
     (tmp_path / "towers.pt").unlink()

@@ -10,6 +10,7 @@ import torch
 from yacs.config import CfgNode
 
 from echoviewclip.clip.architectures import build_towers
+from echoviewclip.inference.checkpoint import AnyCheckpoint, Checkpoint
 from echoviewclip.inference.resume import find_checkpoint, load_weights, read_checkpoint
 from echoviewclip.utils.checkpoint import load_checkpoint, save_checkpoint
 from echoviewclip.utils.errors import UserError
@@ -101,21 +102,21 @@ def test_weights_saved_from_a_wrapped_model_load_as_the_model_s(tiny_runs, tmp_p
     torch.save({"model": weights}, tmp_path / "weights.pth")
     for name in ("all.pth", "weights.pth"):
         assert_same(load_checkpoint(tmp_path / name)["model"], content["model"])
-        assert_same(restoring("negation", tmp_path / name)["model"], content["model"])
+        assert_same(restoring("negation", tmp_path / name).weights, content["model"])
 
 
-def restoring(stage: str, file, views=VIEWS, grades=GRADES, **changes) -> dict:
+def restoring(stage: str, file, views=VIEWS, grades=GRADES, **changes) -> AnyCheckpoint | None:
     config, model = tiny_model(stage, MODEL__RESUME=str(file), **changes)
-    content = read_checkpoint(config, views, grades)
-    if content:
-        load_weights(model, content["model"], content["file"])
-    return content
+    checkpoint = read_checkpoint(config, views, grades)
+    if checkpoint:
+        load_weights(model, checkpoint.weights, checkpoint.file)
+    return checkpoint
 
 
 def test_the_same_stage_goes_on_and_an_earlier_one_gives_its_weights_alone(tiny_runs):
-    assert "training" in restoring("view", tiny_runs["view"] / "last.pth")
-    assert "training" not in restoring("negation", tiny_runs["view"] / "last.pth")
-    assert restoring("view", "") == {}
+    assert restoring("view", tiny_runs["view"] / "last.pth").training.step == 10
+    assert restoring("negation", tiny_runs["view"] / "last.pth").training is None
+    assert restoring("view", "") is None
 
 
 @pytest.mark.parametrize(
@@ -160,7 +161,7 @@ def test_checkpoints_that_do_not_fit_are_refused_by_name(tiny_runs, stage, sourc
 
 
 def test_a_later_checkpoint_may_be_evaluated_for_an_earlier_question(tiny_runs):
-    assert restoring("view", tiny_runs["quality"] / "last.pth", TEST__ONLY_TEST=True)["stage"] == "quality"
+    assert restoring("view", tiny_runs["quality"] / "last.pth", TEST__ONLY_TEST=True).origin.stage == "quality"
 
 
 @pytest.mark.parametrize("stage", ["view", "negation"])
@@ -169,8 +170,8 @@ def test_the_released_variant_s_own_checkpoints_need_no_pretrained_weights(tiny_
     released = {"MODEL__VARIANT": "released", "MODEL__PRETRAINED": str(tmp_path / "towers.pt")}
     run = train(tiny(tiny_folder, tmp_path / "run", **released, TRAIN__OPT_LEVEL="O0"))
     (tmp_path / "towers.pt").unlink()
-    content = restoring(stage, run / "last.pth", **released)
-    assert "positive_text.prompts.embeddings" in content["model"] and not content["published"]
+    checkpoint = restoring(stage, run / "last.pth", **released)
+    assert isinstance(checkpoint, Checkpoint) and "positive_text.prompts.embeddings" in checkpoint.weights
 
 
 def test_published_weights_are_asked_to_be_loaded_as_such(tmp_path):

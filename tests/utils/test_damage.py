@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from echoviewclip.inference.checkpoint import read_file
 from echoviewclip.inference.predictor import load_predictor
 from echoviewclip.tools import export
 from echoviewclip.utils import checkpoint_fields
@@ -126,7 +127,7 @@ def test_weights_that_are_not_finite_answer_nothing(tiny_folder, two_epochs, tmp
         lambda: train(tiny(tiny_folder, tmp_path / "test", MODEL__RESUME=str(file), TEST__ONLY_TEST=True)),
         lambda: train(tiny(tiny_folder, tmp_path / "next", "negation", MODEL__RESUME=str(file))),
         lambda: load_predictor(file),
-        lambda: export.towers_of(load_checkpoint(file)),
+        lambda: export.towers_of(read_file(file)),
     ]
     for command in commands:
         with pytest.raises(UserError, match=r"weights are not finite: positive\.projection; take another"):

@@ -153,7 +153,7 @@ def computed(data: Path, output: Path, variant: str, stage: str, **settings) -> 
     made.prepare(model)
     precision = Precision(config.TRAIN.OPT_LEVEL, model, torch.device("cpu"))
     data = training_data(config, read_list(config, config.DATA.TRAIN_FILE, "DATA.TRAIN_FILE"))
-    trainer = Trainer(config, made, model, precision, data, evaluator=None, about={}, stop=Stop())
+    trainer = Trainer(config, made, model, precision, data, evaluator=None, origin=None, stop=Stop())
     trainer._train_epoch(Clock(1))
     return precision.weights(model) | {f"average {k}": v for k, v in trainer._averages().items()}, without_effect(
         config

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 
-class Running:
+class LossMeter:
     """Means over clips of the loss terms since the last report, summed on the device without waiting for it.
 
     Batches whose loss is not finite are left out, as their optimiser steps are.
