@@ -9,10 +9,12 @@ present but never predicted has precision 0.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import numpy as np
+from typing_extensions import NotRequired, TypedDict  # before Python 3.11
 
-from echoviewclip.evaluation.bootstrap import Statistic, figures, intervals, ratio
+from echoviewclip.evaluation.bootstrap import Interval, Statistic, figures, intervals, ratio
 
 
 def classification_metrics(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, float]:
@@ -54,6 +56,32 @@ def classification_statistic(probabilities: np.ndarray, labels: np.ndarray) -> S
     return statistic
 
 
+# Rows of metrics.json.
+ClassFigures = TypedDict(
+    "ClassFigures",
+    {
+        "class": int,
+        "name": str,
+        "support": int,
+        "precision": float,
+        "recall": float,
+        "f1": float,
+        "precision_interval": NotRequired[Interval | None],
+        "recall_interval": NotRequired[Interval | None],
+        "f1_interval": NotRequired[Interval | None],
+    },
+)
+
+
+class ConfusedPair(TypedDict):
+    """How often videos of one class were taken for another: the count, and its share of the class."""
+
+    label: int
+    prediction: int
+    count: int
+    share: float
+
+
 def class_rates(
     weights: np.ndarray, labels: np.ndarray, predictions: np.ndarray, classes: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -85,10 +113,10 @@ def per_class(
     patients: Sequence[str] | np.ndarray | None = None,
     draws: int = 1000,
     seed: int = 0,
-) -> list[dict]:
-    """One row for each of the K classes: class, name, support, precision, recall, f1 (nan where not defined).
+) -> list[ClassFigures]:
+    """One row for each of the K classes; rates that are not defined are nan.
 
-    With `patients` (one per video) each rate also has its 95 % interval, (low, high) or None, under `<rate>_interval`.
+    With `patients` (one per video) each rate also has its 95 % interval, (low, high) or None, .
     """
     probabilities, labels = checked(probabilities, labels)
     predictions, classes = probabilities.argmax(axis=1), probabilities.shape[1]
@@ -110,12 +138,12 @@ def per_class(
     support = np.bincount(labels, minlength=classes)
     rows = []
     for c in range(classes):
-        row = {"class": c, "name": names[c] if names else str(c), "support": int(support[c])}
+        row: dict[str, object] = {"class": c, "name": names[c] if names else str(c), "support": int(support[c])}
         for rate in ("precision", "recall", "f1"):
             row[rate] = figure[f"{rate}/{c}"]
             if interval is not None:
                 row[f"{rate}_interval"] = interval[f"{rate}/{c}"]
-        rows.append(row)
+        rows.append(cast(ClassFigures, row))
     return rows
 
 
@@ -125,7 +153,7 @@ def confusion_matrix(labels: np.ndarray, predictions: np.ndarray, classes: int) 
     return np.bincount(cells, minlength=classes * classes).reshape(classes, classes)
 
 
-def confused_pairs(matrix: np.ndarray, most: int = 10) -> list[dict]:
+def confused_pairs(matrix: np.ndarray, most: int = 10) -> list[ConfusedPair]:
     """The largest off-diagonal cells of a confusion matrix, largest first: label, prediction, count, share of label."""
     off = matrix - np.diag(np.diag(matrix))
     cells = np.argsort(-off, axis=None, kind="stable")[:most]
@@ -137,7 +165,7 @@ def confused_pairs(matrix: np.ndarray, most: int = 10) -> list[dict]:
     ]
 
 
-def worst_classes(rows: list[dict], most: int = 5) -> list[dict]:
+def worst_classes(rows: Sequence[ClassFigures], most: int = 5) -> list[ClassFigures]:
     """The rows of `per_class` with the lowest F1, lowest first; classes without videos are not among them."""
     return sorted((row for row in rows if row["support"]), key=lambda row: row["f1"])[:most]
 

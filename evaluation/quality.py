@@ -7,11 +7,30 @@ A grade is one of G ordered classes, 0 the worst; a score lies in [0, 1], on whi
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypedDict, cast
 
 import numpy as np
 
 from echoviewclip.evaluation.bootstrap import Statistic, figures, group_sums, ratio
 from echoviewclip.evaluation.classification import checked, class_rates, macro
+
+
+class ViewQuality(TypedDict):
+    """A row of metrics.json: how well the videos of one view were graded (`quality_metrics`)."""
+
+    view: int
+    name: str
+    support: int
+    accuracy: float
+    top2: float
+    macro_f1: float
+    quadratic_kappa: float
+    mae: float
+    spearman: float
+    pearson: float
+    bias: float
+    limit_low: float
+    limit_high: float
 
 
 def to_scores(grades: np.ndarray, count: int) -> np.ndarray:
@@ -88,15 +107,16 @@ def per_view(
     targets: np.ndarray | None = None,
     *,
     names: Sequence[str] | None = None,
-) -> list[dict]:
-    """One row for each view that occurs in `views` int64 `[N]`: view, name, support and its `quality_metrics`."""
+) -> list[ViewQuality]:
+    """One row for each view that occurs in `views` int64 `[N]`, with its `quality_metrics`."""
     views = np.asarray(views)
     targets = to_scores(grades, probabilities.shape[1]) if targets is None else np.asarray(targets)
     rows = []
     for view in np.unique(views).tolist():
         of = views == view
-        row = {"view": view, "name": names[view] if names else str(view), "support": int(of.sum())}
-        rows.append(row | quality_metrics(probabilities[of], grades[of], scores[of], targets[of]))
+        metrics = quality_metrics(probabilities[of], grades[of], scores[of], targets[of])
+        about = {"view": view, "name": names[view] if names else str(view), "support": int(of.sum())}
+        rows.append(cast(ViewQuality, about | metrics))
     return rows
 
 

@@ -18,8 +18,8 @@ from echoviewclip.evaluation.classification import confusion_matrix, worst_class
 from echoviewclip.evaluation.figures import Line
 from echoviewclip.evaluation.ood import FPR95
 from echoviewclip.evaluation.predictions import Predictions, read_predictions
+from echoviewclip.evaluation.summary import Summary, read_summary
 from echoviewclip.evaluation.worst import FramesOf, shown_name, worst_videos
-from echoviewclip.utils.errors import UserError
 from echoviewclip.utils.files import write_text
 
 HEADLINES = (  # figure (with the score's name filled in), what the page calls it; those a run has are shown
@@ -78,9 +78,9 @@ def write_report(folder: str | Path, frames: FramesOf | None = None) -> Path:
     page = environment.get_template("report.html").render(
         summary=summary,
         headlines=headlines(summary),
-        learning=learning_curves(folder / "metrics.jsonl", summary["score"]),
+        learning=learning_curves(folder / "metrics.jsonl", summary.score),
         views=_views(p, summary),
-        worst_classes=worst_classes(summary["per_class"]),
+        worst_classes=worst_classes(summary.per_class),
         outsiders=_outsiders(p, summary),
         scores=_score_tables(summary),
         fpr95=FPR95,
@@ -95,24 +95,10 @@ def write_report(folder: str | Path, frames: FramesOf | None = None) -> Path:
     return path
 
 
-def headlines(summary: dict) -> list[tuple[str, str]]:
+def headlines(summary: Summary) -> list[tuple[str, str]]:
     """Names and titles of the main figures that a run has and that are defined."""
-    named = ((name.format(score=summary["score"]), title) for name, title in HEADLINES)
-    return [(name, title) for name, title in named if summary["metrics"].get(name) is not None]
-
-
-def read_summary(path: Path) -> dict:
-    """What metrics.json holds, every part there. Raises UserError where it cannot be read."""
-    try:
-        summary = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; evaluate the run first (main.py --only_test)") from None
-    except ValueError as error:
-        raise UserError(f"{path}: not readable as JSON ({error}); evaluate again (main.py --only_test)") from None
-    parts: dict[str, object] = {"metrics": {}, "intervals": {}, "counts": {}, "environment": {}}
-    parts |= {"classes": [], "grades": [], "per_class": [], "confused": [], "per_view": []}
-    parts |= {"tau": None, "temperature": 1.0, "score": "negation", "fitted": None}
-    return parts | summary
+    named = ((name.format(score=summary.score), title) for name, title in HEADLINES)
+    return [(name, title) for name, title in named if name in summary.defined]
 
 
 def learning_curves(path: Path, score: str) -> list[tuple[str, Markup]]:
@@ -159,24 +145,22 @@ def _settled(losses: np.ndarray) -> np.ndarray:
     return np.where((np.arange(len(losses)) < start) & (losses > high), np.nan, losses)
 
 
-def _views(p: Predictions, summary: dict) -> dict[str, Markup]:
+def _views(p: Predictions, summary: Summary) -> dict[str, Markup]:
     """Confusion matrix, reliability diagram and risk–coverage curve, where labelled videos were answered."""
     p = p.where(p.labelled)
     if not len(p):
         return {}
     classes = p.probabilities.shape[1]
-    right, temperature = p.prediction == p.label, summary["temperature"]
+    right, temperature = p.prediction == p.label, summary.temperature
     confidence = at_temperature(p.probabilities, temperature).max(axis=1)
-    own = ", fitted on these videos" if summary["fitted"] else ""
+    own = ", fitted on these videos" if summary.fitted else ""
     calibrated = [
         _calibration_line("as trained", 1, p.probability, right),
         _calibration_line(f"at temperature {temperature:.3g}{own}", 0, confidence, right),
     ]
     unit = (0.0, 1.0)
     return {
-        "confusion": figures.matrix(
-            confusion_matrix(p.label, p.prediction, classes), _names(summary["classes"], classes)
-        ),
+        "confusion": figures.matrix(confusion_matrix(p.label, p.prediction, classes), _names(summary.classes, classes)),
         "reliability": figures.line_chart(
             calibrated, "confidence", "accuracy", x_range=unit, y_range=unit, diagonal=True
         ),
@@ -192,9 +176,9 @@ def _calibration_line(name: str, colour: int, confidence: np.ndarray, right: np.
     return Line(name, x, y, colour, dots=count / len(right))
 
 
-def _outsiders(p: Predictions, summary: dict) -> dict[str, Markup]:
+def _outsiders(p: Predictions, summary: Summary) -> dict[str, Markup]:
     """ROC, histogram and open-set risk–coverage of the score that decides, where there are outsiders."""
-    score, tau = summary["score"], summary["tau"]
+    score, tau = summary.score, summary.tau
     if score not in p.scores or not (p.set != "in").any():
         return {}
     p = p.where(np.isfinite(p.scores[score]))
@@ -222,28 +206,28 @@ def _outsiders(p: Predictions, summary: dict) -> dict[str, Markup]:
     }
 
 
-def _score_tables(summary: dict) -> dict[str, list[str]]:
+def _score_tables(summary: Summary) -> dict[str, list[str]]:
     """Names of the scores measured against each set of outsiders, best AUROC first."""
-    metrics = summary["metrics"]
+    metrics = summary.metrics
     tables = {}
     for kind in ("near", "far", "ood"):
         names = [name.split("/")[1] for name in metrics if name.startswith(f"{kind}/") and name.endswith("/auroc")]
         if names:
-            tables[kind] = sorted(names, key=lambda name: -(metrics[f"{kind}/{name}/auroc"] or 0))
+            tables[kind] = sorted(names, key=lambda name: -np.nan_to_num(metrics[f"{kind}/{name}/auroc"]))
     return tables
 
 
-def _quality(p: Predictions, summary: dict) -> dict[str, Markup]:
+def _quality(p: Predictions, summary: Summary) -> dict[str, Markup]:
     """Confusion of grades and Bland–Altman plot, where quality was graded."""
     p = p.where(p.graded)
     if not len(p):
         return {}
     count = p.grade_probabilities.shape[1]
-    levels = {name: summary["metrics"].get(f"quality/{key}") for name, key in BLAND_ALTMAN.items()}
+    levels = {name: summary.metrics[f"quality/{key}"] for name, key in BLAND_ALTMAN.items()}
     mean, difference = (p.score_prediction + p.target) / 2, p.score_prediction - p.target
     return {
         "confusion": figures.matrix(
-            confusion_matrix(p.target_grade, p.grade_prediction, count), _names(summary["grades"], count)
+            confusion_matrix(p.target_grade, p.grade_prediction, count), _names(summary.grades, count)
         ),
         "agreement": figures.scatter(mean, difference, "mean of score and target", "score − target", levels),
     }

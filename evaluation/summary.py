@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import platform
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, fields, replace
 from importlib import metadata
 from pathlib import Path
 
@@ -18,13 +19,57 @@ import numpy as np
 
 from echoviewclip.evaluation.bootstrap import Groups, Interval, Statistic, figures, intervals
 from echoviewclip.evaluation.calibration import at_temperature, calibration_statistic, joint_statistic, risk_statistic
-from echoviewclip.evaluation.classification import classification_statistic, confused_pairs, confusion_matrix, per_class
+from echoviewclip.evaluation.classification import (
+    ClassFigures,
+    ConfusedPair,
+    classification_statistic,
+    confused_pairs,
+    confusion_matrix,
+    per_class,
+)
 from echoviewclip.evaluation.ood import ood_statistic
 from echoviewclip.evaluation.predictions import SETS, Predictions
-from echoviewclip.evaluation.quality import per_view, quality_statistic
+from echoviewclip.evaluation.quality import ViewQuality, per_view, quality_statistic
+from echoviewclip.utils.errors import UserError
 from echoviewclip.utils.files import write_text
 
 FITTED = ("ece", "aurc", "joint_accuracy", "accepted", "rejected")  # figures that follow from temperature or τ
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The content of `metrics.json` (docs/evaluation.md).
+
+    Attributes:
+        stage, epoch, score, tau, temperature, classes, grades: as for `summarise`.
+        fitted: figures whose temperature or τ was found on these very videos; None if not known.
+        counts: videos, patients, failed, unanswered, and the videos of each set.
+        metrics: figures by flat name; nan where one is not defined.
+        intervals: 95 % intervals (low, high) of them; None where the data cannot tell.
+        per_class, confused, per_view: rows of the classes, of pairs of classes, of the quality of each view.
+        environment: versions, and what it ran on.
+    """
+
+    stage: str
+    epoch: int | None = None
+    score: str = "negation"
+    tau: float | None = None
+    temperature: float = 1.0
+    fitted: list[str] | None = None
+    classes: list[str] = field(default_factory=list)
+    grades: list[str] = field(default_factory=list)
+    counts: dict[str, int] = field(default_factory=dict)
+    metrics: dict[str, float] = field(default_factory=dict)
+    intervals: dict[str, Interval | None] = field(default_factory=dict)
+    per_class: list[ClassFigures] = field(default_factory=list)
+    confused: list[ConfusedPair] = field(default_factory=list)
+    per_view: list[ViewQuality] = field(default_factory=list)
+    environment: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def defined(self) -> dict[str, float]:
+        """The figures that are finite."""
+        return {name: value for name, value in self.metrics.items() if np.isfinite(value)}
 
 
 def summarise(
@@ -41,7 +86,7 @@ def summarise(
     draws: int = 1000,
     seed: int = 0,
     environment: dict[str, str] | None = None,
-) -> dict:
+) -> Summary:
     """All that the predictions allow to say.
 
     Videos that failed, or to which the model gave no finite answer, are counted and take part in nothing else.
@@ -58,11 +103,6 @@ def summarise(
         draws: bootstrap draws; 0 leaves the intervals out.
         seed: of the bootstrap.
         environment: what it ran on, added to `versions()`.
-
-    Returns:
-        The content of `metrics.json` (docs/evaluation.md): stage, epoch, score, tau, temperature, fitted, classes,
-        grades, counts, metrics {name: float}, intervals {name: (low, high) or None}, per_class, confused, per_view,
-        environment.
     """
     read = predictions.where(~predictions.failed)
     metrics: dict[str, float] = {}
@@ -74,35 +114,53 @@ def summarise(
             # Resampling only adds to a calibration error, so an interval would lie beside its figure.
             ranges |= {prefix + name: None if name == "ece" else interval for name, interval in drawn.items()}
     view, graded = read.where(read.labelled), read.where(read.graded)
-    by_class: list[dict] = []
+    by_class: list[ClassFigures] = []
     if len(view):
         patients = view.clusters if draws else None
         by_class = per_class(view.probabilities, view.label, names=classes, patients=patients, draws=draws, seed=seed)
     matrix = confusion_matrix(view.label, view.prediction, view.probabilities.shape[1])
-    return {
-        "stage": stage,
-        "epoch": epoch,
-        "score": score,
-        "tau": tau,
-        "temperature": temperature,
-        "fitted": None
-        if fitted_here is None
-        else [name for name in FITTED if fitted_here and np.isfinite(metrics.get(name, np.nan))],
-        "classes": list(classes),
-        "grades": list(grades),
-        "counts": _counts(predictions),
-        "metrics": metrics,
-        "intervals": ranges,
-        "per_class": by_class,
-        "confused": confused_pairs(matrix) if len(view) else [],
-        "per_view": _quality_per_view(graded, classes),
-        "environment": versions() | (environment or {}),
-    }
+    fitted = None
+    if fitted_here is not None:
+        fitted = [name for name in FITTED if fitted_here and np.isfinite(metrics.get(name, np.nan))]
+    return Summary(
+        stage=stage,
+        epoch=epoch,
+        score=score,
+        tau=tau,
+        temperature=temperature,
+        fitted=fitted,
+        classes=list(classes),
+        grades=list(grades),
+        counts=_counts(predictions),
+        metrics=metrics,
+        intervals=ranges,
+        per_class=by_class,
+        confused=confused_pairs(matrix) if len(view) else [],
+        per_view=_quality_per_view(graded, classes),
+        environment=versions() | (environment or {}),
+    )
 
 
-def write_metrics(path: str | Path, summary: dict) -> None:
+def write_metrics(path: str | Path, summary: Summary) -> None:
     """Writes a summary as strict JSON; a figure that is not defined (nan) becomes null."""
-    write_text(path, json.dumps(_plain(summary), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    write_text(path, json.dumps(_plain(vars(summary)), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_summary(path: Path) -> Summary:
+    """What `write_metrics` wrote; parts that are not there are empty. Raises UserError where it cannot be read."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        known = {field.name: content[field.name] for field in fields(Summary) if field.name in content}
+        summary = Summary(**known)
+    except FileNotFoundError:
+        raise UserError(
+            f"{path}: no such file; evaluate the run first (main.py --only_test), and name the folder of that "
+            "evaluation (RUN/evaluation/LIST)"
+        ) from None
+    except (ValueError, TypeError) as error:
+        raise UserError(f"{path}: not readable as JSON ({error}); evaluate again (main.py --only_test)") from None
+    defined = {name: np.nan if value is None else value for name, value in summary.metrics.items()}
+    return replace(summary, metrics=defined)
 
 
 def versions() -> dict[str, str]:
@@ -166,7 +224,7 @@ def _quality(p: Predictions) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.nda
     return p.grade_probabilities, p.target_grade, p.score_prediction, p.target
 
 
-def _quality_per_view(p: Predictions, classes: Sequence[str]) -> list[dict]:
+def _quality_per_view(p: Predictions, classes: Sequence[str]) -> list[ViewQuality]:
     view = np.where(p.label >= 0, p.label, p.prediction)
     known = p.where(view >= 0)
     return per_view(view[view >= 0], *_quality(known), names=classes) if len(known) else []

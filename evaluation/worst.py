@@ -11,6 +11,7 @@ from markupsafe import Markup
 
 from echoviewclip.evaluation.figures import film
 from echoviewclip.evaluation.predictions import Predictions
+from echoviewclip.evaluation.summary import Summary
 
 FramesOf = Callable[[str, np.ndarray], "np.ndarray | None"]
 """(path as in the list, frame indices int64 `[n]`) → uint8 `[n, H, W, 3]`, or None where the video cannot be read."""
@@ -26,12 +27,12 @@ class Video:
 
 
 def worst_videos(
-    p: Predictions, summary: dict, frames: FramesOf | None = None, most: int = 6
+    p: Predictions, summary: Summary, frames: FramesOf | None = None, most: int = 6
 ) -> dict[str, list[Video]]:
     """The worst `most` videos of each kind of error, by the heading it has on the page; kinds without any absent."""
-    view, grade = _namer(summary.get("classes")), _namer(summary.get("grades"))
+    view, grade = _namer(summary.classes), _namer(summary.grades)
     rows, guess = np.arange(len(p)), p.prediction
-    tau, values = summary.get("tau"), p.scores.get(summary.get("score", ""))
+    tau, values = summary.tau, p.scores.get(summary.score)
     found: dict[str, list[Video]] = {}
 
     def add(title: str, mask: np.ndarray, badness: np.ndarray, fact: Callable[[int], str]) -> None:

@@ -7,13 +7,13 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup
 
 from echoviewclip.evaluation import report
+from echoviewclip.evaluation.summary import Summary, read_summary
 from echoviewclip.experiment.folds import Fold
 from echoviewclip.experiment.stage_files import read_head
 from echoviewclip.experiment.steps import Step, stage_files
@@ -39,7 +39,7 @@ class Shown:
     number: int
     question: str
     judged: str = ""  # the list that the figures are of
-    summary: dict[str, Any] = field(default_factory=dict)
+    summary: Summary | None = None
     main: tuple[str, str] | None = None  # name and title of the figure on its card
     headlines: list[tuple[str, str]] = field(default_factory=list)
     links: list[tuple[str, str]] = field(default_factory=list)  # title and address
@@ -91,13 +91,12 @@ def _shown(stage: str, steps: Sequence[Step], output: Path) -> Shown:
                 shown.links.append(("report of the training", _link(step, "report.html", output)))
                 shown.links += [(title, _link(step, file, output)) for file, title in FILES.items()]
         elif finished:
-            shown.summary = report.read_summary(step.folder / "metrics.json")
-            metrics = shown.summary["metrics"]
-            shown.headlines = [(n, title) for n, title in report.headlines(shown.summary) if metrics[n] is not None]
-            shown.main = _main(shown)
+            shown.summary = read_summary(step.folder / "metrics.json")
+            shown.headlines = report.headlines(shown.summary)
+            shown.main = _main(shown, shown.summary.score)
             shown.judged = step.judged
             shown.links.insert(0, (f"report of the {shown.judged} videos", _link(step, "report.html", output)))
-    score = shown.summary.get("score", "")
+    score = shown.summary.score if shown.summary else ""
     charts = report.learning_curves(output / stage / "metrics.jsonl", score)
     shown.learning = [(title, chart) for title, chart in charts if title in ("Loss", "Validation")]
     return shown
@@ -107,9 +106,9 @@ def _link(step: Step, file: str, output: Path) -> str:
     return Path(os.path.relpath(step.folder / file, output)).as_posix()
 
 
-def _main(shown: Shown) -> tuple[str, str] | None:
+def _main(shown: Shown, score: str) -> tuple[str, str] | None:
     titles = dict(shown.headlines)
-    names = (name.format(score=shown.summary["score"]) for name in MAIN[shown.stage])
+    names = (name.format(score=score) for name in MAIN[shown.stage])
     return next(((name, titles[name]) for name in names if name in titles), None)
 
 
@@ -128,13 +127,13 @@ def _progress(step: Step) -> str:
 def _over_folds(stage: str, folds: Sequence[Fold]) -> FoldTable | None:
     """Figures of the folds that are finished."""
     done = [fold for fold in folds if (fold.folder / stage / "metrics.json").is_file()]
-    summaries = [report.read_summary(fold.folder / stage / "metrics.json") for fold in done]
+    summaries = [read_summary(fold.folder / stage / "metrics.json") for fold in done]
     if not summaries:
         return None
     rows = []
     for name, title in report.headlines(summaries[0]):
-        values = [summary["metrics"].get(name) for summary in summaries]
-        if all(value is not None and np.isfinite(value) for value in values):
+        values = [summary.defined[name] for summary in summaries if name in summary.defined]
+        if len(values) == len(summaries):
             rows.append((title, float(np.mean(values)), min(values), max(values), values))
     links = [(f"fold {fold.number}", f"{fold.folder.name}/{stage}/report.html") for fold in done]
     return FoldTable(stage, links, rows)

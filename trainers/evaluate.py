@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +15,7 @@ from echoviewclip.datasets.annotations import Annotations
 from echoviewclip.datasets.transforms import DeviceTransform
 from echoviewclip.evaluation.feature_statistics import FEWEST, FeatureStatistics
 from echoviewclip.evaluation.predictions import Predictions
-from echoviewclip.evaluation.summary import summarise
+from echoviewclip.evaluation.summary import Summary, summarise
 from echoviewclip.inference.calibration import Calibration, calibrate
 from echoviewclip.inference.collect import Answers, collect
 from echoviewclip.inference.precision import Precision
@@ -46,13 +45,13 @@ class Evaluation:
     """What an evaluation found: rows, `metrics.json`'s content, and the calibration it used."""
 
     predictions: Predictions
-    summary: dict[str, Any]
+    summary: Summary
     calibration: Calibration | None
 
     @property
     def metrics(self) -> dict[str, float]:
         """The figures by flat name; those that are not defined are left out."""
-        return {name: value for name, value in self.summary["metrics"].items() if np.isfinite(value)}
+        return self.summary.defined
 
 
 class Evaluator:

@@ -240,9 +240,9 @@ def write_results(folder: Path, evaluation: Evaluation, lists: Sequence[Annotati
         write_predictions(folder / "predictions.csv", evaluation.predictions)
         write_metrics(folder / "metrics.json", evaluation.summary)
         write_report(folder, frames_from(lists, decoder))
-        fitted = evaluation.summary["fitted"] or ()
+        fitted = evaluation.summary.fitted or ()
         for name, value in evaluation.metrics.items():
-            interval = evaluation.summary["intervals"].get(name)
+            interval = evaluation.summary.intervals.get(name)
             around = f"  [{interval[0]:.4f}, {interval[1]:.4f}]" if interval else ""
             log.info("%-34s %.4f%s%s", name, value, around, "  (fitted on these videos)" if name in fitted else "")
         if fitted:

@@ -17,7 +17,7 @@ from echoviewclip.datasets.annotations import read_annotations
 from echoviewclip.evaluation import figures
 from echoviewclip.evaluation.predictions import Predictions, write_predictions
 from echoviewclip.evaluation.report import learning_curves, write_report
-from echoviewclip.evaluation.summary import summarise, write_metrics
+from echoviewclip.evaluation.summary import Summary, summarise, write_metrics
 from echoviewclip.evaluation.worst import shown_name, worst_videos
 from echoviewclip.tools.report import frames_from, main
 from echoviewclip.utils.errors import UserError
@@ -134,7 +134,7 @@ def test_the_worst_videos_are_the_worst():
         grade_probabilities=[[1, 0, 0], [1, 0, 0], [1, 0, 0], [1, 0, 0], [1, 0, 0]],
         score_prediction=[0.0, 0.1, 0.05, 0, 0],
     )
-    found = worst_videos(p, {"tau": 0.5, "score": "negation", "classes": ["A", "B"], "grades": ["bad", "fair", "good"]})
+    found = worst_videos(p, Summary("negation", tau=0.5, classes=["A", "B"], grades=["bad", "fair", "good"]))
     assert {title: [(v.name, v.fact) for v in videos] for title, videos in found.items()} == {
         "Misclassified views": [
             ("blunder", "A (0.01) predicted as B (0.99)"),
@@ -163,7 +163,7 @@ def test_frames_stand_for_their_share_of_the_clip_and_the_peak_is_marked():
         asked.append((path, indices.tolist()))
         return np.zeros((len(indices), 8, 8, 3), np.uint8)
 
-    films = worst_videos(p, {}, frames)["Misclassified views"][0].films
+    films = worst_videos(p, Summary("view"), frames)["Misclassified views"][0].films
     assert asked == [("a", [5, 7, 9, 11])]
     assert [drawing.count('class="fill c0"') for drawing in films] == [2, 1]
     assert [drawing.count('class="fill c1"') for drawing in films] == [0, 1]

@@ -88,7 +88,7 @@ def test_arrays_of_other_lengths_are_refused():
 
 
 def test_figures_are_those_of_their_modules(predictions, summary):
-    p, metrics = predictions, summary["metrics"]
+    p, metrics = predictions, summary.metrics
     ins, near = (p.set == "in") & ~p.failed, (p.set == "near") & ~p.failed
     for prefix, probabilities in (("", p.probabilities), ("negative/", p.negative)):
         for name, value in classification_metrics(probabilities[ins], p.label[ins]).items():
@@ -108,7 +108,7 @@ def test_figures_are_those_of_their_modules(predictions, summary):
 
 
 def test_failed_videos_are_counted_and_change_nothing_else(predictions, summary):
-    assert summary["counts"] == {
+    assert summary.counts == {
         "videos": 360,
         "patients": 72,
         "failed": 2,
@@ -127,61 +127,61 @@ def test_failed_videos_are_counted_and_change_nothing_else(predictions, summary)
         grades=GRADES,
         draws=100,
     )
-    assert without["metrics"] == summary["metrics"]
-    assert without["intervals"] == summary["intervals"]
+    assert without.metrics == summary.metrics
+    assert without.intervals == summary.intervals
 
 
 def test_answers_that_are_not_finite_are_counted_and_crash_nothing(predictions, tmp_path):
     p = predictions.where(np.arange(len(predictions)))
     p.probabilities[3], p.scores["msp"][3] = np.nan, np.nan
     result = summarise(p, stage="negation", tau=0.8, draws=0)
-    assert result["counts"]["unanswered"] == 1
-    assert sum(row["support"] for row in result["per_class"]) == 239
-    assert np.isfinite(result["metrics"]["near/msp/auroc"])
+    assert result.counts["unanswered"] == 1
+    assert sum(row["support"] for row in result.per_class) == 239
+    assert np.isfinite(result.metrics["near/msp/auroc"])
 
 
 def test_intervals_surround_their_figures(summary):
-    assert set(summary["intervals"]) == set(summary["metrics"])
+    assert set(summary.intervals) == set(summary.metrics)
     for name in ("top1", "near/negation/auroc", "far/msp/fpr95", "joint_accuracy", "quality/quadratic_kappa"):
-        low, high = summary["intervals"][name]
-        assert low < summary["metrics"][name] < high
+        low, high = summary.intervals[name]
+        assert low < summary.metrics[name] < high
         assert high - low < 0.35
 
 
 def test_scores_as_targets_take_the_place_of_grades_and_give_them(predictions):
     p = predictions.where(~predictions.failed)
-    by_grade = summarise(p, stage="quality", draws=0)["metrics"]
+    by_grade = summarise(p, stage="quality", draws=0).metrics
     scored = replace(p, grade=None, score_target=np.clip(p.grade / 2 + 0.1, 0, 1))  # the nearest grades are the same
-    by_score = summarise(scored, stage="quality", draws=0)["metrics"]
+    by_score = summarise(scored, stage="quality", draws=0).metrics
     assert by_score["quality/quadratic_kappa"] == by_grade["quality/quadratic_kappa"]
     assert by_score["quality/bias"] == pytest.approx((p.score_prediction - scored.score_target).mean())
 
 
 def test_graded_videos_without_a_view_have_no_joint_figures(predictions):
     graded = replace(predictions.where(predictions.set == "in"), label=None)
-    metrics = summarise(graded, stage="quality", score="negation", tau=0.8, draws=0)["metrics"]
+    metrics = summarise(graded, stage="quality", score="negation", tau=0.8, draws=0).metrics
     assert metrics and all(name.startswith("quality/") for name in metrics)
 
 
 def test_one_patient_gives_figures_without_intervals(predictions):
     one = replace(predictions, patient=["the only one"] * len(predictions))
     result = summarise(one, stage="negation", tau=0.8)
-    assert set(result["intervals"].values()) == {None}
-    assert result["per_class"][0]["recall_interval"] is None
-    assert 0 < result["metrics"]["top1"] < 1
+    assert set(result.intervals.values()) == {None}
+    assert result.per_class[0]["recall_interval"] is None
+    assert 0 < result.metrics["top1"] < 1
 
 
 def test_nothing_read_gives_counts_and_no_figures():
     result = summarise(Predictions(path=["a"], failed=[True], label=[1]), stage="view")
-    assert result["counts"]["failed"] == 1
-    assert result["metrics"] == {}
-    assert result["per_class"] == []
+    assert result.counts["failed"] == 1
+    assert result.metrics == {}
+    assert result.per_class == []
 
 
 def test_the_file_is_strict_json(summary, tmp_path):
     write_metrics(tmp_path / "metrics.json", summary)
     again = json.loads((tmp_path / "metrics.json").read_text(), parse_constant=pytest.fail)
-    assert again["metrics"]["top1"] == summary["metrics"]["top1"]
+    assert again["metrics"]["top1"] == summary.metrics["top1"]
     assert (
         again["per_class"][-1] | {"class": 6, "name": "<i>X</i>", "support": 0, "recall": None}
         == again["per_class"][-1]

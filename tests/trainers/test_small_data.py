@@ -88,7 +88,7 @@ def test_outsiders_of_two_patients_have_no_interval():
     p = make_predictions()
     outside = p.set != "in"
     p.patient[outside] = np.where(np.arange(outside.sum()) % 2, "A", "B")
-    found = summarise(p, stage="negation", score="msp", tau=0.5, draws=50)["intervals"]
+    found = summarise(p, stage="negation", score="msp", tau=0.5, draws=50).intervals
     assert found["top1"] and found["accepted"]
     for name in ("near/msp/auroc", "ood/msp/fpr95", "rejected", "joint_accuracy", "joint_aurc"):
         assert found[name] is None
@@ -98,8 +98,8 @@ def test_outsiders_of_two_patients_have_no_interval():
 def test_without_insiders_or_outsiders_there_is_no_joint_figure(kept, tmp_path):
     p = make_predictions()
     found = summarise(p.where((p.set == "in") == (kept == "in")), stage="negation", score="msp", tau=0.5, draws=0)
-    assert "joint_aurc" not in found["metrics"] and np.isnan(found["metrics"]["joint_accuracy"])
-    assert np.isfinite(found["metrics"]["accepted" if kept == "in" else "rejected"])
+    assert "joint_aurc" not in found.metrics and np.isnan(found.metrics["joint_accuracy"])
+    assert np.isfinite(found.metrics["accepted" if kept == "in" else "rejected"])
     write_metrics(tmp_path / "metrics.json", found)
     assert "Joint accuracy" not in write_report(tmp_path).read_text()
 
