@@ -121,7 +121,7 @@ def learning_curves(path: Path, score: str) -> list[tuple[str, Markup]]:
             # Evaluations may be few, and one alone makes no line.
             dots = np.full(len(x), 0.01) if part == "val" and len(x) <= 30 else None
             title = name if part == "train" else f"{name}, validation"
-            found.append(Line(title, x, _settled(y) if name == "loss" else y, colour=first + len(found), dots=dots))
+            found.append(Line(title, x, _cut_start(y) if name == "loss" else y, colour=first + len(found), dots=dots))
         return found
 
     charts: list[tuple[str, list[Line], tuple[float, float] | None]] = [
@@ -138,7 +138,7 @@ def learning_curves(path: Path, score: str) -> list[tuple[str, Markup]]:
     ]
 
 
-def _settled(losses: np.ndarray) -> np.ndarray:
+def _cut_start(losses: np.ndarray) -> np.ndarray:
     """Losses `[n]` without the first ones where they lie so far above all others that they would flatten the curve."""
     start = len(losses) // 10
     high = 2 * np.max(losses[start:], initial=-np.inf)
@@ -236,11 +236,11 @@ def _quality(p: Predictions, summary: Summary) -> dict[str, Markup]:
 def _config(path: Path) -> str:
     """The configuration as text; of absolute paths only a file's own name, since folders may name a patient."""
 
-    def shown(value: object) -> object:
+    def hide_folders(value: object) -> object:
         if isinstance(value, dict):
-            return {key: shown(item) for key, item in value.items()}
+            return {key: hide_folders(item) for key, item in value.items()}
         if isinstance(value, list):
-            return [shown(item) for item in value]
+            return [hide_folders(item) for item in value]
         return ",".join(map(without_folders, value.split(","))) if isinstance(value, str) else value
 
     def without_folders(part: str) -> str:
@@ -250,7 +250,7 @@ def _config(path: Path) -> str:
     if not path.is_file():
         return ""
     try:
-        return yaml.safe_dump(shown(yaml.safe_load(path.read_text(encoding="utf-8"))), sort_keys=False)
+        return yaml.safe_dump(hide_folders(yaml.safe_load(path.read_text(encoding="utf-8"))), sort_keys=False)
     except yaml.YAMLError as error:
         return f"config.yaml cannot be read: {error}"
 

@@ -39,7 +39,7 @@ def write_folds(configs: Sequence[CfgNode], output: Path, count: int) -> list[Fo
     folds = [Fold(number, output / f"fold{number}") for number in range(1, count + 1)]
     rows = {config.STAGE: list(_rows(config)) for config in configs if config.STAGE != "negation"}
     everyone = {patient for listed in rows.values() for patient, _ in listed}
-    held_out = _held_out(output / "folds.json", everyone, count, configs[0].SEED)
+    held_out = _choose_test_patients(output / "folds.json", everyone, count, configs[0].SEED)
     for stage, listed in rows.items():
         start = GRADED if stage == "quality" else ""
         for fold in folds:
@@ -75,7 +75,7 @@ def _key(patient: str, video: str) -> str:
     return hashlib.sha256((f"patient {patient}" if patient else f"video {video}").encode()).hexdigest()[:20]
 
 
-def _held_out(file: Path, patients: set[str], count: int, seed: int) -> dict[str, str]:
+def _choose_test_patients(file: Path, patients: set[str], count: int, seed: int) -> dict[str, str]:
     """The number of the fold of each patient."""
     rule = {"folds": count, "seed": seed}
     before: dict[str, str] = {}

@@ -32,7 +32,7 @@ TEMPLATES = (Path(__file__).parent / "templates", Path(report.__file__).parent /
 
 
 @dataclass
-class Shown:
+class StageCard:
     """A stage as the page shows it; without a summary it is not finished."""
 
     stage: str
@@ -66,7 +66,7 @@ def write_page(folder: Path, output: Path, steps: Sequence[Step], folds: Sequenc
     )
     environment.filters |= {"figure": report.shown_figure, "interval": report.shown_interval}
     files = stage_files(folder)
-    stages = [_shown(stage, [step for step in steps if step.stage == stage], output) for stage in files]
+    stages = [_make_card(stage, [step for step in steps if step.stage == stage], output) for stage in files]
     last = next((stage for stage in reversed(stages) if stage.summary), None)
     page = environment.get_template("experiment.html").render(
         name=load_config(files["view"]).DATA.DATASET,
@@ -81,34 +81,34 @@ def write_page(folder: Path, output: Path, steps: Sequence[Step], folds: Sequenc
     return path
 
 
-def _shown(stage: str, steps: Sequence[Step], output: Path) -> Shown:
-    shown = Shown(stage, STAGES.index(stage) + 1, QUESTIONS[stage])
+def _make_card(stage: str, steps: Sequence[Step], output: Path) -> StageCard:
+    card = StageCard(stage, STAGES.index(stage) + 1, QUESTIONS[stage])
     for step in steps:
         finished = (step.folder / "metrics.json").is_file()
         if step.trains:
-            shown.progress = _progress(step)
+            card.progress = _progress(step)
             if finished:
-                shown.links.append(("report of the training", _link(step, "report.html", output)))
-                shown.links += [(title, _link(step, file, output)) for file, title in FILES.items()]
+                card.links.append(("report of the training", _link(step, "report.html", output)))
+                card.links += [(title, _link(step, file, output)) for file, title in FILES.items()]
         elif finished:
-            shown.summary = read_summary(step.folder / "metrics.json")
-            shown.headlines = report.headlines(shown.summary)
-            shown.main = _main(shown, shown.summary.score)
-            shown.judged = step.judged
-            shown.links.insert(0, (f"report of the {shown.judged} videos", _link(step, "report.html", output)))
-    score = shown.summary.score if shown.summary else ""
+            card.summary = read_summary(step.folder / "metrics.json")
+            card.headlines = report.headlines(card.summary)
+            card.main = _main(card, card.summary.score)
+            card.judged = step.judged
+            card.links.insert(0, (f"report of the {card.judged} videos", _link(step, "report.html", output)))
+    score = card.summary.score if card.summary else ""
     charts = report.learning_curves(output / stage / "metrics.jsonl", score)
-    shown.learning = [(title, chart) for title, chart in charts if title in ("Loss", "Validation")]
-    return shown
+    card.learning = [(title, chart) for title, chart in charts if title in ("Loss", "Validation")]
+    return card
 
 
 def _link(step: Step, file: str, output: Path) -> str:
     return Path(os.path.relpath(step.folder / file, output)).as_posix()
 
 
-def _main(shown: Shown, score: str) -> tuple[str, str] | None:
-    titles = dict(shown.headlines)
-    names = (name.format(score=score) for name in MAIN[shown.stage])
+def _main(card: StageCard, score: str) -> tuple[str, str] | None:
+    titles = dict(card.headlines)
+    names = (name.format(score=score) for name in MAIN[card.stage])
     return next(((name, titles[name]) for name in names if name in titles), None)
 
 

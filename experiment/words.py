@@ -37,8 +37,8 @@ def describe(found: Fingerprint) -> list[str]:
 
 def size_of(found: Fingerprint, name: str) -> str:
     """Videos and patients of a list: `40 videos of 10 patients`."""
-    return f"{_counted(found.videos[name], 'video')} of {_counted(found.patients[name], 'patient')}"
+    return f"{_count(found.videos[name], 'video')} of {_count(found.patients[name], 'patient')}"
 
 
-def _counted(number: int, what: str) -> str:
+def _count(number: int, what: str) -> str:
     return f"{number or 'unknown'} {what}{'' if number == 1 else 's'}"

@@ -52,21 +52,21 @@ def load_optimiser(optimiser: torch.optim.Optimizer, state: dict[str, Any]) -> N
     Raises UserError for the state of another optimiser or of other parameters.
     """
     own = optimiser.state_dict()
-    if _kind(state) != _kind(own):
+    if _signature(state) != _signature(own):
         raise UserError(
             "the checkpoint's optimiser is another, or trains other parts: resume with the TRAIN.OPTIMIZER, "
             "MODEL.FIX_TEXT and TRAINER.ViFi_CLIP of its own run (config.yaml beside it)"
         )
     parameters = [p for group in optimiser.param_groups for p in group["params"]]
     for number, moments in state["state"].items():
-        if number >= len(parameters) or not _belongs(moments, parameters[number], "betas" in own["param_groups"][0]):
+        if number >= len(parameters) or not _fits(moments, parameters[number], "betas" in own["param_groups"][0]):
             raise UserError(f"the checkpoint's optimiser holds no state of its parameter {number}: resume another one")
     saved = zip(own["param_groups"], state["param_groups"], strict=True)
     groups = [today | {"lr": before["lr"]} for today, before in saved]  # each step sets its own rate
     optimiser.load_state_dict(state | {"param_groups": groups})
 
 
-def _belongs(moments: dict[str, Any], parameter: nn.Parameter, adam: bool) -> bool:
+def _fits(moments: dict[str, Any], parameter: nn.Parameter, adam: bool) -> bool:
     """Whether these are the moments of a parameter, by name and shape."""
     shaped = {"exp_avg", "exp_avg_sq"} if adam else {"momentum_buffer"}
     whole = moments.keys() == shaped | ({"step"} if adam else set())
@@ -75,7 +75,7 @@ def _belongs(moments: dict[str, Any], parameter: nn.Parameter, adam: bool) -> bo
     )
 
 
-def _kind(state: dict[str, Any]) -> list[tuple[bool, int]]:
+def _signature(state: dict[str, Any]) -> list[tuple[bool, int]]:
     """What tells one optimiser's state from another's: AdamW's betas, and how many parameters a group has."""
     return [("betas" in group, len(group["params"])) for group in state["param_groups"]]
 

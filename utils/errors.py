@@ -8,6 +8,8 @@ import os
 import reprlib
 import sys
 from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
 ERROR_FILE = "RUN_ERROR_FILE"  # set where utils.launch says for all its processes why one failed, which that file tells
 STOPPED = 75  # EX_TEMPFAIL of sysexits.h: the run was asked to stop; schedulers can be told to queue such a job again
@@ -70,10 +72,10 @@ def exit_code(main: Callable[[], int | None]) -> int:
     try:
         return main() or 0
     except LostPeer as error:
-        _say(str(error), cause="peer")
+        Failure(str(error), lost_peer=True).tell()
         return 1
     except UserError as error:
-        _say(str(error), cause="mistake")
+        Failure(str(error)).tell()
         return 2
     except KeyboardInterrupt:
         if os.environ.get("LOCAL_RANK", "0") == "0":
@@ -81,10 +83,25 @@ def exit_code(main: Callable[[], int | None]) -> int:
         return 130
 
 
-def _say(words: str, cause: str) -> None:
-    """Prints a mistake, or leaves it where the launcher finds it, which prints one for all processes."""
-    if ERROR_FILE in os.environ:
+@dataclass(frozen=True)
+class Failure:
+    """Why a process failed: a line, and whether another process is the cause."""
+
+    message: str
+    lost_peer: bool = False
+
+    def tell(self) -> None:
+        """Prints the line, or leaves it where the launcher finds it, which prints one for all processes."""
+        if ERROR_FILE not in os.environ:
+            print(f"error: {self.message}", file=sys.stderr)
+            return
         with open(os.environ[ERROR_FILE], "w", encoding="utf-8") as stream:
-            json.dump({"message": words, "cause": cause}, stream)
-    else:
-        print(f"error: {words}", file=sys.stderr)
+            json.dump(asdict(self), stream)
+
+    @classmethod
+    def read(cls, file: Path) -> Failure | None:
+        """What a process left in `file`; None where it could not say."""
+        try:
+            return cls(**json.loads(file.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError):
+            return None

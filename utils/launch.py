@@ -7,7 +7,6 @@ SIGINT are passed on; and the processes die with this one, however it ends.
 from __future__ import annotations
 
 import ctypes
-import json
 import math
 import os
 import signal
@@ -19,7 +18,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from echoviewclip.utils.errors import ERROR_FILE, STOPPED
+from echoviewclip.utils.errors import ERROR_FILE, STOPPED, Failure
 
 ASKS_TO_STOP = {signal.SIGTERM, signal.SIGUSR1}
 PASSED_ON = {*ASKS_TO_STOP, signal.SIGINT, signal.SIGHUP}
@@ -42,17 +41,10 @@ class Rank:
         return self.process.poll()
 
     @property
-    def said(self) -> dict[str, str]:
-        """Why it failed, in its own words: `message` and `cause`; empty where it could not say."""
-        try:
-            return json.loads(self.file.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return {}
-
-    @property
     def lost_peer(self) -> bool:
         """Whether it failed because another did."""
-        return self.said.get("cause") == "peer"
+        failure = Failure.read(self.file)
+        return failure is not None and failure.lost_peer
 
 
 def launch(count: int, script: list[str]) -> int:
@@ -148,8 +140,8 @@ def _outcome(ranks: list[Rank], failed: list[Rank], passed_on: list[int]) -> int
 
 
 def _cause(rank: Rank) -> str:
-    if "message" in rank.said:
-        return rank.said["message"]
+    if failure := Failure.read(rank.file):
+        return failure.message
     code = rank.process.returncode
     if code > 0:
         return f"process {rank.number} ended with an error"  # it has printed its traceback

@@ -34,8 +34,8 @@ class Plan:
 
 
 @dataclass
-class Said:
-    """What is said of each file, by its name.
+class Targets:
+    """What folders and tables say of each file, by its name.
 
     Attributes:
         views, levels: names of all labels and of all grades, in order of id.
@@ -52,37 +52,37 @@ class Said:
     patients: dict[str, str] | None = None
 
 
-def read_plan(plan: Plan, sources: Sources, destination: Path) -> Said:
+def read_plan(plan: Plan, sources: Sources, destination: Path) -> Targets:
     """What folders and tables say of the sources. Raises UserError."""
-    names, root, said, label_of = list(sources.kinds), sources.root, Said(), None
+    names, root, targets, label_of = list(sources.kinds), sources.root, Targets(), None
     if plan.labels_from:
         listed = read_names(plan.label_list) if plan.label_list else []
         label_of = read_origin(plan.labels_from, "--labels-from", "label", root, Labels(listed))
         labels = read_all(label_of, names, "--labels-from")
-        said.views = listed or _collect(labels.values(), destination / "labels.csv")
-        said.labels = _named(labels, said.views, "--labels-from")
+        targets.views = listed or _collect(labels.values(), destination / "labels.csv")
+        targets.labels = _to_list_names(labels, targets.views, "--labels-from")
         if plan.labels_from.lower().endswith(LISTS):
-            _add_from_table(said, read_table(Path(plan.labels_from), root, "label", Labels(listed)), names)
-    said.levels = read_names(plan.quality_list)
+            _add_from_table(targets, read_table(Path(plan.labels_from), root, "label", Labels(listed)), names)
+    targets.levels = read_names(plan.quality_list)
     if plan.quality_from:
-        grade_of = read_origin(plan.quality_from, "--quality-from", "quality", root, Labels(said.levels))
-        said.grades = read_all(grade_of, names, "--quality-from")
-    said.grades = _named(said.grades, said.levels, "--quality-from")
+        grade_of = read_origin(plan.quality_from, "--quality-from", "quality", root, Labels(targets.levels))
+        targets.grades = read_all(grade_of, names, "--quality-from")
+    targets.grades = _to_list_names(targets.grades, targets.levels, "--quality-from")
     if plan.patient_from:
-        said.patients = None
+        targets.patients = None
     if plan.patient_from not in ("", DICOM):
         patient_of = read_origin(plan.patient_from, "--patient-from", "patient", root, level=1)
-        said.patients = read_all(patient_of, names, "--patient-from")
+        targets.patients = read_all(patient_of, names, "--patient-from")
         _check_folders(patient_of, label_of, names)
-    return said
+    return targets
 
 
-def _add_from_table(said: Said, rows: Mapping[str, Row], names: Sequence[str]) -> None:
+def _add_from_table(targets: Targets, rows: Mapping[str, Row], names: Sequence[str]) -> None:
     """What the table of labels says beside them."""
     rows = {name: rows[name] for name in names if name in rows}
-    said.grades = {name: row.quality for name, row in rows.items() if row.quality}
-    said.scores = {name: row.score for name, row in rows.items() if row.score}
-    said.patients = {name: row.patient for name, row in rows.items() if row.patient} or None
+    targets.grades = {name: row.quality for name, row in rows.items() if row.quality}
+    targets.scores = {name: row.score for name, row in rows.items() if row.score}
+    targets.patients = {name: row.patient for name, row in rows.items() if row.patient} or None
 
 
 def _collect(labels: Iterable[str], earlier: Path) -> list[str]:
@@ -100,7 +100,7 @@ def _collect(labels: Iterable[str], earlier: Path) -> list[str]:
     return names
 
 
-def _named(values: Mapping[str, str], names: Sequence[str], option: str) -> dict[str, str]:
+def _to_list_names(values: Mapping[str, str], names: Sequence[str], option: str) -> dict[str, str]:
     """Ids and names in any spelling as the names of the list. Raises UserError where there is another."""
     known = Labels(names)
     found: dict[str, str] = {}

@@ -101,11 +101,11 @@ def prepare_sets(
     lists that were written.
     """
     sources = find_sources(source, destination, allow_outside=allow_outside)
-    said = read_plan(plan, sources, destination)
-    records = prepare(source, destination, options, workers, sources=sources, patients=said.patients, **how)
+    targets = read_plan(plan, sources, destination)
+    records = prepare(source, destination, options, workers, sources=sources, patients=targets.patients, **how)
     if not plan.labels_from:
         return records, []
-    return records, write_sets(plan, said, records, destination, read_salt(private_folder(destination)))
+    return records, write_sets(plan, targets, records, destination, read_salt(private_folder(destination)))
 
 
 def _convert_all(jobs: Sequence[tuple[Any, ...]], workers: int, seconds: float) -> Iterator[Record]:

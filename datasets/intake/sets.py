@@ -9,7 +9,7 @@ from pathlib import Path
 
 from echoviewclip.datasets.intake.find import private_folder
 from echoviewclip.datasets.intake.names import hash_patient
-from echoviewclip.datasets.intake.plan import Plan, Said
+from echoviewclip.datasets.intake.plan import Plan, Targets
 from echoviewclip.datasets.intake.records import Record
 from echoviewclip.datasets.intake.splits import split_patients
 from echoviewclip.datasets.rows import FIELDS
@@ -19,46 +19,46 @@ from echoviewclip.utils.files import atomic_path
 GRADED = "quality_"  # begins the names of the lists for stage quality, which hold graded videos alone
 
 
-def write_sets(plan: Plan, said: Said, records: Sequence[Record], destination: Path, salt: bytes) -> list[str]:
+def write_sets(plan: Plan, targets: Targets, records: Sequence[Record], destination: Path, salt: bytes) -> list[str]:
     """Writes `labels.csv`, a list for each set, and `grades.csv` and one of graded videos where there are any.
 
     Returns what to tell. Videos without a label or whose patient is not known are in no list. Raises UserError where
     none is left, or where labels seem to be patients.
     """
     videos = [record for record in records if not record.fault and not record.skipped]
-    known = [record for record in videos if said.labels.get(record.source) or _is_graded(record, said)]
+    known = [record for record in videos if targets.labels.get(record.source) or _is_graded(record, targets)]
     listed = sorted((record for record in known if record.patient), key=lambda record: record.name)
     if not listed:
         raise UserError(
             f"of {len(videos)} videos {len(known)} have a label, and none of these has a patient; say who it is with "
             "--patient-from: folder, a regular expression or a table"
         )
-    _check_no_patients(said, listed, salt)
+    _check_no_patients(targets, listed, salt)
     patients = {record.patient for record in listed}
     sets = split_patients(private_folder(destination) / "split.json", patients, plan.shares, plan.seed)
-    _write_labels(destination / "labels.csv", said.views)
-    if said.grades:
-        _write_labels(destination / "grades.csv", said.levels)
+    _write_labels(destination / "labels.csv", targets.views)
+    if targets.grades:
+        _write_labels(destination / "grades.csv", targets.levels)
     of_set = {name: [record for record in listed if sets[record.patient] == name] for name in plan.shares}
     for name, chosen in of_set.items():
-        _write_list(destination / f"{name}.csv", [r for r in chosen if r.source in said.labels], said)
-        _write_list(destination / f"{GRADED}{name}.csv", [r for r in chosen if _is_graded(r, said)], said)
+        _write_list(destination / f"{name}.csv", [r for r in chosen if r.source in targets.labels], targets)
+        _write_list(destination / f"{GRADED}{name}.csv", [r for r in chosen if _is_graded(r, targets)], targets)
     return [
-        *_table(said, of_set),
+        *_table(targets, of_set),
         *_left_over("without a label", len(videos) - len(known)),
         *_left_over("whose patient is not known (--patient-from)", len(known) - len(listed)),
     ]
 
 
-def _is_graded(record: Record, said: Said) -> bool:
-    return record.source in said.grades or record.source in said.scores
+def _is_graded(record: Record, targets: Targets) -> bool:
+    return record.source in targets.grades or record.source in targets.scores
 
 
-def _check_no_patients(said: Said, listed: Iterable[Record], salt: bytes) -> None:
+def _check_no_patients(targets: Targets, listed: Iterable[Record], salt: bytes) -> None:
     """Raises UserError where names of labels would carry patients into DST."""
     patients, labels = defaultdict(set), defaultdict(set)
     for record in listed:
-        label = said.labels.get(record.source, "")
+        label = targets.labels.get(record.source, "")
         patients[label].add(record.patient)
         labels[record.patient].add(label)
     named = any(hash_patient(salt, label) in of for label, of in patients.items())
@@ -78,7 +78,7 @@ def _write_labels(file: Path, names: Sequence[str]) -> None:
         csv.writer(lines).writerows([("id", "name"), *enumerate(names)])
 
 
-def _write_list(file: Path, records: Sequence[Record], said: Said) -> None:
+def _write_list(file: Path, records: Sequence[Record], targets: Targets) -> None:
     """A list of these videos; without any it is removed, as an earlier run's would be wrong."""
     if not records:
         file.unlink(missing_ok=True)
@@ -90,14 +90,14 @@ def _write_list(file: Path, records: Sequence[Record], said: Said) -> None:
         writer = csv.writer(lines)
         writer.writerow(FIELDS)
         for record in records:
-            label, grade, score = (of.get(record.source, "") for of in (said.labels, said.grades, said.scores))
+            label, grade, score = (of.get(record.source, "") for of in (targets.labels, targets.grades, targets.scores))
             writer.writerow([record.name, label, record.patient, grade, score])
 
 
-def _table(said: Said, of_set: dict[str, list[Record]]) -> list[str]:
+def _table(targets: Targets, of_set: dict[str, list[Record]]) -> list[str]:
     """Videos of each label and patients by set, and a warning of labels that training would not see."""
-    columns = [Counter(said.labels.get(record.source) for record in chosen) for chosen in of_set.values()]
-    rows = {name: [column[name] for column in columns] for name in said.views}
+    columns = [Counter(targets.labels.get(record.source) for record in chosen) for chosen in of_set.values()]
+    rows = {name: [column[name] for column in columns] for name in targets.views}
     absent = [name for name, counts in rows.items() if not counts[0]]
     rows["videos"] = [len(chosen) for chosen in of_set.values()]
     rows["patients"] = [len({record.patient for record in chosen}) for chosen in of_set.values()]

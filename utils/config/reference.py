@@ -40,7 +40,7 @@ def page() -> str:
 def _section(section: Section) -> list[str]:
     rows = [_row(key) for key in section.keys]
     head = ["| key | default | values | meaning | no effect when |", "|---|---|---|---|---|"]
-    return [f"## {section.name or 'Top level'}", "", _marked(section.about), "", *head, *rows, ""]
+    return [f"## {section.name or 'Top level'}", "", _mark_keys(section.about), "", *head, *rows, ""]
 
 
 def _row(key: Key) -> str:
@@ -48,10 +48,10 @@ def _row(key: Key) -> str:
     conditions = "; or ".join(rule.condition or rule.reason for rule in key.no_effect)
     cells = [
         f"`{key.name.split('.')[-1]}`",
-        _shown(key.default),
+        _format(key.default),
         _values(key),
-        _marked(key.meaning),
-        _marked(conditions),
+        _mark_keys(key.meaning),
+        _mark_keys(conditions),
     ]
     return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
 
@@ -59,18 +59,18 @@ def _row(key: Key) -> str:
 def _values(key: Key) -> str:
     """Type, choices and bounds."""
     item = get_args(key.kind)[0] if isinstance(key.kind, GenericAlias) else key.kind
-    values = ", ".join(map(_shown, key.choices)) or ", ".join([TYPES[item], *(bound.shown for bound in key.bounds)])
+    values = ", ".join(map(_format, key.choices)) or ", ".join([TYPES[item], *(bound.shown for bound in key.bounds)])
     return values if item is key.kind else f"list: {values}"
 
 
-def _shown(value: Any) -> str:
+def _format(value: Any) -> str:
     """A value about as yaml writes it."""
     if isinstance(value, Sequence) and not isinstance(value, str):
         return f"`[{', '.join(map(str, value))}]`"
     return '`""`' if value == "" else f"`{value}`"
 
 
-def _marked(text: str) -> str:
+def _mark_keys(text: str) -> str:
     """The text with the names of keys as code."""
     return NAME.sub(r"`\g<0>`", text)
 
