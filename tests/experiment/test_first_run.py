@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shlex
 import subprocess
@@ -39,10 +38,9 @@ def test_the_page_shows_three_commands_after_the_archive():
 def test_the_commands_lead_from_an_archive_to_three_stages_and_a_page(tmp_path):
     for folder in ("tools", "weights", "labels", "main.py"):
         (tmp_path / folder).symlink_to(Path(folder).resolve())
-    environment = os.environ | {"PYTHONPATH": str(Path.cwd())}
     for script, *arguments in commands():
         call = [sys.executable, script, *(SMALL.get(word, word) for word in arguments), *EXTRA.get(script, [])]
-        done = subprocess.run(call, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+        done = subprocess.run(call, cwd=tmp_path, capture_output=True, text=True, check=False)
         assert done.returncode == 0, f"{script}: {done.stdout[-2000:]}{done.stderr[-2000:]}"
         if script == "tools/prepare.py":
             assert done.stdout.splitlines()[-1] == "next: python tools/new.py data/mine"

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
 HEAD = """
 import os, signal, sys, time
 from echoviewclip.utils.errors import LostPeer, UserError, exit_code
@@ -29,7 +28,6 @@ def start(folder: Path, body: str, count: int = 2) -> subprocess.Popen:
     script.write_text(HEAD + body)
     return subprocess.Popen(
         [sys.executable, "-c", PATIENT, str(count), str(script)],
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
