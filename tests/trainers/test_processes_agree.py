@@ -6,7 +6,7 @@ import torch
 
 from echoviewclip.utils.checkpoint import load_checkpoint
 from tests.tiny_data import assert_same, tiny_options
-from tests.trainers.processes.test_distributed import two_processes
+from tests.trainers.test_distributed import two_processes
 
 
 def trained(tiny_folder, output, **changes):
