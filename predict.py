@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Here, so that neither --help nor a mistake in the command line waits for what computes.
     from echoviewclip.datasets.intake.find import find_videos, summary
     from echoviewclip.datasets.reading import end_readers
-    from echoviewclip.inference.answers import table, write_answers
+    from echoviewclip.inference.answers import draw_table, write_answers
     from echoviewclip.inference.predictor import load_predictor, predict
     from echoviewclip.utils.distributed import is_main, processes
     from echoviewclip.utils.files import check_writable
@@ -65,14 +65,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     check_writable(given.output)
     try:
         with processes(predictor.config.DEVICE, predictor.config.TRAIN.TIMEOUT) as device:
-            answers = predict(predictor, videos, device, as_is=given.as_is)
+            table = predict(predictor, videos, device, as_is=given.as_is)
             if is_main():
-                files = write_answers(given.output, answers)
-                print(table(answers, files))
+                files = write_answers(given.output, table)
+                print(draw_table(table, files))
                 print("".join(f"left out: {line}\n" for line in summary(left_out.values())), end="")
     finally:
         end_readers()
-    return 1 if any(answer["error"] for answer in answers) else 0
+    return 1 if any(row.error for row in table) else 0
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Answers about videos (`inference.predictor`) as a table for people, and as files for programs."""
+"""Predictions of videos (`inference.prediction`) as a table for people, and as files for programs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TextIO
 
-from echoviewclip.inference.predictor import Answer
+from echoviewclip.inference.prediction import PredictionTable
 from echoviewclip.utils.files import atomic_path
 
 WIDTH = 100  # characters of a line of the table
@@ -26,19 +26,20 @@ COLUMNS: dict[str, tuple[str, Callable[..., str]]] = {  # of the table: heading,
 NUMBERS = ("probability", "score", "quality_score", "frame")  # stand at the right
 
 
-def write_answers(folder: str | Path, answers: Sequence[Answer]) -> list[Path]:
+def write_answers(folder: str | Path, table: PredictionTable) -> list[Path]:
     """Writes `predictions.csv` (an empty cell is None) and `predictions.jsonl` to `folder`, each whole or not at all.
 
     Bytes of a file name that are not UTF-8 are written as `\\udcXX`.
     """
     folder = Path(folder)
     files = [folder / "predictions.csv", folder / "predictions.jsonl"]
+    rows = [{name: getattr(row, name) for name in table.columns} for row in table]
     with atomic_path(files[0]) as temporary, _open(temporary) as file:
-        writer = csv.DictWriter(file, answers[0])
+        writer = csv.DictWriter(file, table.columns)
         writer.writeheader()
-        writer.writerows(answers)
+        writer.writerows(rows)
     with atomic_path(files[1]) as temporary, _open(temporary) as file:
-        file.writelines(json.dumps(answer, ensure_ascii=False) + "\n" for answer in answers)
+        file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     return files
 
 
@@ -46,11 +47,11 @@ def _open(file: Path) -> TextIO:
     return file.open("w", newline="", encoding="utf-8", errors="backslashreplace")
 
 
-def table(answers: Sequence[Answer], files: Sequence[Path]) -> str:
-    """A line for each answer, no longer than WIDTH, and what stands in `files`; long names lose their middle."""
-    columns = [name for name in COLUMNS if name in answers[0]]
+def draw_table(table: PredictionTable, files: Sequence[Path]) -> str:
+    """A line for each video, no longer than WIDTH, and what stands in `files`; long names lose their middle."""
+    columns = [name for name in COLUMNS if name in table.columns]
     head = [COLUMNS[name][0] for name in columns]
-    cells = [["" if a[name] is None else printable(COLUMNS[name][1](a[name])) for name in columns] for a in answers]
+    cells = [[_cell(name, getattr(row, name)) for name in columns] for row in table]
     widths = [max(map(len, column)) for column in zip(head, *cells, strict=True)]
     while sum(widths) + 2 * (len(widths) - 1) > WIDTH:
         widths[widths.index(max(widths))] -= 1
@@ -64,20 +65,24 @@ def table(answers: Sequence[Answer], files: Sequence[Path]) -> str:
         )
         return "  ".join(aligned).rstrip()
 
-    lines = [line(head), *(line(row, a["error"]) for row, a in zip(cells, answers, strict=True)), ""]
-    return "\n".join(lines + summary(answers, files))
+    lines = [line(head), *(line(values, row.error) for values, row in zip(cells, table, strict=True)), ""]
+    return "\n".join(lines + summary(table, files))
 
 
-def summary(answers: Sequence[Answer], files: Sequence[Path]) -> list[str]:
+def _cell(name: str, value: object) -> str:
+    return "" if value is None else printable(COLUMNS[name][1](value))
+
+
+def summary(table: PredictionTable, files: Sequence[Path]) -> list[str]:
     """What decides, how many videos there were, and where the files are."""
-    first, unread = answers[0], sum(bool(answer["error"]) for answer in answers)
+    first, unread = table[0], sum(bool(row.error) for row in table)
     lines = []
-    if "decision" in first:
-        lines.append(f"accepted where the score ({first['score_name']}) is at least τ = {first['tau']:.4g}")
-    elif "view" in first:
+    if "decision" in table.columns:
+        lines.append(f"accepted where the score ({first.score_name}) is at least τ = {first.tau:.4g}")
+    elif "view" in table.columns:
         lines.append("accepted or rejected: not answered, since the checkpoint has no τ")
-    videos = "1 video" if len(answers) == 1 else f"{len(answers)} videos"
-    if doubted := sum(bool(answer["warnings"]) for answer in answers):
+    videos = "1 video" if len(table) == 1 else f"{len(table)} videos"
+    if doubted := sum(bool(row.warnings) for row in table):
         lines.append(f"{doubted} with a warning; what it is stands in the column `warnings`")
     lines.append(f"{videos}, {unread} without an answer: {', '.join(map(str, files))}")
     return lines

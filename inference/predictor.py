@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from yacs.config import CfgNode
 
@@ -23,13 +22,12 @@ from echoviewclip.datasets.intake.pictures import Preparing
 from echoviewclip.datasets.intake.preparation import Preparation
 from echoviewclip.datasets.reading import reading_faults
 from echoviewclip.datasets.transforms import DeviceTransform
-from echoviewclip.evaluation.calibration import at_temperature
 from echoviewclip.evaluation.feature_statistics import FeatureStatistics
-from echoviewclip.evaluation.predictions import Predictions
 from echoviewclip.inference.calibration import SETTINGS, Calibration, settle
 from echoviewclip.inference.checkpoint import AnyCheckpoint, BareWeights, Checkpoint, read_file
 from echoviewclip.inference.collect import collect
 from echoviewclip.inference.precision import Precision
+from echoviewclip.inference.prediction import PredictionTable, to_table
 from echoviewclip.inference.preparation import before_answers, of_checkpoint
 from echoviewclip.inference.restore import restore_model
 from echoviewclip.inference.resume import configuration_for, with_activation
@@ -40,10 +38,6 @@ from echoviewclip.utils.errors import UserError
 from echoviewclip.utils.label_list import read_names
 
 log = logging.getLogger(__name__)
-
-Answer = dict[str, Any]
-"""What was found about one video, by column (docs/prediction.md); None where nothing was. All have the same columns:
-those that the model can answer."""
 
 Changes = Sequence[tuple[str, Any]]
 
@@ -103,8 +97,10 @@ def _names_of(checkpoint: AnyCheckpoint, config: CfgNode) -> tuple[list[str], li
     return views, read_names(config.DATA.QUALITY_LIST, config.DATA.NUM_QUALITIES, "DATA.NUM_QUALITIES")
 
 
-def predict(predictor: Predictor, videos: Sequence[str], device: torch.device, *, as_is: bool = False) -> list[Answer]:
-    """An answer for each video, in order; one that cannot be read has an `error` and no other answers.
+def predict(
+    predictor: Predictor, videos: Sequence[str], device: torch.device, *, as_is: bool = False
+) -> PredictionTable:
+    """A row for each video, in order; one that cannot be read has an `error` and no other answers.
 
     Videos that lie in no prepared folder are prepared in memory as the training videos were, unless `as_is`; the log
     says where pictures are not as in training.
@@ -124,81 +120,5 @@ def predict(predictor: Predictor, videos: Sequence[str], device: torch.device, *
     with reading_faults():
         answers, faults, warnings = collect(model, loader, DeviceTransform(train=False), precision, "predict")
     predictions = to_predictions(answers, annotations, "in", predictor.fitted)
-    return to_answers(predictions, predictor, faults, warnings)
-
-
-def to_answers(
-    predictions: Predictions, predictor: Predictor, faults: dict[str, str], warnings: dict[str, str]
-) -> list[Answer]:
-    """Predictions as people read them: names in place of numbers, calibrated, None in place of nan."""
-    columns: dict[str, list[Any]] = {"file": predictions.path.tolist()}
-    columns |= _views(predictions, predictor) | _decision(predictions, predictor) | _quality(predictions, predictor)
-    answered = (predictions.prediction >= 0) | (predictions.grade_prediction >= 0)
-    columns["frame"] = [
-        most_attended(*one) if sure else None
-        for *one, sure in zip(predictions.attention, predictions.frames, answered, strict=True)
-    ]
-    columns["warnings"] = [warnings.get(name) for name in columns["file"]]
-    columns["error"] = [
-        faults.get(name) or (None if sure else "the model gives no finite answer")
-        for name, sure in zip(columns["file"], answered, strict=True)
-    ]
-    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-
-
-def _views(p: Predictions, predictor: Predictor) -> dict[str, list[Any]]:
-    """The two likeliest views with their probabilities at the checkpoint's temperature."""
-    if not p.probabilities.shape[1]:
-        return {}
-    probabilities = at_temperature(p.probabilities, predictor.calibration.temperature)
-    columns: dict[str, list[Any]] = {}
-    order = np.argsort(-probabilities, axis=1, kind="stable")
-    for prefix, place in (("", 0), ("second_", 1)):
-        if place < order.shape[1]:
-            chosen = order[:, place]
-            columns[f"{prefix}view"] = _names(np.where(p.prediction < 0, -1, chosen), predictor.views)
-            columns[f"{prefix}probability"] = _numbers(np.take_along_axis(probabilities, chosen[:, None], axis=1)[:, 0])
-    return columns
-
-
-def _decision(p: Predictions, predictor: Predictor) -> dict[str, list[Any]]:
-    """Accepted or rejected by the calibrated score, where the checkpoint has τ and the model has the score."""
-    name, tau = predictor.calibration.score, predictor.calibration.tau
-    if tau is None or name not in p.scores:
-        return {}
-    scores = _numbers(p.scores[name])
-    return {
-        "decision": [None if score is None else "accepted" if score >= tau else "rejected" for score in scores],
-        "score": scores,
-        "tau": [tau] * len(p),
-        "score_name": [name] * len(p),
-    }
-
-
-def _quality(p: Predictions, predictor: Predictor) -> dict[str, list[Any]]:
-    """The likeliest grade, its probability, and the expected score in [0, 1]."""
-    if not p.grade_probabilities.shape[1]:
-        return {}
-    return {
-        "quality": _names(p.grade_prediction, predictor.grades),
-        "quality_probability": _numbers(p.grade_probabilities.max(axis=1)),
-        "quality_score": _numbers(p.score_prediction),
-    }
-
-
-def most_attended(weights: np.ndarray, frames: np.ndarray) -> int:
-    """The frame of the largest weight, the earliest among equals.
-
-    A frame that occurs several times in `frames` [T], in several clips or crops or because the video is short, has
-    the sum of its `weights` [T].
-    """
-    places, where = np.unique(frames, return_inverse=True)
-    return int(places[np.bincount(where.reshape(-1), weights).argmax()])
-
-
-def _names(indices: np.ndarray, names: Sequence[str]) -> list[str | None]:
-    return [names[i] if i >= 0 else None for i in indices]
-
-
-def _numbers(values: np.ndarray) -> list[float | None]:
-    return [float(value) if np.isfinite(value) else None for value in values]
+    names = (predictor.views, predictor.grades)
+    return to_table(predictions, *names, predictor.calibration, faults, warnings)

@@ -2,31 +2,35 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 
-from echoviewclip.inference.answers import WIDTH, table
+from echoviewclip.inference.answers import WIDTH, draw_table
+from echoviewclip.inference.prediction import Prediction, PredictionTable
+
+ALL = tuple(field.name for field in fields(Prediction))
 
 
 def test_table_is_word_for_word_this():
-    answer = {
-        "file": "a.avi",
-        "view": "Apical 4C 2D",
-        "probability": 0.987,
-        "second_view": "Apical 2C 2D",
-        "second_probability": 0.01,
-        "decision": "accepted",
-        "score": 0.98765,
-        "tau": 0.9,
-        "score_name": "negation",
-        "quality": "good",
-        "quality_probability": 0.7,
-        "quality_score": 0.8,
-        "frame": 12,
-        "warnings": "the frame rate is not known",
-        "error": None,
-    }
-    broken = dict.fromkeys(answer) | {"file": "longer name.avi", "error": "is empty"}
-    assert table([answer, broken], [Path("out/predictions.csv")]) == (
+    answer = Prediction(
+        file="a.avi",
+        view="Apical 4C 2D",
+        probability=0.987,
+        second_view="Apical 2C 2D",
+        second_probability=0.01,
+        decision="accepted",
+        score=0.98765,
+        tau=0.9,
+        score_name="negation",
+        quality="good",
+        quality_probability=0.7,
+        quality_score=0.8,
+        frame=12,
+        warnings="the frame rate is not known",
+        error=None,
+    )
+    broken = Prediction("longer name.avi", error="is empty")
+    assert draw_table(PredictionTable(ALL, [answer, broken]), [Path("out/predictions.csv")]) == (
         "file             view          prob  decision   score  quality  value  frame\n"
         "a.avi            Apical 4C 2D  0.99  accepted  0.9877  good      0.80     12\n"
         "longer name.avi  is empty\n"
@@ -38,21 +42,21 @@ def test_table_is_word_for_word_this():
 
 
 def test_table_fits_its_width_with_the_longest_names():
-    answer = {
-        "file": f"/archive/{'study/' * 40}0001.dcm",
-        "view": "Parasternal Right Ventricular Outflow Tract RVOT PW",
-        "probability": 0.5,
-        "decision": "rejected",
-        "score": -123456.789,
-        "tau": 1.0,
-        "score_name": "mahalanobis",
-        "quality": "not good",
-        "quality_score": 0.5,
-        "frame": 99999,
-        "warnings": None,
-        "error": None,
-    }
-    broken = dict.fromkeys(answer) | {"file": answer["file"], "error": "cannot be read: " + "x" * 200}
-    head, row, error = table([answer, broken], []).splitlines()[:3]
+    answer = Prediction(
+        file=f"/archive/{'study/' * 40}0001.dcm",
+        view="Parasternal Right Ventricular Outflow Tract RVOT PW",
+        probability=0.5,
+        decision="rejected",
+        score=-123456.789,
+        tau=1.0,
+        score_name="mahalanobis",
+        quality="not good",
+        quality_score=0.5,
+        frame=99999,
+        warnings=None,
+        error=None,
+    )
+    broken = Prediction(answer.file, error="cannot be read: " + "x" * 200)
+    head, row, error = draw_table(PredictionTable(ALL, [answer, broken]), []).splitlines()[:3]
     assert len(row) == len(error) == WIDTH >= len(head)
     assert row.startswith("/archive/") and "…" in row and "0001.dcm  Parasternal" in row and "RVOT PW" in row

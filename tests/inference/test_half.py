@@ -12,6 +12,7 @@ from torch import nn
 from echoviewclip.inference import half
 from echoviewclip.inference.half import half_precision, lacks_bfloat16
 from echoviewclip.inference.precision import Precision
+from echoviewclip.inference.prediction import Prediction
 from echoviewclip.inference.predictor import load_predictor, predict
 from echoviewclip.trainers.evaluate import Evaluator
 from tests.tiny_data import metrics, tiny, train
@@ -158,10 +159,10 @@ def test_an_evaluation_chooses_for_its_own_processor_not_for_the_one_that_traine
 
 @pytest.mark.parametrize("level", ["O1", "O2"])
 def test_predict_computes_in_float32_without_instructions(tiny_folder, tiny_runs, no_bfloat16, level):
-    def answer(chosen: str) -> dict:
+    def answer(chosen: str) -> Prediction:
         predictor = load_predictor(tiny_runs["quality"] / "last.pth", changes=[("TRAIN.OPT_LEVEL", chosen)])
         return predict(predictor, [str(tiny_folder / "videos" / "clip 0.avi")], CPU)[0]
 
     expected, given = answer("O0"), answer(level)
     assert given == expected if level == "O1" else given != expected  # O2 rounds the weights
-    assert given["probability"] == pytest.approx(expected["probability"], abs=0.02)
+    assert given.probability == pytest.approx(expected.probability, abs=0.02)

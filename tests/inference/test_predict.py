@@ -26,7 +26,8 @@ from echoviewclip.evaluation.feature_statistics import FeatureStatistics
 from echoviewclip.evaluation.predictions import read_predictions
 from echoviewclip.inference.calibration import Calibration
 from echoviewclip.inference.collect import distance_features
-from echoviewclip.inference.predictor import load_predictor, most_attended, predict
+from echoviewclip.inference.prediction import most_attended
+from echoviewclip.inference.predictor import load_predictor, predict
 from echoviewclip.predict import main
 from echoviewclip.utils.checkpoint import load_checkpoint, save_checkpoint
 from echoviewclip.utils.errors import UserError, exit_code
@@ -168,8 +169,8 @@ def test_a_score_by_distance_uses_the_statistics_in_the_checkpoint(runs, elsewhe
         clip = DeviceTransform(train=False)(sample.video)
         output = predictor.model(clip, ("positive", "negative"))
     features = distance_features(list(output.intermediates.values())).numpy()
-    assert answer["score_name"] == "knn" and answer["decision"] == "accepted"
-    assert answer["score"] == pytest.approx(fitted.scores(features)["knn"][0], rel=1e-6)
+    assert answer.score_name == "knn" and answer.decision == "accepted"
+    assert answer.score == pytest.approx(fitted.scores(features)["knn"][0], rel=1e-6)
 
 
 def test_statistics_of_other_features_are_refused(runs, elsewhere):
@@ -361,7 +362,7 @@ def test_a_published_checkpoint_is_answered_with_its_yaml_file(runs, tmp_path):
     predictor = load_predictor(tmp_path / "published.pth", "configs/released/train_stage1.yaml", options)
     assert predictor.calibration == Calibration() and list(predictor.views) == list(VIEWS)
     for one, other in zip(predict(predictor, videos, torch.device("cpu")), expected, strict=True):
-        assert one["view"] == other["view"] and one["frame"] == other["frame"]
+        assert one.view == other.view and one.frame == other.frame
     (tmp_path / "towers.pt").unlink()
     load_predictor(own)  # carries all that it needs, the prompts' embeddings too
     with pytest.raises(UserError, match="no such file"):
