@@ -21,7 +21,7 @@ def wheel(tmp_path_factory) -> Path:
     pytest.importorskip("setuptools", minversion="77")  # as pyproject.toml asks for; it is not installed everywhere
     source, built = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("built")
     shutil.copytree(ROOT / "src", source / "src", symlinks=True)
-    for name in ("pyproject.toml", "README.md", "LICENSE", "requirements.txt"):
+    for name in ("pyproject.toml", "README.md", "LICENSE", "NOTICE.md", "requirements.txt"):
         shutil.copy(ROOT / name, source)
     for link in LINKS.iterdir():
         if link.is_symlink() and link.is_dir():
