@@ -17,7 +17,7 @@ if not __package__:  # started as a file; other packages have the names of the f
 
 from yacs.config import CfgNode
 
-from echoviewclip.utils.config import evaluated_checkpoint, given_keys, load_config
+from echoviewclip.utils.config import evaluated_checkpoint, given_keys, load_config, unknown_option
 from echoviewclip.utils.errors import UserError, exit_code
 
 if TYPE_CHECKING:
@@ -49,7 +49,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--batch-size", type=int, metavar="N", help="TRAIN.BATCH_SIZE: videos a process and batch")
     parser.add_argument("--accumulation-steps", type=int, metavar="N", help="TRAIN.ACCUMULATION_STEPS")
     parser.add_argument("--opts", nargs="+", default=[], metavar="KEY VALUE", help="any settings, in pairs")
-    given = parser.parse_args()
+    given, unknown = parser.parse_known_args()
+    if unknown:
+        raise UserError(unknown_option(unknown))
     if not (given.cfg or given.default_cfg or given.only_test):
         parser.error("the following arguments are required: -cfg/--cfg")
     if len(given.opts) % 2:

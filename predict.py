@@ -16,6 +16,7 @@ from pathlib import Path
 if not __package__:  # started as a file; other packages have the names of the folders beside it, too
     sys.path[0] = str(Path(__file__).resolve().parent / "src")
 
+from echoviewclip.utils.config import unknown_option
 from echoviewclip.utils.errors import UserError, exit_code
 
 
@@ -35,7 +36,9 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("-cfg", "--cfg", metavar="FILE", help="yaml file, for checkpoints of the published code only")
     parser.add_argument("--opts", nargs="+", default=[], metavar="KEY VALUE", help="any settings, in pairs")
-    given = parser.parse_intermixed_args(arguments)
+    given, unknown = parser.parse_known_intermixed_args(arguments)
+    if unknown:
+        raise UserError(unknown_option(unknown))
     if not given.paths:
         raise UserError("no videos named; give files or folders (PATH), before --opts")
     if len(given.opts) % 2:

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from echoviewclip import main
+from echoviewclip import main, predict
 from echoviewclip.utils.errors import UserError, exit_code
 from tests.tiny_data import tiny_options, undisturbed_logging
 
@@ -55,6 +55,27 @@ def test_the_options_are_settings_and_win_over_opts(monkeypatch):
         "TRAIN.BATCH_SIZE": 3,
         "TRAIN.ACCUMULATION_STEPS": 4,
     }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("--epochs 5", "no option --epochs; the setting is --opts TRAIN.EPOCHS 5"),
+        ("--lr=1e-4", "no option --lr; the setting is --opts TRAIN.LR 1e-4"),
+        ("--num-frames", "no option --num-frames; the setting is --opts DATA.NUM_FRAMES VALUE"),
+        ("--arch tiny --epochs 5", "no option --arch; the setting is --opts MODEL.ARCH tiny"),
+        ("--colour red", "no option --colour; --help lists them"),
+        ("mine.yaml", "'mine.yaml' belongs to no option; --help lists them"),
+    ],
+)
+def test_an_option_that_is_not_there_names_the_setting(command, arguments, message):
+    assert command("-cfg", VIEW, *arguments.split()) == (2, f"error: {message}\n")
+
+
+def test_predict_names_the_setting_too(capsys):
+    arguments = ["a.avi", "--resume", "b.pth", "--num-clip", "4"]
+    assert exit_code(lambda: predict.main(arguments)) == 2
+    assert capsys.readouterr().err == "error: no option --num-clip; the setting is --opts TEST.NUM_CLIP 4\n"
 
 
 def test_options_that_are_not_given_set_nothing(monkeypatch):

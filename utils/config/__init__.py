@@ -12,6 +12,7 @@ from echoviewclip.utils.config.reading import (
     evaluated_checkpoint,
     given_keys,
     load_config,
+    unknown_option,
 )
 from echoviewclip.utils.config.schema import default_config
 
@@ -22,5 +23,6 @@ __all__ = [
     "evaluated_checkpoint",
     "given_keys",
     "load_config",
+    "unknown_option",
     "without_effect",
 ]

@@ -162,6 +162,17 @@ def _assign(node: CfgNode, key: str, value: Any, name: str, where: str) -> None:
     node[key] = typed(value, KEYS[name].kind, name, where)
 
 
+def unknown_option(words: Sequence[str]) -> str:
+    """What is wrong with the words of a command line that no option takes: the setting that was probably meant."""
+    option, _, value = words[0].partition("=")
+    if not option.startswith("-"):
+        return f"{option!r} belongs to no option; --help lists them"
+    value = value or next((word for word in words[1:2] if not word.startswith("-")), "VALUE")
+    last = f".{option.lstrip('-').replace('-', '_').upper()}"
+    settings = " or ".join(f"--opts {key} {value}" for key in KEYS if key.upper().endswith(last))
+    return f"no option {option}; " + (f"the setting is {settings}" if settings else "--help lists them")
+
+
 def _similar(name: str) -> str:
     """What to do about an unknown key: the one that was probably meant, be it only in another group or case."""
     known = {key.upper(): key for key in [*KEYS, *default_config()]}
