@@ -7,7 +7,7 @@ import logging
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import yaml
@@ -61,6 +61,24 @@ def lock(folder: Path) -> Iterator[None]:
             os.ftruncate(file, 0)
     finally:
         os.close(file)
+
+
+@contextmanager
+def removed_if_unused(folder: Path) -> Iterator[None]:
+    """Removes a folder again that was not there before, where the user's mistake ends the run before it begins.
+
+    A run has begun when its config.yaml is there. Parents that were made for the folder are removed, too.
+    """
+    new = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        yield
+    except UserError:
+        if new and folder.is_dir() and set(os.listdir(folder)) <= {LOCK, "log.txt"}:
+            shutil.rmtree(folder)
+            for parent in new[1:]:
+                with suppress(OSError):  # not empty
+                    parent.rmdir()
+        raise
 
 
 def check_folder(config: CfgNode, overwrite: bool) -> None:

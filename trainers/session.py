@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,7 +39,7 @@ from echoviewclip.trainers.data import (
     read_list,
 )
 from echoviewclip.trainers.evaluate import Evaluation, EvaluationSet, Evaluator
-from echoviewclip.trainers.folder import check_folder, lock, remove_run, results_folder
+from echoviewclip.trainers.folder import check_folder, lock, remove_run, removed_if_unused, results_folder
 from echoviewclip.trainers.loop import Trainer
 from echoviewclip.trainers.stages import build_stage
 from echoviewclip.utils.config import without_effect
@@ -70,7 +70,12 @@ def run(
     Raises UserError.
     """
     folder = results_folder(config)
-    with lock(folder) if is_main() else nullcontext(), Stop(config.TRAIN.TIMEOUT) as stop, reading_faults():
+    with ExitStack() as stack:
+        if is_main():
+            stack.enter_context(removed_if_unused(folder))
+            stack.enter_context(lock(folder))
+        stop = stack.enter_context(Stop(config.TRAIN.TIMEOUT))
+        stack.enter_context(reading_faults())
         if is_main():
             check_folder(config, overwrite)
         views = read_names(config.DATA.LABEL_LIST, config.DATA.NUM_CLASSES, "DATA.NUM_CLASSES")

@@ -35,7 +35,8 @@ def set_up_logging(folder: Path | None, anew: bool = False) -> None:
                 (folder / "log.txt").unlink(missing_ok=True)
             handlers.append(LogFile(folder / "log.txt", encoding="utf-8", errors="backslashreplace"))
     for handler in handlers:
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname).1s %(message)s", "%H:%M:%S"))
+        day = "%Y-%m-%d " if isinstance(handler, LogFile) else ""  # a file is read on other days
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname).1s %(message)s", f"{day}%H:%M:%S"))
         root.addHandler(handler)
     logging.captureWarnings(True)
     warnings.formatwarning = lambda message, *_, **__: str(message)

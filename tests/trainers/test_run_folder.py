@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -74,6 +75,21 @@ def test_a_folder_with_checkpoints_but_no_last_one_is_not_begun_anew(tiny_folder
     check_folder(config, overwrite=False)  # killed before its first checkpoint
 
 
+@pytest.mark.parametrize("evaluates", [False, True])
+def test_a_start_that_fails_leaves_no_folder(tiny_folder, tiny_runs, tmp_path, evaluates):
+    resume = {"MODEL__RESUME": str(tiny_runs["view"] / "last.pth")} if evaluates else {}
+    config = tiny(tiny_folder, tmp_path / "a" / "b", DATA__VAL_FILE="none.txt", TEST__ONLY_TEST=evaluates, **resume)
+    assert refusal(lambda: train(config)).startswith("no such list of videos")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_start_that_fails_leaves_the_files_of_others(tiny_folder, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "notes.md").touch()
+    refusal(lambda: train(tiny(tiny_folder, tmp_path / "run", DATA__VAL_FILE="none.txt")))
+    assert (tmp_path / "run" / "notes.md").is_file()
+
+
 def test_a_folder_that_holds_no_run_may_be_used(tiny_folder, tmp_path):
     (tmp_path / "run").mkdir()
     for name in ("log.txt", "notes.md", ".lock"):  # what a mistake in the configuration leaves, and what is not ours
@@ -135,3 +151,8 @@ def test_a_second_run_in_the_same_folder_is_refused_while_the_first_one_lives(ti
     with lock(folder):  # a lock vanishes with its process
         assert (folder / ".lock").read_text() == f"process {os.getpid()} on {HOST}"
     assert (folder / ".lock").read_text() == ""
+
+
+def test_lines_of_the_log_have_the_day(tiny_runs):
+    for line in (tiny_runs["view"] / "log.txt").read_text().splitlines():
+        assert re.match(r"20\d\d-\d\d-\d\d \d\d:\d\d:\d\d [IWE] ", line), line
