@@ -37,7 +37,6 @@ def write_video(
         if codec == "mjpeg":
             stream.codec_context.color_range = 2
             stream.codec_context.flags |= 2  # fixed quantiser
-            stream.codec_context.global_quality = 2 * 118
         if times is not None:
             stream.codec_context.time_base = Fraction(1, 1000)
         for k, pixels in enumerate(frames):

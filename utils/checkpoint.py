@@ -97,7 +97,8 @@ def _load_plain(path: Path) -> Any:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         kinds = [np.float64, np.float32, np.int64, np.int32]
-        scalar = np._core.multiarray.scalar  # type: ignore[attr-defined]  # numpy's stubs leave private modules out
-        numbers = [np.dtype, scalar, *kinds, *(type(np.dtype(kind)) for kind in kinds)]
+        scalar = np.float64().__reduce__()[0]  # numpy 2 calls its module _core, numpy 1 core
+        scalars = [(scalar, f"numpy.{module}.multiarray.scalar") for module in ("core", "_core")]
+        numbers: list[Any] = [np.dtype, *scalars, *kinds, *(type(np.dtype(kind)) for kind in kinds)]
         with torch.serialization.safe_globals([(OrderedDict, "yacs.config.CfgNode"), *numbers]):
             return torch.load(path, map_location="cpu", weights_only=True)

@@ -15,7 +15,7 @@ from echoviewclip.datasets.intake.preparation import JPEG_QUALITY
 
 UNKNOWN_FPS = 30  # a video file must state a rate
 # FFmpeg's shortcut for this conversion cuts chroma off instead of rounding it, which tints grey pictures green.
-ROUNDED = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
+ROUNDED = Interpolation.BILINEAR | 0x40000 | 0x80000  # accurate rounding, bit-exact: PyAV names them from 18 on
 
 
 def write_mjpeg(
@@ -40,7 +40,6 @@ def write_mjpeg(
         context.color_range = 2  # JPEG: 0 to 255
         context.flags |= 0x2 | 0x800000  # fixed quality; bit-exact
         context.qmin = context.qmax = quality
-        context.global_quality = quality * 118
         convert = VideoReformatter()
         for number, frame in enumerate(frames):
             if number == 0:
