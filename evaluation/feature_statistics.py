@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from functools import cached_property
+from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 from scipy.linalg import LinAlgError, eigh, svd
@@ -11,6 +15,22 @@ from sklearn.covariance import ledoit_wolf
 from echoviewclip.utils.seeding import generator
 
 FEWEST = 2  # labelled training videos: a single one has no spread
+BLOCK = 64  # videos that are scored at a time
+
+
+class Distances(NamedTuple):
+    """Scores of N videos by distance, float64 `[N]`; higher = in distribution.
+
+    Attributes:
+        mahalanobis: minus the smallest squared distance to a class mean (Lee et al. 2018).
+        relative_mahalanobis: the same less the squared distance to the background Gaussian (Ren et al. 2021,
+            arXiv:2106.09022).
+        knn: minus the distance of unit features to the k-th nearest in the bank (Sun et al. 2022, arXiv:2204.06507).
+    """
+
+    mahalanobis: np.ndarray
+    relative_mahalanobis: np.ndarray
+    knn: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -66,20 +86,43 @@ class FeatureStatistics:
         )
 
     def scores(self, features: np.ndarray) -> dict[str, np.ndarray]:
-        """Float64 `[N]` by name, of features `[N, D]`; higher = in distribution.
+        """`Distances` by name, of features `[N, D]`."""
+        stream = self.stream()
+        stream.add(features)
+        return stream.result()._asdict()
 
-        mahalanobis: minus the smallest squared distance to a class mean (Lee et al. 2018); relative_mahalanobis: the
-        same less the squared distance to the background Gaussian (Ren et al. 2021, arXiv:2106.09022); knn: minus
-        the distance of unit features to the k-th nearest in the bank (Sun et al. 2022, arXiv:2204.06507).
-        """
-        features = np.asarray(features, np.float64)
-        nearest = -_squared_distances(features @ self.whitening, self.means @ self.whitening).min(axis=1)
-        background = _squared_distances(
-            features @ self.background_whitening, (self.background_mean @ self.background_whitening)[None]
-        )[:, 0]
-        bank = _squared_distances(_unit(features), self.bank)
-        kth = np.partition(bank, self.neighbour - 1, axis=1)[:, self.neighbour - 1]
-        return {"mahalanobis": nearest, "relative_mahalanobis": nearest + background, "knn": -np.sqrt(kth)}
+    def stream(self) -> DistanceStream:
+        """Scores videos as they come, in blocks."""
+        return DistanceStream(self)
+
+    def _of_block(self, features: np.ndarray) -> Distances:
+        """Of features float64 `[BLOCK, D]`."""
+        nearest = -_squared_distances(features @ self._exact_whitening, self._whitened_means).min(axis=1)
+        background = _squared_distances(features @ self._exact_background, self._background)[:, 0]
+        kth = np.partition(_squared_distances(_unit(features), self._exact_bank), self.neighbour - 1, axis=1)
+        return Distances(nearest, nearest + background, -np.sqrt(kth[:, self.neighbour - 1]))
+
+    # In float64 once, not for each block.
+
+    @cached_property
+    def _exact_whitening(self) -> np.ndarray:
+        return self.whitening.astype(np.float64)
+
+    @cached_property
+    def _exact_background(self) -> np.ndarray:
+        return self.background_whitening.astype(np.float64)
+
+    @cached_property
+    def _exact_bank(self) -> Points:
+        return Points.of(self.bank)
+
+    @cached_property
+    def _whitened_means(self) -> Points:
+        return Points.of(self.means @ self.whitening)
+
+    @cached_property
+    def _background(self) -> Points:
+        return Points.of((self.background_mean @ self.background_whitening)[None])
 
     def state(self) -> dict[str, np.ndarray]:
         """The arrays by name; `FeatureStatistics(**state)` is the way back."""
@@ -112,7 +155,56 @@ def _unit(features: np.ndarray) -> np.ndarray:
     return features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
 
 
-def _squared_distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Of the rows of `a` `[N, D]` to those of `b` `[M, D]`, float64 `[N, M]`, without an `[N, M, D]` in between."""
-    a, b = a.astype(np.float64), b.astype(np.float64)
-    return np.maximum((a**2).sum(axis=1)[:, None] + (b**2).sum(axis=1) - 2 * a @ b.T, 0)
+class Points(NamedTuple):
+    """Points float64 `[M, D]` and their squared lengths `[M]`."""
+
+    rows: np.ndarray
+    squares: np.ndarray
+
+    @classmethod
+    def of(cls, rows: np.ndarray) -> Points:
+        """Of rows of any float dtype."""
+        rows = rows.astype(np.float64)
+        return cls(rows, (rows**2).sum(axis=1))
+
+
+def _squared_distances(a: np.ndarray, b: Points) -> np.ndarray:
+    """Of the rows of `a` float64 `[N, D]` to those of `b`, float64 `[N, M]`, without an `[N, M, D]` in between."""
+    return np.maximum((a**2).sum(axis=1)[:, None] + b.squares - 2 * a @ b.rows.T, 0)
+
+
+class DistanceStream:
+    """Scores by distance of features that come in parts: no more than a block of features is kept.
+
+    Blocks are of BLOCK videos, the last one filled up with zeros, whatever the parts: products of matrices round
+    differently for other sizes, and so a video's score does not depend on the videos or parts that it comes with.
+    """
+
+    def __init__(self, fitted: FeatureStatistics) -> None:
+        self._fitted, self._block, self._filled = fitted, np.zeros((BLOCK, fitted.means.shape[1])), 0
+        self._found: list[Distances] = []
+
+    def add(self, features: np.ndarray) -> None:
+        """The next videos' features `[n, D]`."""
+        for part in _cut(features, BLOCK - self._filled):
+            self._block[self._filled : self._filled + len(part)] = part
+            self._filled += len(part)
+            if self._filled == BLOCK:
+                self._score()
+
+    def result(self) -> Distances:
+        """Of all videos that came, in their order."""
+        if self._filled or not self._found:
+            self._score()
+        return Distances(*(np.concatenate(parts) for parts in zip(*self._found, strict=True)))
+
+    def _score(self) -> None:
+        self._block[self._filled :] = 0
+        self._found.append(Distances(*(values[: self._filled] for values in self._fitted._of_block(self._block))))
+        self._filled = 0
+
+
+def _cut(features: np.ndarray, first: int) -> Iterator[np.ndarray]:
+    """The first so many rows, then BLOCK at a time."""
+    for start, end in pairwise([0, *range(first, len(features), BLOCK), len(features)]):
+        yield features[start:end]

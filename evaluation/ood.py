@@ -9,7 +9,6 @@ import numpy as np
 from scipy.special import expit, log_softmax, logsumexp, softmax
 
 from echoviewclip.evaluation.bootstrap import Statistic, figures, group_sums, levels, ratio
-from echoviewclip.evaluation.feature_statistics import FeatureStatistics
 
 FPR95 = (
     "share of outsiders with a score of at least t, where t is the highest threshold that accepts "
@@ -22,18 +21,16 @@ def scores(
     logits_no: np.ndarray | None = None,
     *,
     cosines: np.ndarray | None = None,
-    features: np.ndarray | None = None,
-    fitted: FeatureStatistics | None = None,
 ) -> dict[str, np.ndarray]:
     """Every score that the given answers allow, float64 `[N]` by name; higher = in distribution.
+
+    Those by distance are `feature_statistics.Distances`.
 
     Args:
         logits: `[N, K]`, scale·cos(f_pos, t_pos).
         logits_no: `[N, K]`, scale·cos(f_neg, t_neg): how strongly the video is said *not* to show the class, hence
             lowest at the class it shows.
         cosines: `[N, K]`, cos(f_pos, t_pos) without the scale, for mcm.
-        features: `[N, D]` as `fitted` was fitted on, for the scores by distance.
-        fitted: statistics of the training features.
 
     Returns:
         Always: msp, the highest probability (Hendrycks & Gimpel 2017); max_logit (Hendrycks et al. 2022); energy,
@@ -43,7 +40,6 @@ def scores(
         pair of the class's logit and its no-logit: competing_to_win, p_yes of the predicted class, and
         agreeing_to_differ, Σ_c p_pos(c)·p_yes(c), the mass that the extra class "none of them" leaves over.
         With cosines: mcm, the highest softmax of cosines at temperature 1 (Ming et al. 2022).
-        With features and fitted: mahalanobis, relative_mahalanobis, knn (see `FeatureStatistics`).
     """
     logits = np.asarray(logits, np.float64)
     positive = softmax(logits, axis=1)
@@ -58,8 +54,6 @@ def scores(
         result["agreeing_to_differ"] = (positive * yes).sum(axis=1)
     if cosines is not None:
         result["mcm"] = softmax(np.asarray(cosines, np.float64), axis=1).max(axis=1)
-    if features is not None and fitted is not None:
-        result.update(fitted.scores(features))
     return result
 
 

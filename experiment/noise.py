@@ -88,8 +88,8 @@ def _features(config: CfgNode, model: VideoCLIP, videos: Annotations) -> np.ndar
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     loader = evaluation_set(config, "train", videos).loader
     precision = Precision(config.TRAIN.OPT_LEVEL, model.to(device), device, trains=False)
-    answers, *_ = collect(model, loader, DeviceTransform(train=False), precision, "features")
-    return present(answers.positive).features
+    answers, *_ = collect(model, loader, DeviceTransform(train=False), precision, "features", features=True)
+    return present(present(answers.positive).features)
 
 
 def _groups(videos: Annotations) -> np.ndarray:

@@ -16,6 +16,7 @@ from echoviewclip.datasets.cropping import clips_on
 from echoviewclip.datasets.reading import read, videos_of
 from echoviewclip.datasets.sample import Sample
 from echoviewclip.datasets.transforms import DeviceTransform
+from echoviewclip.evaluation.feature_statistics import Distances, FeatureStatistics
 from echoviewclip.inference.precision import Precision
 from echoviewclip.models.outputs import BranchOutput, ClassTexts, ModelOutput, present
 from echoviewclip.models.quality import expected_score
@@ -30,13 +31,13 @@ class ViewAnswers(NamedTuple, Generic[Values]):
     """What a branch says about N videos; float32 arrays, or tensors on the device.
 
     Attributes:
-        features: [N, D], the mean of its views' unit features.
+        features: [N, D], the mean of its views' unit features; None where they were not asked for.
         attention: [N, V·T], the weight of each frame; a video's sum to 1.
         cosines, logits, probabilities: [N, K]; None in a model without text. The negative branch's class is the one it
             denies least.
     """
 
-    features: Values
+    features: Values | None
     attention: Values
     cosines: Values | None
     logits: Values | None
@@ -61,7 +62,8 @@ class Answers(NamedTuple, Generic[Values]):
         frames: int64 [N, V·T], where in the video each frame of each view was.
         intermediates: float32 [N, S], intermediate features, each of unit length, side by side: what the scores by
             distance look at. Not the branches' features: `VideoCLIP.intermediate_blocks` says why, docs/results.md has
-            the figures.
+            the figures. None where they were not asked for.
+        distances: float64 arrays [N], the scores by distance where statistics are known.
     """
 
     place: Values
@@ -71,6 +73,7 @@ class Answers(NamedTuple, Generic[Values]):
     negative: ViewAnswers[Values] | None
     quality: QualityAnswers[Values] | None
     intermediates: Values | None
+    distances: Distances | None = None
 
 
 @torch.no_grad()
@@ -81,6 +84,9 @@ def collect(
     precision: Precision,
     title: str,
     stop: Stop | None = None,
+    *,
+    fitted: FeatureStatistics | None = None,
+    features: bool = False,
 ) -> tuple[Answers[np.ndarray], dict[str, str], dict[str, str]]:
     """Every answer of the model about every video of the loader's data set, in the order of its list.
 
@@ -90,21 +96,31 @@ def collect(
     (clips × crops) become one: logits, cosines and features are averaged, and everything else that is said of the video
     follows from those means, probabilities as well as the scores in or out of distribution. Raises Stopped where all
     processes agree on it.
+
+    Answers leave the device batch by batch. By the statistics of training features `fitted`, videos are scored as they
+    come; features and intermediate features are kept only where `features` are asked for, so that without them memory
+    grows by the answers alone.
     """
     model.eval()
     with precision.autocast():
         texts = model.encode_texts(model.parts)
     share = -(-len(videos_of(loader)) // world())
     batches = stop.between(read(loader), -(-share // present(loader.batch_size))) if stop else read(loader)
-    kept: list[Answers[Tensor]] = []
+    kept: list[Answers[np.ndarray]] = []
+    stream = fitted.stream() if fitted else None
     faults: dict[str, str] = {}
     warnings: dict[str, str] = {}
     silent = not is_main() or None  # None: unless on a terminal
     for batch in tqdm(batches, total=len(loader), desc=title, leave=False, disable=silent, mininterval=5):
         faults |= dict(batch.faults)
         warnings |= dict(batch.warnings)
-        kept.append(_answers(model, texts, batch, loader, transform, precision))
-    own = zip_with(lambda *parts: torch.cat([part.cpu() for part in parts]).numpy(), *kept) if kept else None
+        answers = zip_with(lambda part: part.cpu().numpy(), _answers(model, texts, batch, loader, transform, precision))
+        if stream:
+            stream.add(answers.intermediates)
+        kept.append(answers if features else without_features(answers))
+    own = zip_with(lambda *parts: np.concatenate(parts), *kept) if kept else None
+    if own and stream:
+        own = own._replace(distances=stream.result())
     faults, warnings = ({k: v for share in gather(words) for k, v in share.items()} for words in (faults, warnings))
     return _in_order([share for share in gather(own) if share is not None]), faults, warnings
 
@@ -117,7 +133,7 @@ def _answers(
     transform: DeviceTransform,
     precision: Precision,
 ) -> Answers[Tensor]:
-    """What the model answers about a batch, a row a video; left on the device, which saves a wait a batch."""
+    """What the model answers about a batch, a row a video, on the device."""
     video = clips_on(precision.device, batch, videos_of(loader).size)
     count, views = video.shape[:2]
     # Kernels round differently for batches of another size: filled up, the last one of a share has the usual size,
@@ -131,10 +147,16 @@ def _answers(
     return Answers(*where, *(zip_with(lambda values: values[:count], part) for part in answers))
 
 
+def without_features(answers: Answers[np.ndarray]) -> Answers[np.ndarray]:
+    """The same without what only those need who fit or judge features: most of its memory."""
+    positive, negative = (part and part._replace(features=None) for part in (answers.positive, answers.negative))
+    return answers._replace(positive=positive, negative=negative, intermediates=None)
+
+
 def merge_views(
     output: ModelOutput, views: int
 ) -> tuple[ViewAnswers[Tensor] | None, ViewAnswers[Tensor] | None, QualityAnswers[Tensor] | None, Tensor | None]:
-    """Output about V views of each of N videos, one after the other → the last four fields of `Answers`."""
+    """Output about V views of each of N videos, one after the other → `Answers` from positive to intermediates."""
     quality = None
     if output.quality is not None:
         logits = _mean(output.quality.logits, views)

@@ -118,7 +118,9 @@ def predict(
     model = predictor.model.to(device)
     precision = Precision(config.TRAIN.OPT_LEVEL, model, device, trains=False)
     with reading_faults():
-        answers, faults, warnings = collect(model, loader, DeviceTransform(train=False), precision, "predict")
-    predictions = to_predictions(answers, annotations, "in", predictor.fitted)
+        answers, faults, warnings = collect(
+            model, loader, DeviceTransform(train=False), precision, "predict", fitted=predictor.fitted
+        )
+    predictions = to_predictions(answers, annotations, "in")
     names = (predictor.views, predictor.grades)
     return to_table(predictions, *names, predictor.calibration, faults, warnings)

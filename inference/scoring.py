@@ -17,9 +17,7 @@ from echoviewclip.models.video_clip import VideoCLIP
 from echoviewclip.utils.errors import UserError
 
 
-def to_predictions(
-    answers: Answers[np.ndarray], annotations: Annotations, kind: str, fitted: FeatureStatistics | None = None
-) -> Predictions:
+def to_predictions(answers: Answers[np.ndarray], annotations: Annotations, kind: str) -> Predictions:
     """Answers and annotations of one list as rows of predictions.csv; `kind` is in, near, far or ood.
 
     Videos of an "in" list that have neither a view nor a grade nor a score are outsiders: their set is "ood".
@@ -39,7 +37,7 @@ def to_predictions(
     if positive is not None and positive.logits is not None:
         columns["probabilities"] = positive.probabilities
         columns["attention"] = positive.attention
-        columns["scores"] = ood_scores(answers, fitted)
+        columns["scores"] = ood_scores(answers)
     if negative is not None and negative.logits is not None:
         columns["negative"] = negative.probabilities
     if quality is not None:
@@ -55,21 +53,19 @@ def to_predictions(
     return Predictions(**columns)
 
 
-def ood_scores(answers: Answers[np.ndarray], fitted: FeatureStatistics | None = None) -> dict[str, np.ndarray]:
+def ood_scores(answers: Answers[np.ndarray]) -> dict[str, np.ndarray]:
     """Every out-of-distribution score of the answers by name, float64 [N], nan for failed videos."""
     good, positive, negative = ~answers.failed, present(answers.positive), answers.negative
     found = ood.scores(
         present(positive.logits)[good],
         present(negative.logits)[good] if negative is not None else None,
         cosines=present(positive.cosines)[good],
-        features=present(answers.intermediates)[good] if fitted is not None else None,
-        fitted=fitted,
     )
     scores = {}
     for name, values in found.items():
         scores[name] = np.full(len(good), np.nan)
         scores[name][good] = values
-    return scores
+    return scores | (answers.distances._asdict() if answers.distances else {})
 
 
 def check_statistics(statistics: FeatureStatistics | None, model: VideoCLIP, size: int) -> None:

@@ -95,8 +95,8 @@ class Evaluator:
             self.statistics = self._fit(model, self.fit_on)
         tables = []
         for part in self.sets:
-            answers = self._answers(model, part, "evaluate")
-            tables.append(to_predictions(answers, part.annotations, part.kind, self.statistics))
+            answers = self._answers(model, part, "evaluate", fitted=self.statistics)
+            tables.append(to_predictions(answers, part.annotations, part.kind))
             if self.calibrates and part.kind == "in":
                 self.calibration = calibrate(tables[-1], self.config)
         predictions, calibration = concatenate(tables), self.calibration or Calibration()
@@ -120,10 +120,17 @@ class Evaluator:
         )
         return Evaluation(predictions, summary, self.calibration)
 
-    def _answers(self, model: VideoCLIP, part: EvaluationSet, doing: str) -> Answers[np.ndarray]:
+    def _answers(
+        self,
+        model: VideoCLIP,
+        part: EvaluationSet,
+        doing: str,
+        fitted: FeatureStatistics | None = None,
+        features: bool = False,
+    ) -> Answers[np.ndarray]:
         """As `collect`; a video that cannot be read is named in the log the first time."""
-        title = f"{doing} {part.kind}"
-        answers, faults, _ = collect(model, part.loader, self.transform, self.precision, title, self.stop)
+        how = (self.transform, self.precision, f"{doing} {part.kind}", self.stop)
+        answers, faults, _ = collect(model, part.loader, *how, fitted=fitted, features=features)
         for name in sorted(faults.keys() - self._named):
             log.warning("%s cannot be read and counts for nothing: %s", name, faults[name])
         self._named |= faults.keys()
@@ -133,7 +140,7 @@ class Evaluator:
 
     def _fit(self, model: VideoCLIP, training: EvaluationSet) -> FeatureStatistics | None:
         """Where the finite features of the labelled training videos lie; None where there are too few."""
-        answers = self._answers(model, training, "fit features")
+        answers = self._answers(model, training, "fit features", features=True)
         features, labels = present(answers.intermediates), training.annotations.labels
         good = ~answers.failed & (labels >= 0) & np.isfinite(features).all(axis=1)
         if good.sum() < FEWEST:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.linalg import LinAlgError
 
 from echoviewclip.evaluation import feature_statistics
-from echoviewclip.evaluation.feature_statistics import FeatureStatistics
+from echoviewclip.evaluation.feature_statistics import BLOCK, FeatureStatistics
 from echoviewclip.inference.collect import distance_features
 from echoviewclip.trainers.evaluate import Evaluator
 from echoviewclip.utils.config.choices import FITTED_SCORES
@@ -80,6 +80,46 @@ def test_scores_are_finite_or_the_fault_is_said(count, size, classes, distinct, 
         assert all(np.isfinite(values).all() for values in fitted.scores(queries).values())
 
 
+def by_definition(fitted: FeatureStatistics, features: np.ndarray) -> dict[str, np.ndarray]:
+    """The scores of all videos at once, difference by difference."""
+    x = features.astype(np.float64)
+
+    def distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        return ((a[:, None] - b.astype(np.float64)) ** 2).sum(axis=2)
+
+    near = distances(x @ fitted.whitening, fitted.means.astype(np.float64) @ fitted.whitening).min(axis=1)
+    far = distances(x @ fitted.background_whitening, (fitted.background_mean @ fitted.background_whitening)[None])
+    unit = x / np.linalg.norm(x, axis=1, keepdims=True)
+    kth = np.sort(distances(unit, fitted.bank), axis=1)[:, fitted.neighbour - 1]
+    return {"mahalanobis": -near, "relative_mahalanobis": far[:, 0] - near, "knn": -np.sqrt(kth)}
+
+
+@pytest.mark.parametrize("count", [0, 1, BLOCK - 1, BLOCK, BLOCK + 1, 3 * BLOCK + 5])
+def test_videos_that_come_in_parts_have_the_scores_of_all_at_once(count):
+    random = np.random.default_rng(count)
+    fitted = FeatureStatistics.fit(random.normal(size=(90, 24)), np.arange(90) % 5, neighbour=7)
+    features = random.normal(size=(count, 24)).astype(np.float32)
+    whole = fitted.scores(features)
+    for size in (1, 2, 7, BLOCK, 2 * BLOCK + 3):
+        stream = fitted.stream()
+        for start in range(0, count, size):
+            stream.add(features[start : start + size])
+        for name, values in stream.result()._asdict().items():
+            np.testing.assert_array_equal(values, whole[name])
+    for name, values in by_definition(fitted, features).items():
+        np.testing.assert_allclose(whole[name], values, rtol=1e-6, atol=1e-6)
+
+
+def test_a_video_s_scores_do_not_depend_on_the_others():
+    random = np.random.default_rng(0)
+    fitted = FeatureStatistics.fit(random.normal(size=(40, 16)), np.arange(40) % 3)
+    features = random.normal(size=(BLOCK + 9, 16))
+    whole = fitted.scores(features)
+    for i in (0, 1, BLOCK - 1, BLOCK, BLOCK + 8):
+        for name, values in fitted.scores(features[i : i + 1]).items():
+            np.testing.assert_array_equal(values, whole[name][i : i + 1])
+
+
 def test_features_that_are_all_zero_stay_zero():
     parts = [torch.tensor([[0.0, 0.0], [3.0, 4.0]]), torch.tensor([[5.0], [0.0]])]
     np.testing.assert_allclose(distance_features(parts), [[0, 0, 1], [0.6, 0.8, 0]], rtol=1e-6)
@@ -111,8 +151,8 @@ def test_with_too_few_readable_videos_a_run_goes_on_without_the_scores(tiny_fold
     """The features of every training video but one are not finite."""
     answers = Evaluator._answers
 
-    def damaged(self, model, part, doing):
-        found = answers(self, model, part, doing)
+    def damaged(self, model, part, *args, **kwargs):
+        found = answers(self, model, part, *args, **kwargs)
         if part.kind == "train":
             found.intermediates[1:] = np.nan
         return found
