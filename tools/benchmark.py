@@ -1,149 +1,107 @@
-"""Measures how fast this machine is: python tools/benchmark.py data [--seconds S].
+"""Measures how fast this machine is: python tools/benchmark.py {data,forward,train,predict,memory,start} [--json FILE].
 
-`data`: what a worker needs for a training clip of 16 frames at 224×224, from an H.264 video as a hospital has it and
-from the same video prepared (tools/prepare.py). One thread; each step is repeated and the best counts, as other work on
-the machine can only slow it down. See docs/data.md.
+data     what a worker needs for a training clip, from a video as a hospital has it and from the same prepared
+forward  a batch of clips to its answers: view; and in or out of distribution; and quality
+train    an optimiser step of each stage
+predict  from video files to answers
+memory   the most memory that forward passes and training steps hold
+start    main.py --help, main.py to the first step, predict.py on one file
+
+Models have random weights; `plain` is the published model as its definition reads, in float32. Compared forms take
+turns in one process, so their ratios hold on a busy machine. See docs/performance.md and docs/data.md.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-import tempfile
-import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 
 if not __package__:  # started as a file
     sys.path[0] = str(Path(__file__).resolve().parents[1] / "src")
 
-import av
-import numpy as np
 import torch
-from scipy import ndimage
 
-from echoviewclip.datasets.annotations import Annotations
-from echoviewclip.datasets.dataset import VideoDataset
-from echoviewclip.datasets.intake.prepare import prepare
-from echoviewclip.datasets.intake.records import Options
-from echoviewclip.datasets.sampling import segment_indices
-from echoviewclip.datasets.video.open import open_video
-from echoviewclip.phantom.study.files import write_video
+from echoviewclip.clip.architectures import REGISTRY_NAME
+from echoviewclip.tools.benchmarks import clips, forward, memory, prediction, result, start, training
+from echoviewclip.tools.benchmarks.cases import Setting
 from echoviewclip.utils.errors import UserError, exit_code
 
-FRAMES, SIZE, LENGTH = 16, 224, 100  # of a clip, of its side in pixels, of the video
-SIDE = 582  # pixels of the video
-CLIPS = 8  # of a repeat, each with its own random crop
-LEAST_REPEATS = 3
+ROUNDS = {
+    "forward": forward.benchmark_forward,
+    "train": training.benchmark_train,
+    "predict": prediction.benchmark_predict,
+}
+CPU = torch.device("cpu")
+CPU_BATCH, GPU_BATCH = 2, 16  # videos, unless --batch says
 
 
-def main() -> int:
-    """Parses the command line and runs the benchmark that it names."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def parse() -> argparse.Namespace:
+    """The command line. Raises UserError for a number out of its bounds."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="benchmark", required=True)
     data = commands.add_parser("data", help="clips per second and core, as recorded and prepared")
     data.add_argument("--seconds", type=float, default=5, help="time for each of the six steps (default: 5)")
+    for name in (*ROUNDS, "memory"):
+        model = commands.add_parser(name)
+        model.add_argument("--arch", choices=("tiny", *REGISTRY_NAME), default="ViT-B/16", help="(default: ViT-B/16)")
+        model.add_argument("--batch", type=int, help=f"videos (default: {CPU_BATCH}, on a GPU {GPU_BATCH})")
+        model.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="(default: auto)")
+    commands.add_parser("start", help="how long one waits for a command")
+    for name in (*ROUNDS, "start"):
+        commands.choices[name].add_argument("--repeats", type=int, default=5, help="measured rounds (default: 5)")
+    for command in commands.choices.values():
+        command.add_argument("--json", type=Path, metavar="FILE", help="write the figures there as well")
     given = parser.parse_args()
-    if not given.seconds >= 0:
-        raise UserError(f"--seconds must be at least 0, found {given.seconds}")
-    torch.set_num_threads(1)
-    show(*benchmark_data(given.seconds))
+    for name, least in (("seconds", 0), ("batch", 1), ("repeats", 1)):
+        value = getattr(given, name, None)
+        if value is not None and not value >= least:
+            raise UserError(f"--{name} must be at least {least}, found {value}")
+    return given
+
+
+def main() -> int:
+    """Runs the benchmark that the command line names, prints its table and writes its file."""
+    given = parse()
+    device, rows = run(given)
+    if given.json:
+        result.write(given.json, given.benchmark, device, vars(given), rows)
     return 0
 
 
-def benchmark_data(seconds: float, side: int = SIDE, length: int = LENGTH) -> list[dict[str, tuple[float, float]]]:
-    """Step → (wall, CPU) milliseconds a clip, from a video as recorded and from the same prepared."""
-    results = []
-    with tempfile.TemporaryDirectory() as folder:
-        source, destination = Path(folder, "source"), Path(folder, "prepared")
-        source.mkdir()
-        write_video(source / "a.mp4", speckle(length, side), fps=30)
-        prepare(source, destination, Options(keep_names=True, crop=False), workers=1)
-        for file in (source / "a.mp4", destination / "videos/a.avi"):
-            dataset = VideoDataset(Annotations.of_paths([file]), frames=FRAMES, size=SIZE, train=True)
-            steps = {
-                "codec alone": lambda epoch, file=file: decode(file),
-                "frames as RGB": lambda epoch, file=file: read(file),
-                "whole worker path": lambda epoch, dataset=dataset: (dataset.set_epoch(epoch), dataset[0]),
-            }
-            results.append({name: best(step, seconds) for name, step in steps.items()})
-    return results
+def run(given: argparse.Namespace) -> tuple[torch.device, Sequence[object]]:
+    """Prints a table; returns on what was measured and its rows, dataclasses or plain values."""
+    if given.benchmark == "data":
+        torch.set_num_threads(1)
+        recorded, prepared = clips.benchmark_data(given.seconds)
+        clips.show(recorded, prepared, result.processor())
+        both = {"recorded": recorded, "prepared": prepared}
+        return CPU, [{"video": name, "ms (wall, CPU)": times} for name, times in both.items()]
+    if given.benchmark == "start":
+        started = start.benchmark_start(given.repeats)
+        start.show(started, result.device_words(CPU))
+        return CPU, started
+    setting = setting_of(given)
+    data = setting.config("view", "ours").DATA
+    about = f"{given.arch}, {setting.batch} videos of {data.NUM_FRAMES} frames at {data.INPUT_SIZE}×{data.INPUT_SIZE}"
+    about += f", on {result.device_words(setting.device)}"
+    if given.benchmark == "memory":
+        held = memory.benchmark_memory(setting)
+        memory.show(held, about)
+        return setting.device, held
+    measured = ROUNDS[given.benchmark](setting, given.repeats)
+    result.show(measured, about)
+    return setting.device, measured
 
 
-def speckle(length: int, side: int) -> np.ndarray:
-    """A sector of moving speckle with the grain of a heart's ultrasound image, uint8 [T, H, W, 3]."""
-    random = np.random.default_rng(0)
-    y, x = np.mgrid[:side, :side] - np.array([0.05, 0.5])[:, None, None] * side
-    depth, angle = np.hypot(y, x) / side, np.arctan2(x, y)
-    beams, samples = 180, side
-    at = np.stack([depth * samples, (angle / 0.75 + 1) * beams / 2])
-    echoes = ndimage.gaussian_filter(random.normal(size=(6, samples, beams)), (0, 2, 1.2))
-    echoes = [ndimage.map_coordinates(echo / echo.std(), at, order=1, mode="wrap") for echo in echoes]
-    tissue = ndimage.gaussian_filter(random.normal(size=(side, side)), side / 25)
-    level = 90 + 25 * tissue / tissue.std()
-    inside = (depth < 0.9) & (np.abs(angle) < 0.75)
-    video = np.empty((length, side, side, 3), np.uint8)
-    for frame in range(length):
-        weights = np.cos(0.2 * frame * np.arange(1, 7)[:, None] ** 0.5 + [0, 1.5])
-        amplitude = np.hypot(*np.tensordot(weights.T, echoes, 1))
-        video[frame] = (inside * (level + 40 * np.log10(amplitude + 1e-3))).clip(0, 255)[..., None]
-    return video
-
-
-def decode(file: Path) -> None:
-    """What the codec must do for a clip, without reading pixels."""
-    with av.open(str(file)) as container:
-        stream = container.streams.video[0]
-        stream.codec_context.thread_count = 1
-        wanted = set(segment_indices(stream.frames, FRAMES)[0].tolist())
-        if stream.codec_context.codec.intra_only:
-            for number, packet in enumerate(container.demux(stream)):
-                if number in wanted:
-                    packet.decode()
-        else:
-            frames = container.decode(stream)
-            for _ in range(max(wanted) + 1):
-                next(frames)
-
-
-def read(file: Path) -> torch.Tensor:
-    """The frames of a clip at their full size."""
-    with open_video(file) as video:
-        return video.frames(segment_indices(len(video), FRAMES)[0])
-
-
-def best(step: Callable[[int], object], seconds: float) -> tuple[float, float]:
-    """Least wall and CPU milliseconds a clip, of at least LEAST_REPEATS."""
-    step(0)
-    clocks: list[tuple[float, float]] = []
-    begin = time.perf_counter()
-    while len(clocks) < LEAST_REPEATS or time.perf_counter() - begin < seconds:
-        start = time.perf_counter(), time.process_time()
-        for epoch in range(CLIPS):
-            step(epoch)
-        clocks.append((time.perf_counter() - start[0], time.process_time() - start[1]))
-    wall, cpu = np.min(clocks, axis=0) * 1000 / CLIPS
-    return float(wall), float(cpu)
-
-
-def show(recorded: dict[str, tuple[float, float]], prepared: dict[str, tuple[float, float]]) -> None:
-    """Prints a table of both."""
-    print(f"clips of {FRAMES} frames at {SIZE}×{SIZE}, one thread on {processor()}\n")
-    print(f"{'ms a clip, wall (CPU)':24}{f'H.264 {SIDE}×{SIDE}':>20}{'prepared':>20}{'ratio':>8}")
-    for name in recorded:
-        both = [f"{wall:.2f} ({cpu:.2f})" for wall, cpu in (recorded[name], prepared[name])]
-        print(f"{name:24}{both[0]:>20}{both[1]:>20}{recorded[name][1] / prepared[name][1]:>8.1f}")
-    rates = [f"{1000 / times['whole worker path'][1]:.1f}" for times in (recorded, prepared)]
-    print(f"{'clips a second and core':24}{rates[0]:>20}{rates[1]:>20}")
-
-
-def processor() -> str:
-    """The name of the processor, where the system tells."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    return next((line.partition(": ")[2] for line in lines if line.startswith("model name")), "an unknown processor")
+def setting_of(given: argparse.Namespace) -> Setting:
+    """What is measured on what. Raises UserError where CUDA is asked for and absent."""
+    if given.device == "cuda" and not torch.cuda.is_available():
+        raise UserError("--device is cuda, but no CUDA device is visible")
+    cuda = given.device != "cpu" and torch.cuda.is_available()
+    device = torch.device("cuda", torch.cuda.current_device()) if cuda else torch.device("cpu")
+    return Setting(given.arch, given.batch or (GPU_BATCH if cuda else CPU_BATCH), device)
 
 
 if __name__ == "__main__":

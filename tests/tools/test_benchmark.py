@@ -2,39 +2,51 @@
 
 from __future__ import annotations
 
+import json
+import math
 import sys
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
+from echoviewclip.inference.precision import Precision
 from echoviewclip.tools import benchmark
-from echoviewclip.utils.errors import exit_code
+from echoviewclip.tools.benchmarks import clips, forward, memory, prediction, result, start, training
+from echoviewclip.tools.benchmarks.cases import PLAIN, STAGES, Setting, build
+from echoviewclip.tools.benchmarks.timing import Timing, alternate, clock
+from echoviewclip.tools.benchmarks.work import largest_linear, operations, product, product_operations
+from echoviewclip.utils.errors import UserError, exit_code
+
+CPU = torch.device("cpu")
+SMALL = Setting("tiny", 2, CPU, {"DATA.INPUT_SIZE": 32, "DATA.NUM_FRAMES": 2})
 
 
 def test_the_video_is_a_sector_of_speckle_that_moves_and_is_always_the_same():
-    video = benchmark.speckle(12, 96)
+    video = clips.speckle(12, 96)
     assert video.shape == (12, 96, 96, 3) and video.dtype == np.uint8
-    assert (video == benchmark.speckle(12, 96)).all()
+    assert (video == clips.speckle(12, 96)).all()
     assert video[:, :3].max() == 0 and video[:, 60, 48].min() > 0
     changes = np.abs(np.diff(video[..., 0].astype(int), axis=0))[:, 40:80, 40:56].mean((1, 2))
     assert changes.min() > 1
 
 
 def test_times_are_the_least_of_the_repeats_for_one_clip(monkeypatch):
-    clock = iter([0, 0, 0.8, 1, 1.4, 2, 2.6, 3])  # three repeats of 800, 400 and 600 ms
-    monkeypatch.setattr(benchmark.time, "perf_counter", lambda: next(clock))
-    monkeypatch.setattr(benchmark.time, "process_time", lambda: 0.0)
+    times = iter([0, 0, 0.8, 1, 1.4, 2, 2.6, 3])  # three repeats of 800, 400 and 600 ms
+    monkeypatch.setattr(clips.time, "perf_counter", lambda: next(times))
+    monkeypatch.setattr(clips.time, "process_time", lambda: 0.0)
     epochs = []
-    assert benchmark.best(epochs.append, 3) == pytest.approx((400 / benchmark.CLIPS, 0))
-    assert epochs == [0, *list(range(benchmark.CLIPS)) * 3]
+    assert clips.best(epochs.append, 3) == pytest.approx((400 / clips.CLIPS, 0))
+    assert epochs == [0, *list(range(clips.CLIPS)) * 3]
 
 
-def test_the_command_shows_every_step_of_both_forms(monkeypatch, capsys):
-    measure = benchmark.benchmark_data
-    monkeypatch.setattr(benchmark, "benchmark_data", lambda seconds: measure(seconds, side=64, length=20))
-    monkeypatch.setattr(benchmark, "CLIPS", 1)
-    monkeypatch.setattr(sys, "argv", ["benchmark.py", "data", "--seconds", "0"])
+def test_the_command_shows_every_step_of_both_forms(monkeypatch, capsys, tmp_path):
+    measure = clips.benchmark_data
+    monkeypatch.setattr(clips, "benchmark_data", lambda seconds: measure(seconds, side=64, length=20))
+    monkeypatch.setattr(clips, "CLIPS", 1)
+    command = ["benchmark.py", "data", "--seconds", "0", "--json", str(tmp_path / "data.json")]
+    monkeypatch.setattr(sys, "argv", command)
     threads = torch.get_num_threads()
     assert exit_code(benchmark.main) == 0
     torch.set_num_threads(threads)
@@ -44,15 +56,184 @@ def test_the_command_shows_every_step_of_both_forms(monkeypatch, capsys):
         wall, cpu, wall_prepared, cpu_prepared = (float(number.strip("()")) for number in numbers)
         assert min(wall, cpu, wall_prepared, cpu_prepared) > 0
         assert float(ratio) == pytest.approx(cpu / cpu_prepared, abs=0.3)
+    written = json.loads((tmp_path / "data.json").read_text())
+    assert [row["video"] for row in written["rows"]] == ["recorded", "prepared"]
 
 
-def test_mistakes_of_the_user(monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["benchmark.py", "data", "--seconds", "-1"])
+def test_forms_take_turns_and_each_comes_first(monkeypatch):
+    order: list[str] = []
+    timings = alternate({name: lambda name=name: order.append(name) for name in "ab"}, CPU, repeats=3, warm_up=2)
+    assert "".join(order) == "aabb" + "ab" + "ba" + "ab"
+    assert all(len(timing.wall) == len(timing.cpu) == 3 for timing in timings.values())
+
+
+def test_a_clock_tells_the_wall_s_time_and_the_processor_s():
+    wall, cpu = clock(lambda: sum(range(1_000_000)), CPU)
+    assert 0 < cpu < 1.1 * wall + 0.02
+
+
+def test_ratios_are_of_rounds_which_what_slows_both_leaves_alone():
+    busy = np.array([1.0, 7.0, 3.0])
+    slow, fast = Timing(2 * busy, busy), Timing(busy, busy / 4)
+    assert slow.slower_than(fast) == 2 and slow.busier_than(fast) == 4
+    assert slow.quartiles == (4, 6, 10)
+
+
+def test_operations_are_those_of_the_products_of_matrices_attention_s_too():
+    x = torch.randn(3, 5)
+    assert operations(lambda: nn.functional.linear(x, torch.randn(7, 5))) == 2 * 3 * 5 * 7
+    q = torch.randn(2, 4, 6, 8)
+    assert operations(lambda: nn.functional.scaled_dot_product_attention(q, q, q)) == 2 * (2 * 2 * 4 * 6 * 6 * 8)
+
+
+def test_the_ceiling_has_the_shape_that_computes_most():
+    model = nn.ModuleList([nn.Linear(4, 6), nn.Linear(9, 2)])
+    many, few = torch.randn(2, 5, 4), torch.randn(3, 9)
+    shape = largest_linear(model, lambda: (model[0](many), model[1](few)))
+    assert shape == (10, 4, 6) and product_operations(shape) == 2 * 10 * 4 * 6
+    for times in (1, 3):
+        assert operations(product(shape, times, CPU, torch.float32)) == times * product_operations(shape)
+
+
+def test_the_plain_model_reads_77_tokens_every_time_and_the_trunk_twice():
+    plain, ours = (build(SMALL, "quality", form).eval() for form in (PLAIN, "ours"))
+    assert plain.positive_text.prompts.embeddings.shape[1] == 77
+    assert ours.positive_text.prompts.embeddings.shape[1] < 77
+    counts = {}
+    for model, name in ((plain, PLAIN), (ours, "ours")):
+        hook = model.trunk.register_forward_hook(lambda *_, name=name: counts.update({name: counts.get(name, 0) + 1}))
+        calls = model.trunk.forward_intermediates
+
+        def counted(*args, calls=calls, name=name, **kwargs):
+            counts[name] = counts.get(name, 0) + 1
+            return calls(*args, **kwargs)
+
+        model.trunk.forward_intermediates = counted
+        precision = Precision("O0", model, CPU, trains=False)
+        forward.answer(SMALL, model, precision, forward.PARTS["quality"], plain=name == PLAIN)()
+        hook.remove()
+    assert counts["ours"] == 1 and counts[PLAIN] >= 2
+
+
+def check(rows, works, forms) -> None:
+    assert [(row.work, row.form) for row in rows] == [(work, form) for work in works for form in forms]
+    for row in rows:
+        assert 0 < row.low <= row.seconds <= row.high and row.cpu_seconds > 0 and row.ceiling > 0
+        assert math.isfinite(row.share) and row.speedup > 0 and row.cpu_speedup > 0
+    for row in rows[:: len(forms)]:
+        assert row.speedup == row.cpu_speedup == 1
+
+
+@pytest.mark.usefixtures("no_bfloat16")
+def test_forward_has_a_row_for_each_question_and_form():
+    rows = forward.benchmark_forward(SMALL, repeats=2)
+    check(rows, [f"forward, {name}" for name in ("view", "negation", "quality")], [PLAIN, "O0"])
+    counted = {(row.work.split()[-1], row.form): row.operations for row in rows}
+    assert counted["view", "O0"] < counted["negation", "O0"] < counted["quality", "O0"] < counted["quality", PLAIN]
+    assert {row.precision for row in rows} == {"float32"}
+
+
+@pytest.mark.usefixtures("bfloat16")
+def test_training_has_a_row_for_each_stage_and_form():
+    rows = training.benchmark_train(SMALL, repeats=1)
+    check(rows, [f"training step, {stage}" for stage in STAGES], [PLAIN, "O0", "O1"])
+    assert [row.precision for row in rows[:3]] == ["float32", "float32", "bfloat16"]
+    assert all(row.operations > 0 for row in rows)
+
+
+def test_a_training_step_changes_the_weights():
+    model = training.model_of(SMALL, "view", "ours")
+    before = model.positive.projection.detach().clone()
+    made = training.step(SMALL, "view", "O0", model, Precision("O0", model, CPU))()
+    assert not made.failed and not torch.equal(model.positive.projection, before)
+
+
+def test_predict_reads_files_and_answers():
+    rows = prediction.benchmark_predict(SMALL, repeats=1, side=64, length=8)
+    check(rows, ["predict, 2 videos"], ["singly", "batch", "reading", "model"])
+    assert [row.operations > 0 for row in rows] == [True, True, False, True]
+
+
+def test_memory_is_that_of_a_process_of_its_own():
+    held = memory.held(CPU)
+    row = memory.in_process(SMALL, ("training step", "view", "O0"))
+    assert (row.work, row.form, row.precision) == ("training step, view", "O0", "float32")
+    assert 1e7 < row.loaded < row.peak and row.peak != held
+
+
+def test_every_case_of_memory_differs_from_the_others(no_bfloat16):
+    found = list(memory.cases(CPU))
+    assert found == [
+        *[("forward", "quality", form) for form in (PLAIN, "O0")],
+        *[("training step", stage, form) for stage in STAGES for form in (PLAIN, "O0")],
+    ]
+
+
+def test_a_process_that_fails_is_the_user_s_to_know():
+    with pytest.raises(UserError, match="memory of forward, nothing, O0: the process failed"):
+        memory.in_process(SMALL, ("forward", "nothing", "O0"))
+
+
+def test_start_waits_for_a_sign_and_ends_what_gave_it(monkeypatch):
+    script = "import time; print('epoch 1  batch 1/1', flush=True); time.sleep(600)"
+    seconds, cpu = start.clock([sys.executable, "-c", script], start.FIRST_STEP)
+    assert 0 < seconds < 600 and cpu > 0
+    with pytest.raises(UserError, match="ended with code 3: too bad"):
+        start.clock([sys.executable, "-c", "print('too bad'); raise SystemExit(3)"], "")
+    with pytest.raises(UserError, match="ended with code 0"):
+        start.clock([sys.executable, "-c", ""], start.FIRST_STEP)
+
+
+def test_start_runs_commands_that_work(tmp_path):
+    start.write_data(tmp_path)
+    for command, sign in (
+        (start.training(tmp_path), ""),
+        (start.prediction(tmp_path), ""),
+        (start.training(tmp_path, "again"), start.FIRST_STEP),
+    ):
+        assert min(start.clock(command, sign)) > 0
+    assert (tmp_path / "predict/predictions.csv").is_file()
+
+
+def test_start_tells_median_least_and_most():
+    row = start.summary("x", np.array([[3.0, 1.0], [1.0, 2.0], [8.0, 6.0]]))
+    assert row == start.Started("x", 3, 1, 8, 2)
+
+
+def test_the_command_prints_a_table_and_writes_its_figures(monkeypatch, capsys, tmp_path):
+    measured = result.Measured("forward, view", PLAIN, "float32", 1, 0.5, 2, 1.5, 10**9, 2e9, 0.5, 1, 1)
+    asked = []
+    monkeypatch.setitem(benchmark.ROUNDS, "forward", lambda *given: asked.append(given) or [measured])
+    file = tmp_path / "forward.json"
+    command = ["benchmark.py", "forward", "--arch", "tiny", "--device", "cpu", "--repeats", "3", "--json", str(file)]
+    monkeypatch.setattr(sys, "argv", command)
+    assert exit_code(benchmark.main) == 0
+    assert asked == [(Setting("tiny", benchmark.CPU_BATCH, CPU), 3)]
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("tiny, 2 videos of 4 frames at 112×112, on ")
+    assert lines[3].split()[:4] == ["forward,", "view", PLAIN, "float32"] and "50%" in lines[3]
+    written = json.loads(file.read_text())
+    assert written["benchmark"] == "forward" and written["rows"][0]["operations"] == 10**9
+    assert set(written) == {"benchmark", "arguments", "date", "device", "torch", "rows"}
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        (["data", "--seconds", "-1"], "--seconds must be at least 0, found -1.0"),
+        (["forward", "--batch", "0"], "--batch must be at least 1, found 0"),
+        (["start", "--repeats", "0"], "--repeats must be at least 1, found 0"),
+        (["train", "--device", "cuda"], "--device is cuda, but no CUDA device is visible"),
+    ],
+)
+def test_mistakes_of_the_user(monkeypatch, capsys, command, words):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(sys, "argv", ["benchmark.py", *command])
     assert exit_code(benchmark.main) == 2
-    assert "--seconds must be at least 0, found -1.0" in capsys.readouterr().err
+    assert words in capsys.readouterr().err
 
 
 @pytest.mark.slow
 def test_prepared_videos_are_at_least_eight_times_as_fast():
-    recorded, prepared = benchmark.benchmark_data(3)
+    recorded, prepared = clips.benchmark_data(3)
     assert recorded["whole worker path"][1] > 8 * prepared["whole worker path"][1]
