@@ -8,6 +8,7 @@ from pathlib import Path
 from echoviewclip.datasets.annotations import Annotations
 from echoviewclip.datasets.configured import evaluation_batches
 from echoviewclip.datasets.reading import read
+from echoviewclip.inference.calibration import Calibration
 from echoviewclip.inference.precision import Precision
 from echoviewclip.inference.predictor import Predictor, predict
 from echoviewclip.phantom.study.files import write_video
@@ -26,7 +27,7 @@ def benchmark_predict(setting: Setting, repeats: int, side: int = SIDE, length: 
     config.DATA.NUM_WORKERS = 0
     model = build(setting, "quality", "ours").eval().requires_grad_(False)
     names = read_names(LABELS), read_names(ROOT / "labels/quality.csv")
-    predictor = Predictor(config, model, *names, calibration={}, fitted=None, preparation=None)
+    predictor = Predictor(config, model, *names, calibration=Calibration(), fitted=None, preparation=None)
     precision = Precision(config.TRAIN.OPT_LEVEL, model, setting.device, trains=False)
     with tempfile.TemporaryDirectory() as folder:
         files = [str(Path(folder, f"{number}.mp4")) for number in range(setting.batch)]
