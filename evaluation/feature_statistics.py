@@ -144,6 +144,8 @@ def _eigen(covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     some such matrices; divide and conquer (evd) does not. The singular values of a covariance are its eigenvalues.
     """
     symmetric = (covariance + covariance.T) / 2
+    if len(symmetric) == 1:  # which this driver refuses in scipy before 1.14
+        return symmetric[0], np.ones((1, 1))
     try:
         return eigh(symmetric, driver="evd")
     except LinAlgError:
