@@ -2,8 +2,9 @@
 [--opts KEY VALUE …].
 
 Names each line of its lists that is malformed, out of range, doubled, missing on disk or for both training and
-validation; with --decode each video that cannot be read to its end, too. Shows how many videos each class has, and the
-mean and standard deviation of the pixels. Exit code 1 if there are faults. See docs/data.md.
+validation; with --decode each video that cannot be read to its end, too. Shows how many videos each class has, what
+prepare.py warned of, and the mean and standard deviation of the pixels. Exit code 1 if there are faults. See
+docs/data.md.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from yacs.config import CfgNode
 
 from echoviewclip.datasets.annotations import Annotations
 from echoviewclip.datasets.configured import class_names, read_list
-from echoviewclip.datasets.intake.check import check_annotations, histogram, inspect
+from echoviewclip.datasets.intake.check import check_annotations, histogram, inspect, place_of
+from echoviewclip.datasets.intake.notes import count_kinds, read_notes
 from echoviewclip.utils.config import load_config
 from echoviewclip.utils.errors import UserError, exit_code
 from echoviewclip.utils.workers import MAX_SECONDS
@@ -57,6 +59,7 @@ def main() -> int:
     of_role = dict(lists)
     faults += check_annotations(of_role.get("training"), of_role.get("validation"), outsiders)
     print_counts(config, lists)
+    warnings += warnings_of_preparing(lists)
     for role, listed in lists:
         sample = None if given.decode else SAMPLE
         read = inspect(
@@ -97,6 +100,18 @@ def read_lists(config: CfgNode) -> tuple[list[tuple[str, Annotations]], list[str
     if not lists:
         raise UserError("the configuration names no list of videos (DATA.TRAIN_FILE, VAL_FILE, OOD_FILE)")
     return lists, faults
+
+
+def warnings_of_preparing(lists: list[tuple[str, Annotations]]) -> list[str]:
+    """A line for each warning that prepare.py noted of a listed video; prints how many there are of each kind."""
+    lines: dict[str, None] = {}  # a video or a manifest may be in several lists
+    for role, listed in lists:
+        notes = read_notes(listed)
+        lines |= dict.fromkeys(notes.unknown)
+        lines |= {f"{place_of(listed, i)}: {listed.name(i)}: {text}": None for i, text in notes.warnings}
+        for kind, count in count_kinds(text for _, text in notes.warnings):
+            print(f"{role}: prepare.py warned of {count} video{'s' * (count != 1)}: {kind}")
+    return list(lines)
 
 
 def print_counts(config: CfgNode, lists: list[tuple[str, Annotations]]) -> None:

@@ -37,7 +37,7 @@ def check_annotations(
     lists = [listed for listed in (train, val, *outsiders) if listed is not None]
     faults = []
     for listed in lists:
-        faults += [f"{_place(listed, i)}: {listed.path(i)} does not exist" for i in missing(listed)]
+        faults += [f"{place_of(listed, i)}: {listed.path(i)} does not exist" for i in missing(listed)]
     faults += _repeated(lists, train, val)
     if train is not None:
         faults += _unlabelled(train)
@@ -46,7 +46,8 @@ def check_annotations(
     return faults
 
 
-def _place(listed: Annotations, i: int) -> str:
+def place_of(listed: Annotations, i: int) -> str:
+    """The file and line of a video of a list."""
     return f"{listed.file}:{listed.lines[i]}"
 
 
@@ -95,7 +96,7 @@ def _repeated(lists: Sequence[Annotations], train: Annotations | None, val: Anno
                 fault = "is listed twice"
             else:
                 fault = "is for training and validation" if (first, listed) == (train, val) else "is in two lists"
-            yield f"{_place(listed, i)}: {listed.name(i)} {fault}; first at {_place(first, j)}"
+            yield f"{place_of(listed, i)}: {listed.name(i)} {fault}; first at {place_of(first, j)}"
 
 
 def _unlabelled(train: Annotations) -> Iterator[str]:
@@ -156,10 +157,10 @@ def inspect(
             answer = f"{jobs[k][0]}: {answer.reason}", (), 0
         fault, warnings[k], parts[k] = answer
         if fault:
-            faults[k] = f"{_place(listed, present[k])}: {fault}"
+            faults[k] = f"{place_of(listed, present[k])}: {fault}"
     result.faults = [faults[k] for k in sorted(faults)]
     result.warnings = [
-        f"{_place(listed, present[k])}: {jobs[k][0]}: {text}" for k in sorted(warnings) for text in warnings[k]
+        f"{place_of(listed, present[k])}: {jobs[k][0]}: {text}" for k in sorted(warnings) for text in warnings[k]
     ]
     sums = parts.sum(0)  # in the order of the list, so that the last digits do not depend on who was first
     if sums[0, 0]:

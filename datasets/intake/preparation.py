@@ -8,14 +8,14 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from echoviewclip.utils.errors import UserError
 from echoviewclip.utils.files import write_text
 
 NOTE = "prepared.json"
 VIDEOS = ("videos", "videos.tar")  # where the videos of a Standard Folder lie
-VERSION = 1  # raise it where finding, masking, cutting, scaling or encoding changes pixels
+VERSION = 2  # raise it where finding, masking, cutting, scaling or encoding changes pixels
 JPEG_QUALITY = 3  # FFmpeg's scale for MJPEG: 2 (best) to 31
 
 
@@ -70,10 +70,23 @@ def read_note(file: Path) -> Preparation:
 
 def preparation_of(path: str | Path) -> Preparation | None:
     """How a video was prepared, by the note of the Standard Folder that holds it; None without. Raises UserError."""
+    place = prepared_place(path)
+    return read_note(place.videos.parent / NOTE) if place else None
+
+
+class PreparedPlace(NamedTuple):
+    """Where a prepared video lies: the folder or archive of the videos, and its name in there."""
+
+    videos: Path
+    name: str
+
+
+def prepared_place(path: str | Path) -> PreparedPlace | None:
+    """Where in a Standard Folder with a note a video lies, also by way of links; None for other videos."""
     for place in dict.fromkeys((os.path.abspath(path), os.path.realpath(path))):
         for folder in Path(place).parents:
             if folder.name in VIDEOS and (folder.parent / NOTE).is_file():
-                return read_note(folder.parent / NOTE)
+                return PreparedPlace(folder, Path(place).relative_to(folder).as_posix())
     return None
 
 

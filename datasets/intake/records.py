@@ -48,4 +48,5 @@ class Record:
     lost: bool = False  # its process died or took too long: not tried again by itself
 
 
+SEPARATOR = " | "  # between the warnings of a video in the manifest: they hold semicolons and commas themselves
 MANIFEST = [f.name for f in fields(Record) if f.name not in ("fault", "skipped", "lost")]

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from echoviewclip.datasets.intake.names import hash_patient
-from echoviewclip.datasets.intake.records import MANIFEST, Options, Record
+from echoviewclip.datasets.intake.records import MANIFEST, SEPARATOR, Options, Record
 from echoviewclip.datasets.rows import FIELDS, read_rows
 from echoviewclip.utils.files import atomic_path, write_text
 
@@ -23,7 +23,7 @@ def write_tables(records: list[Record], destination: Path, private: Path, option
         for record in records:
             if record.fault or record.skipped:
                 continue
-            row = asdict(record) | {"warnings": "; ".join(record.warnings)}
+            row = asdict(record) | {"warnings": SEPARATOR.join(record.warnings)}
             row["source"] = record.source if options.keep_names else ""
             writer.writerow([row[column] for column in MANIFEST])
     with (

@@ -21,7 +21,8 @@ LEFT, RIGHT = 0, 2  # of a box
 RIM = 1.0  # cells from a bound that are along it
 TOUCHED = 0.75  # share of its visible length: a bound that evidence touches so far is where it is
 STEPS = 12
-ROOM_OF_MIRRORED, ROOM_OF_CROOKED = 0.025, 0.05  # shares of the area
+HARDLY = 0.35  # share of an edge: where evidence touches less, it ends in the dark and a corner may lie beyond
+ROOM_OF_MIRRORED, ROOM_OF_CROOKED, ROOM_OF_CORNER = 0.025, 0.05, 0.2  # shares of the area
 
 
 def with_room(part: Part, taken: Mask) -> Part:
@@ -30,7 +31,7 @@ def with_room(part: Part, taken: Mask) -> Part:
         return part
     touched = grow(part.cells, TOUCH)
     for edge in (LEFT, RIGHT):
-        part = _moved_out(part, _edges_outwards(part, edge, touched), ROOM_OF_CROOKED, taken)
+        part = _moved_out(part, _edges_outwards(part, edge), _room_of_edge(part, edge, touched), taken)
     for number in range(2):
         part = _moved_out(part, _sides_outwards(part.outline, number), _room_of_side(part, number, touched), taken)
     return part
@@ -48,13 +49,19 @@ def _moved_out(part: Part, wider: Iterator[Outline], room: float, taken: Mask) -
     return best
 
 
-def _edges_outwards(part: Part, edge: int, touched: Mask) -> Iterator[Outline]:
-    """Outlines with a doubtful left or right edge further out, up to where the other one is on its side of the apex."""
-    box, x = part.outline.box, np.arange(part.area.shape[1]) + 0.5
-    if _share(part.area & (np.abs(x - box[edge]) <= RIM), touched) > TOUCHED or _is_steered(part.outline):
-        return
+def _room_of_edge(part: Part, edge: int, touched: Mask) -> float:
+    """The share of the area that moving a left or right edge out may add."""
+    x = np.arange(part.area.shape[1]) + 0.5
+    share = _share(part.area & (np.abs(x - part.outline.box[edge]) <= RIM), touched)
+    if share > TOUCHED or _is_steered(part.outline):
+        return 0.0
+    return ROOM_OF_CROOKED if share > HARDLY else ROOM_OF_CORNER
+
+
+def _edges_outwards(part: Part, edge: int) -> Iterator[Outline]:
+    """Outlines with the left or right edge further out, up to where the other one is on its side of the apex."""
     assert part.outline.apex is not None
-    left, top, right, bottom = box
+    left, top, right, bottom = box = part.outline.box
     mirrored = 2 * part.outline.apex[0] - box[LEFT + RIGHT - edge]
     for at in np.linspace(box[edge], mirrored, STEPS + 1)[1:].tolist():
         yield replace(part.outline, box=(at, top, right, bottom) if edge == LEFT else (left, top, at, bottom))

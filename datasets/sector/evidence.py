@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from echoviewclip.datasets.sector.text import Strokes
+from echoviewclip.datasets.sector.text import LIGHT, Strokes
 
 CELLS = 256  # along the short side
 LEAST_CHANGE = 4.0  # grey levels over time, mean of a cell; compression makes still writing tremble by less
@@ -19,7 +19,11 @@ LIT = 0.3  # share of a cell's pixels and frames that is lit where there is spec
 BLOCK, RINGING = 8, 0.1  # pixels, and the share of what is bright that rings around it
 RINGING_MEAN = 0.3  # of that, in the mean of a cell
 FAINT = 0.7  # grey levels between background and what is dark in an image, mean of a cell
+CLEAR = 2.5  # times what rings: certainly none of it
 NOISIEST = 8.0  # grey levels that compression spreads a background over, at most
+SOFT, LEAST_GROUND, EXACT = 2, 200, 0.95  # pixels: the edge of a stroke, ground around strokes; share of it
+FEW = 3.5  # cells of three by three: fewer are a line or specks
+LEAST_LIGHT = 0.003  # of the picture, light and flat: less has no room for a line of letters
 FLAT = 2  # grey levels between neighbours: less is a flat panel, not grain
 
 Mask = np.ndarray  # bool [H, W], of pixels or of cells
@@ -30,7 +34,7 @@ class Evidence:
     """Cells [h, w] of a recording; `cell` is their side in pixels, `shape` that of the picture in pixels.
 
     `faint` is all that is not background, panels of menus and what rings around writing included. `writing` are words
-    and traces; `ink` is what is drawn of them, in pixels.
+    and traces; `ink` is what is drawn of them, in pixels. `light` are pixels that are no ringing of what is near.
     """
 
     shape: tuple[int, int]
@@ -40,6 +44,7 @@ class Evidence:
     faint: Mask
     writing: Mask
     ink: Mask
+    light: Mask
 
     @property
     def is_still(self) -> bool:
@@ -55,16 +60,25 @@ def gather(frames: np.ndarray) -> Evidence:
     ground, noise = _background(usual, change)
     halo = _halo(brightest, ground, noise)
     light = _lit_share(luma, ground, halo)
-    strokes = Strokes.of(usual)
+    strokes, rough = Strokes.of(usual), _roughness(usual)
     words = strokes.words()
-    writing = words | strokes.traces()
+    writing, ink = words | strokes.traces(), strokes.mask
+    if ((usual >= LIGHT) & (rough < FLAT)).mean() > LEAST_LIGHT:  # bars and frames that may be written on
+        dark = Strokes.dark_of(usual)
+        writing, ink = writing | dark.words(), ink | dark.mask
     moves, share = _cell_means(change, cell), _cell_means(light, cell)
-    grainy = (_roughness(usual) >= FLAT) & _departs(usual, ground, halo) & ~writing
+    exact = _is_exact(rough, words, strokes)
+    if exact:
+        halo, noise = np.zeros_like(halo), 0.0
+    grainy = (rough >= FLAT) & _departs(usual, ground, halo) & ~writing
     moves = (moves > max(LEAST_CHANGE, 0.1 * np.percentile(moves, 95))) & (share > LIT)
-    grain = _cell_means(grainy.astype(np.float32), cell) > LIT
-    faint = np.abs(_cell_means(luma.mean(0, dtype=np.float32), cell) - ground)
+    grain = _cell_means(grainy.astype(np.float32), cell)
+    grain = grain > 0 if exact else _without_ridges(grain > LIT, _cell_means(_above(usual, ground), cell), cell)
+    mean = luma.mean(0, dtype=np.float32)
+    faint = np.abs(_cell_means(mean, cell) - ground)
     faint = faint > np.maximum(FAINT, RINGING_MEAN * _cell_means(halo, cell))
-    return Evidence(usual.shape, cell, moves, grain, faint, _cell_means(writing, cell) > 0, writing & strokes.mask)
+    light = (np.abs(mean - ground) > FLAT if exact else _light(mean, ground, noise)) & ~writing
+    return Evidence(usual.shape, cell, moves, grain, faint, _cell_means(writing, cell) > 0, writing & ink, light)
 
 
 def _luma(frames: np.ndarray) -> np.ndarray:
@@ -105,13 +119,45 @@ def _roughness(usual: np.ndarray) -> np.ndarray:
     return rough
 
 
+def _is_exact(rough: np.ndarray, words: Mask, strokes: Strokes) -> bool:
+    """Whether nothing rings around writing, so that the picture was never compressed with loss."""
+    ground = rough[words & ~ndimage.binary_dilation(strokes.mask, np.ones((3, 3)), iterations=SOFT)]
+    return len(ground) >= LEAST_GROUND and bool((ground == 0).mean() > EXACT)
+
+
+def _without_ridges(grain: Mask, above: np.ndarray, cell: int) -> Mask:
+    """Grain without dim lines of one cell beside what is bright, as ringing ends in at the border of a block.
+
+    `above` is how far from the ground cells are, their mean.
+    """
+    dense = ndimage.uniform_filter(grain.astype(np.float32), 3, mode="constant") > FEW / 9
+    near = ndimage.maximum_filter(above, 2 * (BLOCK // cell + 1) + 1)
+    return grain & (dense | (above > CLEAR * RINGING * near))
+
+
 def _halo(brightest: np.ndarray, ground: int, noise: float) -> np.ndarray:
     """How far from the ground a pixel must be to be lit, uint8 [H, W]: compression rings around what is bright."""
     faint = np.full(brightest.shape, noise, np.uint8)
-    bright = np.abs(brightest.astype(np.int16) - ground).astype(np.uint8)
-    for axis in (0, 1):
-        bright = ndimage.maximum_filter1d(bright, 2 * BLOCK + 1, axis)
+    bright = _brightest_near(_above(brightest, ground))
     return np.maximum(faint, (RINGING * bright).astype(np.uint8), out=faint)
+
+
+def _light(mean: np.ndarray, ground: int, noise: float) -> Mask:
+    """Which pixels of the mean over time are so far from the ground that they ring for nothing."""
+    above = np.abs(mean - ground).astype(np.uint8)
+    return (above > noise) & (above > CLEAR * RINGING * _brightest_near(above))
+
+
+def _brightest_near(above: np.ndarray) -> np.ndarray:
+    """The maximum of a picture uint8 [H, W] over the blocks around each pixel."""
+    for axis in (0, 1):
+        above = ndimage.maximum_filter1d(above, 2 * BLOCK + 1, axis)
+    return above
+
+
+def _above(frame: np.ndarray, ground: int) -> np.ndarray:
+    """How far from the ground pixels are, uint8 [H, W]."""
+    return np.abs(frame.astype(np.int16) - ground).astype(np.uint8)
 
 
 def _departs(frame: np.ndarray, ground: int, faint: np.ndarray) -> Mask:

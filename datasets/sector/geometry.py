@@ -19,7 +19,7 @@ SLANT = 0.09  # columns a row: less is upright, the side of a box
 STEEPEST = 1.9  # columns a row
 LEAST_SUPPORT = 0.14  # share of its length that touches evidence
 FEWEST = 7  # rows, columns or angles that make a bound
-SURE, UNSURE = 0.45, 0.3  # support of a side that is mirrored, and of one that is given up for it
+SURE, UNSURE = 0.55, 0.4  # hold of a side that is mirrored, and of one that is given up for it
 CROOKED = (1.5, 12.0)  # degrees between the leans of two sides: less is even, more is steered
 PAIRS = 1500  # lines that are tried
 TICK = 5  # cells: what sticks out over fewer is a tick of a scale
@@ -34,7 +34,13 @@ class Side:
     start: float
     slope: float
     sign: int
-    support: float = 0.0  # share of its length that touches evidence
+    support: float = 0.0  # share of all rows in which it touches evidence
+    visible: float = 1.0  # share of all rows in which it is the bound: below the corner of a zoomed sector a box is
+
+    @property
+    def hold(self) -> float:
+        """The share of what shows of it that touches evidence."""
+        return self.support / max(self.visible, self.support, 1e-6)
 
     @property
     def lean(self) -> float:
@@ -126,12 +132,15 @@ def _side(y: np.ndarray, x: np.ndarray, sign: int) -> Side | None:
     if score[best] < max(FEWEST, LEAST_SUPPORT * len(y)):
         return None
     slope, start = np.polyfit(y[touching], x[touching], 1)
-    return Side(float(start), float(slope), sign, float(touching.mean())) if abs(slope) >= SLANT else None
+    if abs(slope) < SLANT:
+        return None
+    visible = (sign * (start + slope * y) > (sign * x).min() - NEAR).mean()
+    return Side(float(start), float(slope), sign, float(touching.mean()), float(visible))
 
 
 def _mirrored(side: Side | None, other: Side | None, y: np.ndarray, x: np.ndarray) -> Side | None:
     """A side that little supports gives way to the mirror image of a good one where that leaves more to the image."""
-    if other is None or other.support < SURE or (side is not None and side.support > _needed(side, other)):
+    if other is None or other.hold < SURE or (side is not None and side.hold > _needed(side, other)):
         return side
     slope = -other.slope
     start = -other.sign * (-other.sign * (x - slope * y)).min()
@@ -141,8 +150,11 @@ def _mirrored(side: Side | None, other: Side | None, y: np.ndarray, x: np.ndarra
 
 
 def _needed(side: Side, other: Side) -> float:
-    """The support that a side needs beside another one: more if the two do not lean alike and it is not by steering."""
-    return SURE if CROOKED[0] < abs(side.lean - other.lean) < CROOKED[1] else UNSURE
+    """The hold that a side needs beside another one: none if they lean alike, most if not and it is not by steering."""
+    apart = abs(side.lean - other.lean)
+    if apart < CROOKED[0]:
+        return 0.0
+    return SURE if apart < CROOKED[1] else UNSURE
 
 
 def _apex(left: Side | None, right: Side | None) -> tuple[float, float] | None:
@@ -157,6 +169,19 @@ def _apex(left: Side | None, right: Side | None) -> tuple[float, float] | None:
 
 def _with_radii(outline: Outline, apex: tuple[float, float], part: Mask) -> Outline:
     """The outline with an apex, and the arcs around it that the evidence supports."""
+    far, near = _radii(part, apex)
+    return replace(outline, apex=apex, far=_arc(far, 1), near=max(0.0, _arc(near, -1)))
+
+
+def commonest_radius(part: Mask, apex: tuple[float, float]) -> float:
+    """The radius around an apex that most of the outermost cells touch, however many lie beyond."""
+    far, _ = _radii(part, apex)
+    values = np.unique(np.round(far))
+    return float(values[(np.abs(far - values[:, None]) <= NEAR).sum(1).argmax()])
+
+
+def _radii(part: Mask, apex: tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:
+    """The largest and the smallest distance from an apex at each angle at which there are cells."""
     rows, columns = np.nonzero(part)
     y, x = rows + 0.5 - apex[1], columns + 0.5 - apex[0]
     radius, angle = np.hypot(x, y), np.arctan2(x, np.abs(y))
@@ -165,8 +190,7 @@ def _with_radii(outline: Outline, apex: tuple[float, float], part: Mask) -> Outl
     far, near = np.zeros(bins.max() + 1), np.full(bins.max() + 1, np.inf)
     np.maximum.at(far, bins, radius)
     np.minimum.at(near, bins, radius)
-    outer, inner = _arc(far[far > 0], 1), _arc(near[np.isfinite(near)], -1)
-    return replace(outline, apex=apex, far=outer, near=max(0.0, inner))
+    return far[far > 0], near[np.isfinite(near)]
 
 
 def _edge(at: np.ndarray, sign: int) -> float:

@@ -23,6 +23,7 @@ LARGE = 0.06  # share of the picture that a still box beside another part has at
 SOLID = 0.95  # share of its hull that a part full of grain has
 SOLID_TRUST, STILL_TRUST = 0.7, 0.5  # in the hull of a still part, and of one that may be a piece of a larger one
 TORN = 8  # cells between two parts that may be pieces of one image
+COMPLETE = 0.85  # fit of an outline that nothing is missing of
 CONTACT, LENGTH = 4, 12  # cells between a still part and a moving one that it touches, and how many it touches
 LEAST_INK, MOST_INK = 0.05, 0.85  # share of a word's or trace's ink in the mask: less is a corner; between, it is cut
 TAG_TRUST = 0.7  # confidence in a tagged box that could not be refined
@@ -152,6 +153,7 @@ def _find(evidence: Evidence, within: Mask) -> Finding:
         others = np.any([np.zeros_like(within), *(other.area for other in kept if other is not part)], axis=0)
         whole = extended(part, evidence.faint & within & ~grow(others, 1))
         if whole.fits:
+            whole = whole.settled(evidence.light, evidence.cell)
             mask |= with_room(whole, ~within | others).outline.paint(evidence.shape, evidence.cell, MARGIN)
             trust.append(min(1.0, whole.fit + 0.15))
         else:
@@ -190,7 +192,10 @@ def _images(parts: Sequence[Part], moves: Mask, still: bool) -> list[Part]:
     moving = [part for part, share in zip(parts, shares, strict=True) if share > MOVING_SHARE]
     near = grow(np.any([part.cells for part in moving], axis=0), CONTACT) if moving else np.zeros_like(moves)
     rest = [part for part, share in zip(parts, shares, strict=True) if share <= MOVING_SHARE]
-    return moving + [part for part in rest if _is_sector(part) or (near & part.cells).sum() > CONTACT * LENGTH]
+    rest = [part for part in rest if _is_sector(part) or (near & part.cells).sum() > CONTACT * LENGTH]
+    if moving and min(part.fit for part in moving) > COMPLETE:  # what is torn off is no part of them
+        rest = [part for part in rest if part.fits]
+    return moving + rest
 
 
 def _is_sector(part: Part) -> bool:

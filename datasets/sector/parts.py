@@ -8,13 +8,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import ndimage
 
+from echoviewclip.datasets.sector.bounds import settled
 from echoviewclip.datasets.sector.cells import close, grow, shrink, thick_parts
-from echoviewclip.datasets.sector.geometry import CROOKED, Envelope, Outline, fit_outline
+from echoviewclip.datasets.sector.geometry import CROOKED, Envelope, Outline, commonest_radius, fit_outline
 
 Mask = np.ndarray
 GAP, THICKNESS = 2, 4  # cells: narrower gaps are bridged; thinner things are writing, traces, scales
 LEAST_PART = 0.01  # share of the picture
-LEAST_PIECE, PIECES = 0.001, 12  # smaller things that may be pieces of a part, and how many are tried
+LEAST_PIECE, PIECES = 0.0007, 12  # smaller things that may be pieces of a part, and how many are tried
 LEAST_HEIGHT = 0.12  # of the picture's, that a sector has
 HELD = 0.95  # share of a part that a larger outline holds
 EXTENSION = 0.02  # of a part's area: less is not looked into
@@ -24,7 +25,8 @@ SLIM = 0.08  # share of the picture's short side: narrower things are no part of
 BAR = 6  # times as wide as high
 LEAST_OPENING = 0.3  # columns a row, between the sides of a sector: 17 degrees
 TOUCH = 2  # cells between an outline and evidence that touches it
-LEAST_FIT, GOOD_FIT, SURE_FIT, BETTER = 0.6, 0.7, 0.75, 0.1
+LEAST_FIT, GOOD_FIT, SURE_FIT, WELL_FIT, BETTER = 0.6, 0.7, 0.75, 0.85, 0.1
+BOX_FIT = 0.9  # of a box that is a part of its own
 EMPTIER = 0.97  # share of an outline that pieces fill where it is better to have pieces
 
 
@@ -49,6 +51,11 @@ class Part:
         inside = (cells & area).sum() / cells.sum()
         return cls(cells, outline, area, float(inside * touched.sum() / max(1, rim.sum())))
 
+    def settled(self, light: Mask, cell: int) -> Part:
+        """The part with its bounds placed to the pixel (`bounds.settled`)."""
+        outline = settled(self.outline, light, cell)
+        return replace(self, outline=outline, area=outline.paint(self.cells.shape))
+
     @property
     def fits(self) -> bool:
         """Whether the outline says more of the image than its convex hull; a sector is told by less than a box."""
@@ -68,6 +75,18 @@ class Part:
         box = (left, -np.inf, right, bottom) if above else (left, top, right, np.inf)
         return replace(self.outline, near=0.0, box=box).paint(self.cells.shape, margin=TOUCH)
 
+    def within_arc(self) -> Mask:
+        """The cells of a sector up to the arc that most of its outermost cells touch, whatever lies beyond."""
+        assert self.outline.apex is not None
+        far = commonest_radius(self.cells, self.outline.apex)
+        return self.cells & replace(self.outline, far=far + TOUCH, box=(-np.inf, -np.inf, np.inf, np.inf)).paint(
+            self.cells.shape, margin=TOUCH
+        )
+
+    def opened(self) -> Outline:
+        """The outline of a sector up to its sides, whatever bounds it to the left and right before."""
+        return replace(self.outline, box=(-np.inf, self.outline.box[1], np.inf, self.outline.box[3]))
+
     @property
     def is_sector(self) -> bool:
         """Whether its sides meet at a point: no menu and no logo looks like this."""
@@ -85,9 +104,14 @@ class Part:
 def find_parts(cells: Mask) -> list[Part]:
     """The parts of an image in evidence, the largest first."""
     closed = ndimage.binary_fill_holes(close(cells, GAP))
-    pieces = [Part.of(piece) for piece in list(thick_parts(closed, THICKNESS - 1, LEAST_PIECE))[:PIECES]]
+    pieces = [Part.of(piece) for piece in list(thick_parts(closed, THICKNESS - 2, LEAST_PIECE))[:PIECES]]
     parts = _gathered(pieces)
-    large = [piece for part in parts if part.cells.mean() >= LEAST_PART for piece in _divided(part, part.cells)]
+    large = [
+        piece
+        for part in parts
+        if part.cells.mean() >= LEAST_PART
+        for piece in _divided(part, part.cells, gathered=not any(part is piece for piece in pieces))
+    ]
     small = [part for part in parts if part.cells.mean() < LEAST_PART]
     parts = _merged(sorted(large, key=lambda part: -part.cells.sum()) + small)
     return [part for part in parts if part.cells.mean() >= LEAST_PART and not part.is_slim]
@@ -97,26 +121,32 @@ def extended(part: Part, faint: Mask) -> Part:
     """The part with the dark rest of its sector, where that shows and has a sector's outline as well."""
     if (faint & ~part.area).sum() < EXTENSION * part.area.sum():
         return part
-    for cells in thick_parts(close(faint | part.cells, 1), THICKNESS, part.cells.mean()):
-        if (cells & part.cells).sum() > 0.8 * part.cells.sum():
-            whole = Part.of(ndimage.binary_fill_holes(cells))
-            held = (part.cells & whole.area).sum() > HELD * (part.cells & part.area).sum()
-            better = whole.is_sector and held and whole.fit > max(GOOD_FIT, part.fit - BETTER / 2)
-            return whole if better and whole.area.sum() > part.area.sum() else part
+    enough = max(LEAST_FIT, min(GOOD_FIT, part.fit), part.fit - BETTER / 2)
+    for gap in (1, GAP):
+        for cells in thick_parts(close(faint | part.cells, gap), THICKNESS, part.cells.mean()):
+            if (cells & part.cells).sum() > 0.8 * part.cells.sum():
+                whole = Part.of(ndimage.binary_fill_holes(cells))
+                held = (part.cells & whole.area).sum() > HELD * (part.cells & part.area).sum()
+                if whole.is_sector and held and whole.fit > enough and whole.area.sum() > part.area.sum():
+                    return whole
+                break
     return part
 
 
 def _gathered(pieces: list[Part]) -> list[Part]:
-    """Pieces that one outline holds, which fits as well as theirs did, as one part; before the others."""
-    held = pieces
-    for _ in range(2):
-        if len(held) < 2:
-            return pieces
-        whole = Part.of(np.any([piece.cells for piece in held], axis=0))
-        held = [piece for piece in held if (piece.cells & whole.area).sum() > 0.9 * piece.cells.sum()]
-    if len(held) < 2 or not _together(held, whole):
-        return pieces
-    return [whole, *(piece for piece in pieces if not any(piece is one for one in held))]
+    """Pieces that one outline holds, which fits as well as theirs did, as one part; before the others.
+
+    Boxes that fit well, as logos and bars do, may be no pieces of it.
+    """
+    for held in (pieces, [piece for piece in pieces if piece.is_sector or piece.fit < BOX_FIT]):
+        for _ in range(2):
+            if len(held) < 2:
+                break
+            whole = Part.of(np.any([piece.cells for piece in held], axis=0))
+            held = [piece for piece in held if (piece.cells & whole.area).sum() > 0.9 * piece.cells.sum()]
+        if len(held) > 1 and _together(held, whole):
+            return [whole, *(piece for piece in pieces if not any(piece is one for one in held))]
+    return pieces
 
 
 def _together(pieces: Sequence[Part], both: Part) -> bool:
@@ -128,29 +158,39 @@ def _together(pieces: Sequence[Part], both: Part) -> bool:
     return both.fits and both.fit > fit - worse and both.area.sum() < min(room, 2 * sum(sizes))
 
 
-def _divided(part: Part, origin: Mask, depth: int = 2) -> list[Part]:
+def _divided(part: Part, origin: Mask, depth: int = 2, gathered: bool = False) -> list[Part]:
     """What hangs together by a bridge (writing, a trace), or a sector and a strip that touch, is several parts if that
     fits better, or as well with less around it."""
     best, score, area = [part], part.fit + BETTER, part.area.sum()
-    for cut in _cuts(part) if depth else ():
-        pieces = [piece for cells in cut for piece in _divided(Part.of(cells, origin), origin, depth - 1)]
+    for cut, may_be_tight in _cuts(part, gathered) if depth else ():
+        pieces = [piece for cells in cut for piece in _divided(Part.of(cells, origin), origin, depth - 1, gathered)]
         sizes = [piece.cells.sum() for piece in pieces]
         if sum(sizes) <= 0.85 * part.cells.sum():
             continue
         fit = np.average([piece.fit for piece in pieces], weights=sizes)
-        tight = sum(piece.area.sum() for piece in pieces) < EMPTIER * area and min(p.fit for p in pieces) > SURE_FIT
+        tight = may_be_tight and sum(piece.area.sum() for piece in pieces) < EMPTIER * area
+        tight = tight and min(piece.fit for piece in pieces) > max(SURE_FIT, part.fit - BETTER)
         if fit > score or (tight and len(best) == 1):
             best, score = pieces, max(fit, score)
     return best
 
 
-def _cuts(part: Part) -> Iterator[list[Mask]]:
-    """Ways to take cells apart: below and above a strip, beside it; at what is thin if the outline fits badly."""
+def _cuts(part: Part, gathered: bool) -> Iterator[tuple[list[Mask], bool]]:
+    """Ways to take cells apart: below and above a strip, beside it; at what is thin if the outline does not fit well.
+
+    And whether pieces that only leave less free may be better: not those of an outline that fits, as a shadow leaves.
+    A sector that has been `gathered` hangs together by its outline alone, so nothing but what lies beyond is cut.
+    """
+    if part.is_sector and part.fit < WELL_FIT:
+        inside = part.within_arc()
+        yield [inside, *thick_parts(part.cells & ~inside, 2, LEAST_PART)], False
+    if part.is_sector and gathered:
+        return
     for turned in (False, True):
-        yield _split(part.cells, turned)
-    if part.fit < GOOD_FIT:
+        yield _split(part.cells, turned), True
+    if part.fit < WELL_FIT:
         for thickness in (2 * THICKNESS, 4 * THICKNESS):
-            yield list(thick_parts(part.cells, thickness, LEAST_PART))
+            yield list(thick_parts(part.cells, thickness, LEAST_PART)), part.fit < GOOD_FIT
 
 
 def _split(cells: Mask, turned: bool) -> list[Mask]:
@@ -199,6 +239,10 @@ def _joined(part: Part, other: Part) -> Part | None:
         return None
     if (cells & part.area).sum() > 0.95 * cells.sum():
         return replace(part, cells=part.cells | cells)
+    if part.is_sector and (cells & part.opened().paint(cells.shape)).sum() > 0.95 * cells.sum():
+        both = Part.of(part.cells | cells)
+        if both.is_sector and both.fit > max(LEAST_FIT, part.fit - BETTER):
+            return both
     between = part.is_sector and not _is_bar(other.outline.box)
     between = between and (cells & (towards := part.towards_apex())).sum() > 0.6 * cells.sum()
     both = Part.of(part.cells | (cells & towards if between else cells))

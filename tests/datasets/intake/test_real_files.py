@@ -47,6 +47,16 @@ def test_a_sector_a_colour_box_and_a_palette_are_found():
             assert abs(look_at(video, crop=False).mask.mean() - share) < 0.02, name
 
 
+@pytest.mark.parametrize("frames", [30, 8])
+def test_the_dim_corners_of_a_sector_stay(frames):
+    """Both are as good as black; the right one is seen in none of the first eight frames."""
+    with open_video(real("examples_ybr_color")) as video:
+        found = find_image(video.frames(range(frames)).permute(0, 2, 3, 1).numpy())
+    assert found.confidence >= MOSTLY_IMAGE
+    assert found.mask[150, 46] and found.mask[150, 288], "a corner is cut"
+    assert not found.mask[150, 36] and not found.mask[150, 303], "the scale stays"
+
+
 def test_a_picture_in_which_next_to_nothing_is_found_is_kept_whole_and_said():
     """A fan in one flat colour, of which two corners were taken for the image."""
     with open_video(real("ExplVR_BigEnd")) as video:

@@ -11,7 +11,10 @@ from tests.datasets.intake.screens import LAYOUTS, draw_screen
 QUICK = ("pointed", "flat_top", "small", "band", "doppler", "ecg", "logo")
 STATES = ("moving", "frozen", "single")
 # Shadows lie along a side, or part the near field from the rest; ticks of a scale touch the image.
-HARD = (("zoomed", 4), ("narrow", 1), ("flat_top", 8), ("strip_alone", 8), ("doppler", 8))
+HARD = [("zoomed", 4), ("narrow", 1), ("flat_top", 8), ("strip_alone", 8), ("doppler", 8)]
+HARD += [("pointed", 21), ("strip_alone", 24)]  # compression rings far around a bright image
+HARD += [("zoomed", 23), ("zoomed", 28), ("zoomed", 30), ("dual", 26), ("logo", 101)]  # dark takes corners or parts
+HARD += [("dual", 24), ("logo", 28), ("logo", 102)]  # letters beside an apex; a logo that touches the image
 
 
 def check(layout: str, state: str) -> None:
