@@ -18,6 +18,12 @@ CONTEXT_LENGTH = 77
 
 def tokenize(texts: Sequence[str]) -> Tensor:
     """CLIP's byte-pair ids, int64 [K, 77], zero after the end of text. Raises UserError for a text that is too long."""
+    return _ids_of(tuple(texts)).clone()
+
+
+@functools.lru_cache(maxsize=16)
+def _ids_of(texts: tuple[str, ...]) -> Tensor:
+    """A model and a checkpoint ask for the same prompts several times."""
     tokenizer = _tokenizer()
     for text in texts:
         if len(tokenizer.encode(text)) > CONTEXT_LENGTH - 2:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scipy.optimize import minimize_scalar
 from scipy.special import digamma, log_softmax, softmax
 
 from echoviewclip.evaluation.bootstrap import Statistic, figures, group_sums, levels, ratio
@@ -57,6 +56,8 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray, prior: float = PRIOR
     logits, labels = checked(logits, labels)
     if not len(labels):
         raise ValueError("a temperature cannot be fitted to no videos")
+    from scipy.optimize import minimize_scalar  # here, as only this needs it and importing it takes a while
+
     wanted = prior / len(labels) * softmax(logits, axis=1)
     wanted[np.arange(len(labels)), labels] += 1
 

@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.linalg import LinAlgError, eigh, svd
-from sklearn.covariance import ledoit_wolf
 
 from echoviewclip.utils.seeding import generator
 
@@ -131,6 +130,8 @@ class FeatureStatistics:
 
 def _whitening(residuals: np.ndarray) -> np.ndarray:
     """Square root of the inverse of the residuals' shrunk covariance, `[D, D]`; directions of no variance stay 0."""
+    from sklearn.covariance import ledoit_wolf  # here, as importing it takes a second that only fitting should wait
+
     values, vectors = _eigen(ledoit_wolf(residuals, assume_centered=True)[0])
     # The inverse of a root below that of float32's smallest number could overflow where it is used.
     kept = values > max(values.max() * 1e-10, np.finfo(np.float32).tiny)

@@ -9,7 +9,6 @@ import numpy as np
 import yaml
 from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup
-from sklearn.metrics import roc_curve
 
 from echoviewclip.evaluation import figures
 from echoviewclip.evaluation.bootstrap import LEAST_PATIENTS
@@ -181,6 +180,8 @@ def _outsiders(p: Predictions, summary: Summary) -> dict[str, Markup]:
     score, tau = summary.score, summary.tau
     if score not in p.scores or not (p.set != "in").any():
         return {}
+    from sklearn.metrics import roc_curve  # here, as importing it takes a second that a start should not wait
+
     p = p.where(np.isfinite(p.scores[score]))
     values, inside, unit = p.scores[score], p.set == "in", (0.0, 1.0)
     titles = {"in": "known views", "near": "near outsiders", "far": "far outsiders", "ood": "other outsiders"}
