@@ -33,9 +33,12 @@ class EpochSampler(Sampler[int]):
     def __len__(self) -> int:
         return -(-self.videos // self.world)
 
+    def order(self, epoch: int) -> np.ndarray:
+        """The videos of an epoch as all processes see them, int64 [len(self) · world]: in turn one for each process."""
+        return np.resize(generator(self.seed, epoch).permutation(self.videos), len(self) * self.world)
+
     def __iter__(self) -> Iterator[int]:
-        order = generator(self.seed, self.epoch).permutation(self.videos)
-        share = np.resize(order, len(self) * self.world)[self.rank :: self.world]
+        share = self.order(self.epoch)[self.rank :: self.world]
         return iter(share[self.skip :].tolist())
 
 
@@ -85,19 +88,24 @@ class TrainingData:
 
         Raises UserError with the list once more than the allowed share of the videos could not be read.
         """
-        self.bad = self.bad if skip else {}  # a resume within an epoch goes on counting
+        self.begin(skip)
         self.dataset.set_epoch(epoch)
         self.sampler.epoch, self.sampler.skip = epoch, skip * self.batch_size
         for batch in read(self.loader):
-            self._note(batch.faults)
+            self.note(batch.faults)
             yield batch
+
+    def begin(self, skip: int) -> None:
+        """A new epoch's account of unreadable videos; a resume within an epoch (`skip`) goes on counting."""
+        self.bad = self.bad if skip else {}
 
     def share_faults(self) -> None:
         """Joins the accounts of all processes; all have to call this at the same place. Raises as `epoch` does."""
         for share in gather(self.bad):
-            self._note(share.items())
+            self.note(share.items())
 
-    def _note(self, faults: Iterable[Remark]) -> None:
+    def note(self, faults: Iterable[Remark]) -> None:
+        """Counts videos that could not be read, and names new ones in the log. Raises as `epoch` does."""
         new = {name: reason for name, reason in faults if name not in self.bad}
         for name in sorted(new.keys() - self._named):
             log.warning("%s cannot be read and is replaced by another video: %s", name, new[name])

@@ -29,6 +29,10 @@ class SyntheticOutliers:
     def __init__(self, kinds: Sequence[str]) -> None:
         self.kinds = [kind for kind in kinds if kind in KINDS]
 
+    def count(self, clips: int) -> int:
+        """How many a batch of so many clips gets."""
+        return round(SHARE * clips) if self.kinds else 0
+
     def __call__(
         self, video: Tensor, targets: Tensor, labels: np.ndarray, generator: np.random.Generator
     ) -> tuple[Tensor, Tensor]:
@@ -36,8 +40,8 @@ class SyntheticOutliers:
 
         An outlier's target is all zero. M is about B / 2; a clip is never mixed with one of its own class.
         """
-        count = round(SHARE * len(video))
-        if not self.kinds or not count:
+        count = self.count(len(video))
+        if not count:
             return video, targets
         first = generator.permutation(len(video))[:count]
         made = [video]

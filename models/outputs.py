@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple, TypeVar
 
 from torch import Tensor
@@ -17,6 +18,29 @@ class ClassTexts(NamedTuple):
 
 
 NO_TEXTS = ClassTexts()
+
+
+class FrozenFeatures(NamedTuple):
+    """What the frozen image parts compute from B clips of T frames, where the parts that train go on; None: not needed.
+
+    Attributes:
+        tokens: [B, T, L, width] of the trunk, which a branch that trains starts from.
+        positive: [B, T, D], frame features of the positive branch, not normalised.
+        negative: [B, T, D], those of the negative branch.
+    """
+
+    tokens: Tensor | None = None
+    positive: Tensor | None = None
+    negative: Tensor | None = None
+
+    @property
+    def clips(self) -> int:
+        """B."""
+        return next(len(tensor) for tensor in self if tensor is not None)
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> FrozenFeatures:
+        """The same with each tensor changed."""
+        return FrozenFeatures(*(None if tensor is None else change(tensor) for tensor in self))
 
 
 class BranchOutput(NamedTuple):

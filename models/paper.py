@@ -9,7 +9,7 @@ from torch import Tensor
 
 from echoviewclip.clip.text import ClassPrompts
 from echoviewclip.models.branch import TextBranch, opposite
-from echoviewclip.models.outputs import NO_TEXTS, ClassTexts, ModelOutput
+from echoviewclip.models.outputs import NO_TEXTS, ClassTexts, FrozenFeatures, ModelOutput, present
 from echoviewclip.models.quality import QualityBranch
 from echoviewclip.models.video_clip import VideoCLIP
 
@@ -43,32 +43,41 @@ class PaperVideoCLIP(VideoCLIP):
         assert self.negative_text is not None
         return self.negative_text()
 
-    def forward(self, video: Tensor, parts: Collection[str], texts: ClassTexts = NO_TEXTS) -> ModelOutput:
-        """See `VideoCLIP.forward`."""
+    def _starts_from_tokens(self, parts: Collection[str]) -> bool:
+        return "quality" in parts or ("negative" in parts and self._negative_trains)
+
+    def _encode(self, video: Tensor, parts: Collection[str]) -> tuple[FrozenFeatures, dict[int, Tensor]]:
         batch = len(video)
-        texts = self.encode_texts(parts, texts)
         in_trunk, in_branch = self.intermediate_blocks
-        tokens = self.stem(video.flatten(0, 1))
-        tokens, early = self.trunk.forward_intermediates(tokens, indices=in_trunk, clips=batch)
-        positive = negative = quality = None
-        intermediates: dict[int, Tensor] = {}
+        tokens, early = self.trunk.forward_intermediates(self.stem(video.flatten(0, 1)), indices=in_trunk, clips=batch)
+        frames, intermediates = None, {}
         if "positive" in parts or "quality" in parts:
             frames, late = self.positive.encode(tokens, batch, in_branch)
+            if "positive" in parts:
+                intermediates = self._intermediate(early, late, batch)
+        return FrozenFeatures(tokens.unflatten(0, (batch, -1)), frames), intermediates
+
+    def forward_from(
+        self, features: FrozenFeatures, parts: Collection[str], texts: ClassTexts = NO_TEXTS
+    ) -> ModelOutput:
+        """See `VideoCLIP.forward_from`."""
+        texts = self.encode_texts(parts, texts)
+        positive = negative = quality = None
         if "positive" in parts:
-            pooled, weights = self.positive.pooling(frames)
+            pooled, weights = self.positive.pooling(present(features.positive))
             positive = self._compare(pooled, weights, texts.positive)
-            intermediates = self._intermediate(early, late, batch)
         if "negative" in parts or "quality" in parts:
-            assert self.negative is not None
-            frames_no = self.negative.frame_features(tokens, batch)
+            frames_no = self._negative_frames(features)
             if "negative" in parts:
+                assert self.negative is not None
                 pooled, weights = self.negative.pooling(frames_no)
                 negative = self._compare(pooled, weights, texts.negative)
         if "quality" in parts:
             assert self.quality is not None
+            frames, tokens = present(features.positive), present(features.tokens).flatten(0, 1)
             views = self._view_probabilities(frames, texts.positive) if self.quality.views else None
             quality = self.quality(tokens, frames, frames_no, views)
-        return ModelOutput(positive, negative, quality, texts, intermediates)
+        return ModelOutput(positive, negative, quality, texts, {})
 
     def _view_probabilities(self, frames: Tensor, classes: Tensor | None) -> Tensor:
         """Of the views [B, K], from the positive branch's frame features [B, T, D]."""

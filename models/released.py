@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from echoviewclip.clip.blocks import own_copy
 from echoviewclip.clip.text import ClassPrompts, end_of_text
 from echoviewclip.models.branch import ImageBranch, TextBranch
-from echoviewclip.models.outputs import NO_TEXTS, ClassTexts, ModelOutput
+from echoviewclip.models.outputs import NO_TEXTS, ClassTexts, FrozenFeatures, ModelOutput, present
 from echoviewclip.models.pooling import TemporalPooling
 from echoviewclip.models.quality import graded
 from echoviewclip.models.video_clip import VideoCLIP
@@ -110,25 +110,39 @@ class ReleasedVideoCLIP(VideoCLIP):
         assert self.negative_text is not None and self.positive_text is not None
         return self.negative_text(self.positive_text.prompts())
 
-    def forward(self, video: Tensor, parts: Collection[str], texts: ClassTexts = NO_TEXTS) -> ModelOutput:
-        """As `VideoCLIP.forward`, with the trunk run a second time for the negative path."""
+    def _starts_from_tokens(self, parts: Collection[str]) -> bool:
+        return "negative" in parts and self._negative_trains
+
+    def _encode(self, video: Tensor, parts: Collection[str]) -> tuple[FrozenFeatures, dict[int, Tensor]]:
+        """See `VideoCLIP._encode`; the tokens are those of the trunk's second run, for the negative path."""
         batch = len(video)
-        texts = self.encode_texts(parts, texts)
         patches = self.stem.patches(video.flatten(0, 1))
-        positive = negative = quality = None
         intermediates: dict[int, Tensor] = {}
         in_trunk, in_branch = self.intermediate_blocks
         tokens = self.stem.tokens(patches, self.stem.class_embedding, self.stem.positional_embedding)
         tokens, early = self.trunk.forward_intermediates(tokens, indices=in_trunk, clips=batch)
         frames, late = self.positive.encode(tokens, batch, in_branch)
+        if "positive" in parts:
+            intermediates = self._intermediate(early, late, batch)
+        if "negative" not in parts and "quality" not in parts:
+            return FrozenFeatures(None, frames), intermediates
+        assert self.negative is not None
+        tokens = self.stem.tokens(patches, self.negative.class_embedding, self.negative.positional_embedding)
+        return FrozenFeatures(self.trunk(tokens, clips=batch).unflatten(0, (batch, -1)), frames), intermediates
+
+    def forward_from(
+        self, features: FrozenFeatures, parts: Collection[str], texts: ClassTexts = NO_TEXTS
+    ) -> ModelOutput:
+        """See `VideoCLIP.forward_from`."""
+        texts = self.encode_texts(parts, texts)
+        positive = negative = quality = None
+        frames = present(features.positive)
         pooled, weights = self.positive.pooling(frames)
         if "positive" in parts:
             positive = self._compare(pooled, weights, texts.positive)
-            intermediates = self._intermediate(early, late, batch)
         if "negative" in parts or "quality" in parts:
             assert self.negative is not None
-            tokens = self.stem.tokens(patches, self.negative.class_embedding, self.negative.positional_embedding)
-            frames_no = self.negative.frame_features(self.trunk(tokens, clips=batch), batch)
+            frames_no = self._negative_frames(features)
             weights_no = self.negative.pooling.weights(frames_no)
             # The mean half pools negative features, the weighted half positive ones: as published.
             pooled_no = self.negative.pooling.pool(frames_no, frames, weights_no)
@@ -137,7 +151,7 @@ class ReleasedVideoCLIP(VideoCLIP):
         if "quality" in parts:
             assert self.quality is not None
             quality = graded(self.quality(pooled, pooled_no, weights_no - weights), weights_no)
-        return ModelOutput(positive, negative, quality, texts, intermediates)
+        return ModelOutput(positive, negative, quality, texts, {})
 
 
 def is_published(state: dict[str, Tensor]) -> bool:

@@ -15,7 +15,7 @@ from echoviewclip.clip.blocks import Blocks
 from echoviewclip.clip.image import ImageStem
 from echoviewclip.clip.text import ClassPrompts
 from echoviewclip.models.branch import ImageBranch, TextBranch
-from echoviewclip.models.outputs import NO_TEXTS, BranchOutput, ClassTexts, ModelOutput
+from echoviewclip.models.outputs import NO_TEXTS, BranchOutput, ClassTexts, FrozenFeatures, ModelOutput, present
 from echoviewclip.models.quality import QualityBranch
 
 INTERMEDIATE_SIZE = 512  # numbers at most that a block's patches become, unless the block itself is wider
@@ -80,12 +80,67 @@ class VideoCLIP(nn.Module, ABC):
     def _read_negative(self) -> Tensor:
         """The negative class texts."""
 
-    @abstractmethod
-    def forward(self, video: Tensor, parts: Collection[str], texts: ClassTexts = NO_TEXTS) -> ModelOutput:
-        """Normalised clips [B, T, 3, H, W] → what `parts` (of `self.parts`) answer.
+    def forward(
+        self, video: Tensor | FrozenFeatures, parts: Collection[str], texts: ClassTexts = NO_TEXTS
+    ) -> ModelOutput:
+        """Normalised clips [B, T, 3, H, W] → what `parts` (of `self.parts`) answer; in their place may stand what
+        `encode_frozen` has computed for the same parts.
 
         `texts` are those that are known already (`encode_texts`); the others are computed.
         """
+        if isinstance(video, FrozenFeatures):
+            return self.forward_from(video, parts, texts)
+        features, intermediates = self._encode(video, parts)
+        return self.forward_from(features, parts, texts)._replace(intermediates=intermediates)
+
+    @property
+    def image_frozen(self) -> bool:
+        """Whether nothing of the trunk and of the positive branch trains."""
+        return all(map(is_frozen, (self.stem, self.trunk, self.positive)))
+
+    @torch.no_grad()
+    def encode_frozen(self, video: Tensor, parts: Collection[str]) -> FrozenFeatures:
+        """What the frozen image parts compute from clips [B, T, 3, H, W], as far as `parts` go on from it.
+
+        Raises ValueError where the trunk or the positive branch trains (`image_frozen`).
+        """
+        if not self.image_frozen:
+            raise ValueError("the trunk or the positive branch trains")
+        features, _ = self._encode(video, parts)
+        asked = "negative" in parts or "quality" in parts
+        return FrozenFeatures(
+            features.tokens if self._starts_from_tokens(parts) else None,
+            features.positive,
+            self._negative_frames(features) if asked and not self._negative_trains else None,
+        )
+
+    @property
+    def _negative_trains(self) -> bool:
+        return self.negative is not None and not is_frozen(self.negative)
+
+    @abstractmethod
+    def _starts_from_tokens(self, parts: Collection[str]) -> bool:
+        """Whether an image branch of `parts` trains, and so has to see the trunk's tokens."""
+
+    @abstractmethod
+    def _encode(self, video: Tensor, parts: Collection[str]) -> tuple[FrozenFeatures, dict[int, Tensor]]:
+        """The trunk's tokens and, where `parts` need them, the positive frame features of clips [B, T, 3, H, W].
+
+        In evaluation mode with the positive part also the intermediate features, by block.
+        """
+
+    def _negative_frames(self, features: FrozenFeatures) -> Tensor:
+        """Frame features [B, T, D] of the negative branch, those that are there or of the trunk's tokens."""
+        if features.negative is not None:
+            return features.negative
+        assert self.negative is not None
+        return self.negative.frame_features(present(features.tokens).flatten(0, 1), features.clips)
+
+    @abstractmethod
+    def forward_from(
+        self, features: FrozenFeatures, parts: Collection[str], texts: ClassTexts = NO_TEXTS
+    ) -> ModelOutput:
+        """`forward` from what `encode_frozen` has computed for the same `parts`; without intermediate features."""
 
     @property
     def intermediate_blocks(self) -> tuple[list[int], list[int]]:
@@ -130,4 +185,9 @@ class VideoCLIP(nn.Module, ABC):
 
 def _readable(text: nn.Module | None, frozen: bool) -> TypeGuard[nn.Module]:
     """Whether there is a text branch, and, where it has to be `frozen`, whether nothing in it takes gradients."""
-    return text is not None and not (frozen and any(parameter.requires_grad for parameter in text.parameters()))
+    return text is not None and (not frozen or is_frozen(text))
+
+
+def is_frozen(module: nn.Module) -> bool:
+    """Whether nothing in it takes gradients."""
+    return not any(parameter.requires_grad for parameter in module.parameters())

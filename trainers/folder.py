@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 LOCK = ".lock"
 CHECKPOINTS = (LAST, PREVIOUS, BEST, "ckpt_epoch_*.pth")
 OF_A_RUN = ("config.yaml", "metrics.jsonl", *CHECKPOINTS)
-REST = ("log.txt", "metrics.json", "predictions.csv", "report.html", "tensorboard", "evaluation")
+REST = ("log.txt", "feature_cache", "metrics.json", "predictions.csv", "report.html", "tensorboard", "evaluation")
 
 
 def results_folder(config: CfgNode) -> Path:

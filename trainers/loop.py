@@ -13,17 +13,14 @@ from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 from yacs.config import CfgNode
 
-from echoviewclip.datasets.blending import Blending
-from echoviewclip.datasets.cropping import clips_on
 from echoviewclip.datasets.loader import TrainingData
-from echoviewclip.datasets.outliers import SyntheticOutliers
-from echoviewclip.datasets.sample import Sample
 from echoviewclip.inference.checkpoint import Checkpoint, Origin, TrainingState
 from echoviewclip.inference.precision import Precision
 from echoviewclip.models.outputs import NO_TEXTS, present
 from echoviewclip.models.video_clip import VideoCLIP
 from echoviewclip.trainers.evaluate import Evaluation, Evaluator
 from echoviewclip.trainers.guard import Guard, RunningStatistics, not_finite, poisoned
+from echoviewclip.trainers.inputs import Batch, Inputs, PixelInputs
 from echoviewclip.trainers.meter import LossMeter
 from echoviewclip.trainers.optimiser import MovingAverage, build_optimiser, learning_rate, load_optimiser
 from echoviewclip.trainers.saving import RunFiles
@@ -50,8 +47,9 @@ class Trainer:
         evaluator: Evaluator,
         origin: Origin,
         stop: Stop,
+        inputs: Inputs | None = None,
     ) -> None:
-        """`origin` is what each checkpoint says of the run."""
+        """`origin` is what each checkpoint says of the run. `inputs` are made of `data`, in place of its clips."""
         self.config, self.stage, self.model, self.precision = config, stage, model, precision
         self.data, self.evaluator, self.origin = data, evaluator, origin
         self.stop, self.files = stop, RunFiles(config, stage.best)
@@ -66,8 +64,7 @@ class Trainer:
         if world() > 1:
             devices = [device.index] if device.type == "cuda" else None
             self.parallel = DistributedDataParallel(model, device_ids=devices, broadcast_buffers=False)
-        self.blending = Blending(config.AUG.MIXUP, config.AUG.CUTMIX, config.AUG.MIXUP_SWITCH_PROB)
-        self.outliers = SyntheticOutliers(config.AUG.OUTLIERS) if stage.learns_outliers else None
+        self.inputs = inputs or PixelInputs(config, stage, data, device)
         self.group = config.TRAIN.ACCUMULATION_STEPS
         self.batches = data.batches  # in an epoch
         # Of a whole optimiser step, here. The last step of an epoch may have fewer, whose gradients weigh no more.
@@ -106,7 +103,7 @@ class Trainer:
 
     def _train_epoch(self, clock: Clock) -> None:
         self.stage.train_mode(self.model)
-        for batch in self.data.epoch(self.epoch, skip=self.batch):
+        for batch in self.inputs.epoch(self.epoch, skip=self.batch):
             if self.batch % self.group == 0:
                 self.statistics.keep()
             last_of_group = (self.batch + 1) % self.group == 0 or self.batch + 1 == self.batches
@@ -130,24 +127,17 @@ class Trainer:
             log.warning("asked to stop: saved after step %d; TRAIN.AUTO_RESUME True goes on from there", self.step)
             raise Stopped
 
-    def _gradients(self, batch: Sample, synchronise: bool) -> dict[str, Tensor]:
+    def _gradients(self, batch: Batch, synchronise: bool) -> dict[str, Tensor]:
         """Adds one batch's gradients; processes exchange them only with the last batch of a group."""
-        device = self.precision.device
         # All randomness on the device is a function of the place in the run, so that a resumed run repeats it.
         key = generator(self.config.SEED, self.epoch, self.batch, rank())
         torch.manual_seed(int(key.integers(2**63)))
-        clips = clips_on(device, batch, self.config.DATA.INPUT_SIZE).squeeze(1)
-        video = self.data.transform(clips, batch.seed.to(device, non_blocking=True))
-        labels, scores = (values.to(device, non_blocking=True) for values in (batch.label, batch.score))
-        video, targets = self.blending(video, self.stage.targets(labels, scores), key)
-        if self.outliers is not None:
-            video, targets = self.outliers(video, targets, batch.label.numpy(), key)
         with self.parallel.no_sync() if self.parallel and not synchronise else nullcontext():
             with self.precision.autocast():
-                output = (self.parallel or self.model)(video, self.stage.parts, self.texts)
-                terms = self.stage.loss(output, targets)
+                output = (self.parallel or self.model)(batch.seen, self.stage.parts, self.texts)
+                terms = self.stage.loss(output, batch.targets)
                 loss = torch.stack(list(terms.values())).sum()
-            self.precision.backward(poisoned(loss) * (len(clips) / self.clips))
+            self.precision.backward(poisoned(loss) * (len(batch.place) / self.clips))
         return {"loss": loss.detach(), **{name: term.detach() for name, term in terms.items()}}
 
     def _update(self) -> Tensor:

@@ -39,6 +39,7 @@ from echoviewclip.trainers.data import (
     read_list,
 )
 from echoviewclip.trainers.evaluate import Evaluation, EvaluationSet, Evaluator
+from echoviewclip.trainers.feature_cache import FeatureCache, remove_own_cache
 from echoviewclip.trainers.folder import check_folder, lock, remove_run, removed_if_unused, results_folder
 from echoviewclip.trainers.loop import Trainer
 from echoviewclip.trainers.stages import build_stage
@@ -124,6 +125,12 @@ class Start:
         return self.checkpoint if isinstance(self.checkpoint, Checkpoint) else None
 
     @property
+    def caches(self) -> bool:
+        """Whether there are epochs to train from cached features."""
+        train, training = self.config.TRAIN, self.saved.training if self.saved else None
+        return train.CACHE_FEATURES and (training is None or training.epoch < train.EPOCHS)
+
+    @property
     def statistics(self) -> FeatureStatistics | None:
         """Where training features lie, from the checkpoint."""
         return self.saved.statistics if self.saved and not self.refits else None
@@ -161,22 +168,27 @@ def _run(start: Start, device: torch.device, stop: Stop, folder: Path, overwrite
             "nothing trains: MODEL.FIX_TEXT and TRAINER.ViFi_CLIP (USE, PROMPT_MODEL, PROMPT_DEPTH_…) freeze all"
         )
     evaluator = _evaluator(start, model, precision, train, stop)
+    data = training_data(config, train) if train is not None and start.training else None
+    cache = None
+    if data is not None and start.caches:
+        cache = FeatureCache(config, stage, model, precision, data, stop)
     if is_main():
         if overwrite:
             remove_run(folder)
         write_text(folder / "config.yaml", config.dump())
-    if train is not None and start.training:
+    if data is not None:
         names = (start.views, start.grades)
         origin = Origin(stage.name, config.MODEL.VARIANT, config.dump(), *names, tokens, preparation)
-        trainer = Trainer(config, stage, model, precision, training_data(config, train), evaluator, origin, stop)
+        trainer = Trainer(config, stage, model, precision, data, evaluator, origin, stop, cache)
         if start.saved and start.saved.training:
             trainer.load(start.saved)
         counted = sum(p.numel() for p in precision.trained.values()) / 1e6
         log.info(
             "%s on %s: %d videos, %.1f M parameters train, on %s",
-            *(stage.name, config.DATA.DATASET, len(train), counted, device),
+            *(stage.name, config.DATA.DATASET, len(data.dataset), counted, device),
         )
         evaluation = trainer.fit()
+        remove_own_cache(config)
     else:
         evaluation = evaluator(model, start.saved.epoch if start.saved else None, intervals=True)
     write_results(folder, evaluation, [part.annotations for part in start.sets], config.DATA.DECODER)

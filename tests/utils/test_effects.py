@@ -81,6 +81,9 @@ ELSEWHERE = {
     "tests/datasets/video/test_reading.py": ["TRAIN.TIMEOUT"],
     "tests/utils/test_boundary.py": ["DATA.ALLOW_OUTSIDE"],
     "tests/trainers/test_training.py": ["SAVE_FREQ", "EVAL_FREQ", "PRINT_FREQ", "DATA.QUALITY_TARGET"],
+    "tests/trainers/test_feature_cache.py": [
+        *("TRAIN.CACHE_FEATURES", "TRAIN.CACHE_DRAWS", "TRAIN.CACHE_DTYPE", "TRAIN.CACHE_LIMIT", "TRAIN.CACHE_FOLDER"),
+    ],
     "tests/trainers/test_bad_steps.py": ["TRAIN.MAX_BAD_STEPS"],
     "tests/datasets/test_dataset.py": ["DATA.MAX_BAD_FRACTION", "DATA.ROOT", "AUG.BACKGROUND_SWAP"],
     "tests/trainers/test_distributed.py": ["DEVICE"],

@@ -5,6 +5,8 @@ from __future__ import annotations
 from echoviewclip.utils.config.key import SHARE, Key, NoEffect, Section, at_least
 from echoviewclip.utils.config.rules import NOT_NEGATION, NOT_QUALITY, learns_tokens
 
+NO_CACHE = NoEffect(lambda c: not c.TRAIN.CACHE_FEATURES, "TRAIN.CACHE_FEATURES is False")
+
 TRAIN = Section(
     "TRAIN",
     "Optimiser, schedule, precision, saving, losses.",
@@ -92,6 +94,45 @@ TRAIN = Section(
             bool,
             False,
             "Recompute activations in the backward pass: less memory, a third more time.",
+        ),
+        Key(
+            "TRAIN.CACHE_FEATURES",
+            bool,
+            False,
+            "Compute what the frozen image part sees in each video once, and train from that; refused where the image "
+            "tower trains.",
+        ),
+        Key(
+            "TRAIN.CACHE_DRAWS",
+            int,
+            4,
+            "Draws of augmentation that are cached; epochs take them in turn.",
+            bounds=[at_least(1)],
+            no_effect=[NO_CACHE],
+        ),
+        Key(
+            "TRAIN.CACHE_DTYPE",
+            str,
+            "half",
+            "How cached float32 is stored; `half`: as float16, `computed`: as it is. What was computed in half "
+            "precision stays so.",
+            choices=("half", "computed"),
+            no_effect=[NO_CACHE],
+        ),
+        Key(
+            "TRAIN.CACHE_LIMIT",
+            float,
+            50.0,
+            "GB on disk that the caches of the folder may take.",
+            bounds=[at_least(0)],
+            no_effect=[NO_CACHE],
+        ),
+        Key(
+            "TRAIN.CACHE_FOLDER",
+            str,
+            "",
+            "Folder of caches, which stay for other runs; empty: `OUTPUT/feature_cache`, removed after the last epoch.",
+            no_effect=[NO_CACHE],
         ),
         Key("TRAIN.AUTO_RESUME", bool, False, "Continue from `OUTPUT/last.pth` where there is one."),
         Key(

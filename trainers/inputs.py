@@ -1,0 +1,65 @@
+"""What a training step looks at: clips as the model sees them, or what its frozen part has computed from them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+from yacs.config import CfgNode
+
+from echoviewclip.datasets.blending import Blending
+from echoviewclip.datasets.cropping import clips_on
+from echoviewclip.datasets.loader import TrainingData
+from echoviewclip.datasets.outliers import SyntheticOutliers
+from echoviewclip.datasets.sample import Remark
+from echoviewclip.models.outputs import FrozenFeatures
+from echoviewclip.trainers.stages import Stage
+from echoviewclip.utils.distributed import rank
+from echoviewclip.utils.seeding import generator
+
+
+class Batch(NamedTuple):
+    """B videos and M synthetic outliers made of them, on the device but for `place`.
+
+    Attributes:
+        seen: normalised clips [B + M, T, 3, S, S], or the frozen features of as many.
+        targets: float32 [B + M, K], those of outliers zero.
+        place: int64 [B], the videos' places in the list.
+        faults: each video that could not be read for this batch, and why.
+    """
+
+    seen: Tensor | FrozenFeatures
+    targets: Tensor
+    place: Tensor
+    faults: list[Remark]
+
+
+class Inputs(Protocol):
+    """The batches of a training."""
+
+    def epoch(self, epoch: int, skip: int = 0) -> Iterator[Batch]:
+        """Those of an epoch but the first `skip`; raises as `TrainingData.epoch` does."""
+
+
+class PixelInputs:
+    """Clips that are read, augmented and normalised anew in each epoch: a function of (seed, epoch, batch, process)."""
+
+    def __init__(self, config: CfgNode, stage: Stage, data: TrainingData, device: torch.device) -> None:
+        self.config, self.stage, self.data, self.device = config, stage, data, device
+        self.blending = Blending(config.AUG.MIXUP, config.AUG.CUTMIX, config.AUG.MIXUP_SWITCH_PROB)
+        self.outliers = SyntheticOutliers(config.AUG.OUTLIERS if stage.learns_outliers else ())
+
+    def epoch(self, epoch: int, skip: int = 0) -> Iterator[Batch]:
+        """See `Inputs`."""
+        device = self.device
+        for number, batch in enumerate(self.data.epoch(epoch, skip), start=skip):
+            key = generator(self.config.SEED, epoch, number, rank())
+            key.integers(2**63)  # the training loop's
+            clips = clips_on(device, batch, self.config.DATA.INPUT_SIZE).squeeze(1)
+            video = self.data.transform(clips, batch.seed.to(device, non_blocking=True))
+            labels, scores = (values.to(device, non_blocking=True) for values in (batch.label, batch.score))
+            video, targets = self.blending(video, self.stage.targets(labels, scores), key)
+            video, targets = self.outliers(video, targets, batch.label.numpy(), key)
+            yield Batch(video, targets, batch.place, batch.faults)
