@@ -26,7 +26,8 @@ from echoviewclip.datasets.configured import class_names, training_data
 from echoviewclip.inference.precision import Precision
 from echoviewclip.models.build import build_model, configured_towers
 from echoviewclip.phantom.study.files import write_video
-from echoviewclip.tools.benchmark import processor, speckle
+from echoviewclip.tools.benchmarks.clips import speckle
+from echoviewclip.tools.benchmarks.result import processor
 from echoviewclip.trainers.data import read_list
 from echoviewclip.trainers.feature_cache import FeatureCache
 from echoviewclip.trainers.inputs import Batch, Inputs, PixelInputs
