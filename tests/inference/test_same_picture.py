@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from echoviewclip.datasets.intake.preparation import Preparation, preparation_of
+from echoviewclip.datasets.intake.preparation import VERSION, Preparation, preparation_of
 from echoviewclip.datasets.intake.prepare import prepare
 from echoviewclip.datasets.intake.records import Options
 from echoviewclip.evaluation.calibration import at_temperature
@@ -22,7 +22,7 @@ from tests.inference.test_predict import changed, read
 from tests.tiny_data import VIEWS, configure, tiny_options, train
 
 TRAINING, VALIDATION = 6, 3
-SAYS = {"size": 64, "crop": True, "jpeg_quality": 3, "version": 1}
+SAYS = {"size": 64, "crop": True, "jpeg_quality": 3, "version": VERSION}
 
 
 def write_recordings(folder: Path) -> None:
@@ -112,7 +112,7 @@ def test_as_is_leaves_preparing_out_and_says_so(root, answers):
     assert numbers(as_is) != numbers(raw)
     assert said == (
         "3 of 3 videos were not prepared, the training videos were prepared with size 64, crop True, jpeg_quality 3, "
-        "version 1"
+        f"version {VERSION}"
     )
 
 
@@ -130,11 +130,11 @@ def test_another_version_of_preparing_is_named(root, tmp_path, answers):
     resume = changed(root / "view/last.pth", tmp_path / "a.pth", preparation=SAYS | {"version": 99})
     _, said = answers(videos(root / "raw", "dcm"), resume=resume)
     assert said == [
-        "the training videos were prepared by version 99 of preparing, and this program has version 1, which may give "
-        "other pixels"
+        "the training videos were prepared by version 99 of preparing, and this program has "
+        f"version {VERSION}, which may give other pixels"
     ]
     _, said = answers(videos(root / "data/videos", "avi"), resume=resume)
-    assert said == ["3 of 3 videos were prepared otherwise than the training videos: version 1, not 99"]
+    assert said == [f"3 of 3 videos were prepared otherwise than the training videos: version {VERSION}, not 99"]
 
 
 @pytest.mark.parametrize("note", [None, {}], ids=["earlier checkpoint", "trained on raw videos"])
@@ -146,8 +146,8 @@ def test_a_checkpoint_without_a_note_answers_videos_as_they_are(root, tmp_path, 
     assert said == [] and numbers(raw) == numbers(answers(videos(root / "raw", "dcm"), "--as-is")[0])
     _, (said,) = answers([*videos(root / "raw", "dcm")[:2], root / "data/videos/8.avi"], resume=tmp_path / "a.pth")
     assert said == (
-        "1 of 3 videos were prepared with size 64, crop True, jpeg_quality 3, version 1, and the checkpoint does not "
-        "say that its training videos were"
+        f"1 of 3 videos were prepared with size 64, crop True, jpeg_quality 3, version {VERSION}, and the checkpoint "
+        "does not say that its training videos were"
     )
     _, said = answers(videos(root / "raw", "dcm"), "--as-is", resume=tmp_path / "a.pth")
     assert said == ["--as-is changes nothing: the checkpoint does not say that its training videos were prepared"]
@@ -206,7 +206,7 @@ def test_lists_that_mix_preparations_are_named_and_most_videos_count(root, tmp_p
     train(settings(tmp_path, tmp_path / "run", "all"))
     assert load_checkpoint(tmp_path / "run/last.pth")["preparation"] == SAYS
     file, most = tmp_path / "all/train.txt", "most training videos"
-    known = f"{most} were prepared with size 64, crop True, jpeg_quality 3, version 1"
+    known = f"{most} were prepared with size 64, crop True, jpeg_quality 3, version {VERSION}"
     assert logged(tmp_path / "run") == [
         f"{file}: 2 of 6 videos were prepared otherwise than {most}: size 48, not 64; crop False, not True",
         f"{file}: 1 of 6 videos were not prepared, {known}",
