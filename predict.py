@@ -58,7 +58,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from echoviewclip.datasets.intake.find import find_videos, summary
     from echoviewclip.datasets.reading import end_readers
     from echoviewclip.inference.answers import draw_table, write_answers
-    from echoviewclip.inference.predictor import load_predictor, predict
+    from echoviewclip.inference.echo_model import EchoModel
+    from echoviewclip.inference.predictor import load_predictor
     from echoviewclip.utils.distributed import is_main, processes
     from echoviewclip.utils.files import check_writable
 
@@ -68,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     check_writable(given.output)
     try:
         with processes(predictor.config.DEVICE, predictor.config.TRAIN.TIMEOUT) as device:
-            table = predict(predictor, videos, device, as_is=given.as_is)
+            table = EchoModel(predictor, device).predict(videos, as_is=given.as_is)
             if is_main():
                 files = write_answers(given.output, table)
                 print(draw_table(table, files))

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from echoviewclip.evaluation.calibration import at_temperature
 from echoviewclip.evaluation.predictions import Predictions
 from echoviewclip.inference.calibration import Calibration
+from echoviewclip.utils.errors import UserError
+
+if TYPE_CHECKING:
+    import pandas
 
 Column = list[Any]
 
@@ -63,6 +67,14 @@ class PredictionTable:
 
     def __getitem__(self, place: int) -> Prediction:
         return self.rows[place]
+
+    def to_frame(self) -> pandas.DataFrame:
+        """A pandas DataFrame of the columns. Raises UserError where pandas is not installed."""
+        try:
+            import pandas
+        except ImportError:
+            raise UserError("to_frame() needs pandas, which is not installed: pip install pandas") from None
+        return pandas.DataFrame({name: [getattr(row, name) for row in self.rows] for name in self.columns})
 
 
 def to_table(

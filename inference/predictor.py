@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -18,10 +19,13 @@ from yacs.config import CfgNode
 
 from echoviewclip.datasets.annotations import Annotations
 from echoviewclip.datasets.configured import evaluation_batches
-from echoviewclip.datasets.intake.pictures import Preparing
+from echoviewclip.datasets.intake.pictures import Preparing, prepare_in_memory
 from echoviewclip.datasets.intake.preparation import Preparation
 from echoviewclip.datasets.reading import reading_faults
 from echoviewclip.datasets.transforms import DeviceTransform
+from echoviewclip.datasets.video.arrays import ArraysFirst
+from echoviewclip.datasets.video.base import Video
+from echoviewclip.datasets.video.open import Opener, open_video
 from echoviewclip.evaluation.feature_statistics import FeatureStatistics
 from echoviewclip.inference.calibration import SETTINGS, Calibration, settle
 from echoviewclip.inference.checkpoint import AnyCheckpoint, BareWeights, Checkpoint, read_file
@@ -40,6 +44,7 @@ from echoviewclip.utils.label_list import read_names
 log = logging.getLogger(__name__)
 
 Changes = Sequence[tuple[str, Any]]
+NO_ARRAYS: Mapping[str, Video] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -98,23 +103,28 @@ def _names_of(checkpoint: AnyCheckpoint, config: CfgNode) -> tuple[list[str], li
 
 
 def predict(
-    predictor: Predictor, videos: Sequence[str], device: torch.device, *, as_is: bool = False
+    predictor: Predictor,
+    videos: Sequence[str],
+    device: torch.device,
+    *,
+    as_is: bool = False,
+    arrays: Mapping[str, Video] = NO_ARRAYS,
 ) -> PredictionTable:
     """A row for each video, in order; one that cannot be read has an `error` and no other answers.
 
     Videos that lie in no prepared folder are prepared in memory as the training videos were, unless `as_is`; the log
-    says where pictures are not as in training.
+    says where pictures are not as in training. `arrays` are those of `videos` that are in memory, by name.
 
     Moves the model to `device`. Under torchrun each process reads its share, and all get all answers.
     """
     config, annotations = predictor.config, Annotations.of_paths(videos)
-    if is_main():
-        for sentence in before_answers(videos, predictor.preparation, as_is):
+    files = [name for name in videos if name not in arrays]
+    if is_main() and files:
+        for sentence in before_answers(files, predictor.preparation, as_is):
             log.warning("%s", sentence)
-    opener = Preparing(predictor.preparation) if predictor.preparation and not as_is else None
     batches = math.ceil(len(videos) / config.TRAIN.BATCH_SIZE)
-    workers = min(config.DATA.NUM_WORKERS, batches) if batches > 1 else 0
-    loader = evaluation_batches(config, annotations, opener, workers)
+    workers = min(config.DATA.NUM_WORKERS, batches) if batches > 1 and files else 0
+    loader = evaluation_batches(config, annotations, _opener(predictor, as_is, arrays), workers)
     model = predictor.model.to(device)
     precision = Precision(config.TRAIN.OPT_LEVEL, model, device, trains=False)
     with reading_faults():
@@ -124,3 +134,14 @@ def predict(
     predictions = to_predictions(answers, annotations, "in")
     names = (predictor.views, predictor.grades)
     return to_table(predictions, *names, predictor.calibration, faults, warnings)
+
+
+def _opener(predictor: Predictor, as_is: bool, arrays: Mapping[str, Video]) -> Opener:
+    """What opens videos as the model wants to see them."""
+    preparation = None if as_is else predictor.preparation
+    files = Preparing(preparation) if preparation else open_video
+    if not arrays:
+        return files
+    if preparation:
+        arrays = {name: prepare_in_memory(video, preparation) for name, video in arrays.items()}
+    return ArraysFirst(arrays, files)

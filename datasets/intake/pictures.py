@@ -92,13 +92,18 @@ def open_prepared(path: str | Path, preparation: Preparation, decoder: str = "py
     Its warnings are those of preparing. Raises VideoError, also where a frame that is not asked for is damaged, as
     preparing rejects such a source.
     """
-    content = io.BytesIO()
     with open_video(path) as video:
-        picture = look_at(video, preparation.crop)
-        write_prepared(content, video, picture, preparation)
-        warnings = (*picture.warnings, *video.warnings)
+        return prepare_in_memory(video, preparation, decoder)
+
+
+def prepare_in_memory(video: Video, preparation: Preparation, decoder: str = "pyav") -> Video:
+    """See `open_prepared`."""
+    content = io.BytesIO()
+    picture = look_at(video, preparation.crop)
+    write_prepared(content, video, picture, preparation)
+    warnings = (*picture.warnings, *video.warnings)
     content.seek(0)
-    prepared = video_reader(decoder)(str(path), content)
+    prepared = video_reader(decoder)(video.path, content)
     prepared.warnings = warnings
     return prepared
 

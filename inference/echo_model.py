@@ -1,0 +1,95 @@
+"""A checkpoint from Python: `echoviewclip.load("best.pth").predict("study/")` (docs/python.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from echoviewclip.datasets.intake.find import find_videos
+from echoviewclip.datasets.intake.preparation import Preparation
+from echoviewclip.datasets.video.arrays import ArrayVideo
+from echoviewclip.inference.prediction import PredictionTable
+from echoviewclip.inference.predictor import Changes, Predictor, load_predictor, predict
+from echoviewclip.utils.errors import UserError
+
+Source = str | Path | np.ndarray
+"""A file, a folder that is searched for videos, or frames uint8 [T, H, W, 3] RGB."""
+
+
+class EchoModel:
+    """A checkpoint that answers about videos.
+
+    Attributes:
+        predictor: the model with all that its answers follow from.
+        device: where it computes.
+    """
+
+    def __init__(self, predictor: Predictor, device: torch.device | str = "cpu") -> None:
+        self.predictor, self.device = predictor, torch.device(device)
+
+    @classmethod
+    def load(
+        cls, file: str | Path, device: str = "auto", *, cfg: str | Path | None = None, changes: Changes = ()
+    ) -> EchoModel:
+        """Reads a checkpoint.
+
+        Args:
+            file: a checkpoint of any stage.
+            device: `auto` takes the GPU where there is one.
+            cfg: the yaml file of a checkpoint that carries no configuration.
+            changes: settings to change, (key, value) each.
+
+        Raises:
+            UserError: the file is missing, damaged or not a checkpoint, a setting is wrong.
+        """
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        # As predict.py does: reading processes are of this machine, not of the one that trained.
+        return cls(load_predictor(file, cfg, [("DATA.NUM_WORKERS", 0), *changes]), device)
+
+    @property
+    def views(self) -> list[str]:
+        """Names of the views by class."""
+        return list(self.predictor.views)
+
+    @property
+    def grades(self) -> list[str]:
+        """Names of the grades, worst first; empty where the checkpoint does not grade."""
+        return list(self.predictor.grades)
+
+    @property
+    def preparation(self) -> Preparation | None:
+        """How its training videos were prepared, and so how raw videos are before it answers."""
+        return self.predictor.preparation
+
+    def predict(
+        self, videos: Source | Sequence[Source], *, as_is: bool = False, fps: float | None = None
+    ) -> PredictionTable:
+        """A row for each video, in order.
+
+        Args:
+            videos: one or several files, folders or arrays of frames. Arrays are named `array 0`, `array 1`, … in the
+                column `file`.
+            as_is: do not prepare raw videos as the training videos were.
+            fps: frames per second of the arrays, for checkpoints that sample by time.
+
+        Raises:
+            UserError: a path is not there, a folder holds no videos.
+            ValueError: an array is not uint8 [T, H, W, 3].
+        """
+        names: list[str] = []
+        arrays: dict[str, ArrayVideo] = {}
+        for video in [videos] if isinstance(videos, (str, Path, np.ndarray)) else videos:
+            if isinstance(video, np.ndarray):
+                name = f"array {len(arrays)}"
+                arrays[name] = ArrayVideo(name, video, fps)
+                names.append(name)
+            else:
+                names += find_videos([video])
+        if not names:
+            raise UserError("no videos given")
+        names = list(dict.fromkeys(names))
+        return predict(self.predictor, names, self.device, as_is=as_is, arrays=arrays)

@@ -1,0 +1,126 @@
+"""A checkpoint from Python answers as predict.py does, about files and about frames in memory."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import echoviewclip
+from echoviewclip import predict as command
+from echoviewclip.datasets.video.open import open_video
+from echoviewclip.inference.echo_model import EchoModel
+from echoviewclip.utils.errors import UserError
+from echoviewclip.utils.label_list import read_names
+from tests.tiny_data import VIEWS
+
+DOCS = Path(__file__).parents[2] / "docs" / "python.md"
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tiny_runs) -> Path:
+    return tiny_runs["quality"] / "best.pth"
+
+
+@pytest.fixture(scope="module")
+def model(checkpoint) -> EchoModel:
+    return echoviewclip.load(checkpoint, "cpu")
+
+
+@pytest.fixture(scope="module")
+def videos(tiny_folder) -> list[str]:
+    return sorted(map(str, (tiny_folder / "videos").glob("*.avi")))[:3]
+
+
+def frames_of(file: str) -> np.ndarray:
+    with open_video(file) as video:
+        return np.stack(list(video.iterate()))
+
+
+def test_it_answers_as_the_command_does(model, checkpoint, videos, tmp_path):
+    assert command.main([*videos, "--resume", str(checkpoint), "--output", str(tmp_path), "--workers", "0"]) == 0
+    lines = (tmp_path / "predictions.jsonl").read_text().splitlines()
+    table = model.predict(videos)
+    assert [vars(row) for row in table] == [json.loads(line) for line in lines]
+    assert list(table.columns) == list(json.loads(lines[0]))
+    assert tuple(model.views) == VIEWS and model.grades == read_names("labels/quality.csv")
+
+
+def test_one_file_and_its_folder_will_do(model, tiny_folder, videos):
+    assert [row.file for row in model.predict(Path(videos[0]))] == [videos[0]]
+    assert len(model.predict(tiny_folder / "videos")) == len(list((tiny_folder / "videos").iterdir()))
+
+
+def test_frames_in_memory_get_the_answers_of_their_file(model, videos):
+    expected = model.predict(videos)
+    arrays = model.predict([frames_of(file) for file in videos])
+    mixed = model.predict([videos[0], frames_of(videos[1])])
+    assert [row.file for row in arrays] == ["array 0", "array 1", "array 2"]
+    assert [row.file for row in mixed] == [videos[0], "array 0"]
+    for given, rows in ((arrays, expected), (mixed, expected.rows[:2])):
+        for one, other in zip(given, rows, strict=True):
+            assert vars(one) | {"file": ""} == vars(other) | {"file": ""}
+
+
+@pytest.mark.parametrize(
+    ("array", "found"),
+    [
+        (np.zeros((4, 32, 32, 3), np.float32), "float32 [4, 32, 32, 3]"),
+        (np.zeros((32, 32, 3), np.uint8), "uint8 [32, 32, 3]"),
+        (np.zeros((4, 32, 32), np.uint8), "uint8 [4, 32, 32]"),
+        (np.zeros((0, 32, 32, 3), np.uint8), "uint8 [0, 32, 32, 3]"),
+    ],
+)
+def test_arrays_of_another_kind_are_refused(model, array, found):
+    with pytest.raises(ValueError, match=re.escape(f"array 0: expected frames uint8 [T, H, W, 3], got {found}")):
+        model.predict(array)
+
+
+def test_what_is_not_there_is_named(model, tmp_path):
+    with pytest.raises(UserError, match="no such file or folder"):
+        model.predict(tmp_path / "none.avi")
+    with pytest.raises(UserError, match="no videos given"):
+        model.predict([])
+    with pytest.raises(UserError, match="no such checkpoint"):
+        echoviewclip.load(tmp_path / "none.pth")
+
+
+def test_the_table_as_a_data_frame(model, videos, monkeypatch):
+    table = model.predict(videos)
+    pandas = pytest.importorskip("pandas")
+    frame = table.to_frame()
+    assert isinstance(frame, pandas.DataFrame) and list(frame.columns) == list(table.columns)
+    assert frame["view"].tolist() == [row.view for row in table]
+
+
+def test_without_pandas_the_message_says_so(model, videos, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(UserError, match="pip install pandas"):
+        model.predict(videos[0]).to_frame()
+
+
+def test_torch_hub_loads_a_clone(checkpoint, videos, model):
+    loaded = torch.hub.load(str(DOCS.parents[1]), "echo_model", str(checkpoint), device="cpu", source="local")
+    assert loaded.predict(videos[0]).rows == model.predict(videos[0]).rows
+
+
+def test_the_examples_of_the_documentation_run(checkpoint, tiny_folder, tmp_path):
+    code = "\n".join(re.findall(r"```python\n(.*?)```", DOCS.read_text(encoding="utf-8"), re.DOTALL))
+    for file, place in ((checkpoint, "output/demo/quality/best.pth"), (tiny_folder / "videos", "data/phantom/study")):
+        (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / place).symlink_to(file)
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0 and done.stdout.count("\n") == len(list((tiny_folder / "videos").iterdir())), (
+        done.stderr
+    )
+
+
+def test_the_name_alone_is_imported_at_once():
+    code = "import sys, echoviewclip; print(sorted({'torch', 'numpy', 'open_clip'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"
