@@ -8,11 +8,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from echoviewclip.datasets.annotations import Annotations
 from echoviewclip.datasets.intake.find import find_videos
 from echoviewclip.datasets.intake.preparation import Preparation
+from echoviewclip.datasets.reading import reading_faults
 from echoviewclip.datasets.video.arrays import ArrayVideo
+from echoviewclip.inference.features import VideoFeatures, encode_videos
+from echoviewclip.inference.precision import Precision
 from echoviewclip.inference.prediction import PredictionTable
-from echoviewclip.inference.predictor import Changes, Predictor, load_predictor, predict
+from echoviewclip.inference.predictor import Changes, Predictor, load_predictor, open_videos, predict
+from echoviewclip.inference.stream import Stream
 from echoviewclip.utils.errors import UserError
 
 Source = str | Path | np.ndarray
@@ -80,16 +85,36 @@ class EchoModel:
             UserError: a path is not there, a folder holds no videos.
             ValueError: an array is not uint8 [T, H, W, 3].
         """
-        names: list[str] = []
-        arrays: dict[str, ArrayVideo] = {}
-        for video in [videos] if isinstance(videos, (str, Path, np.ndarray)) else videos:
-            if isinstance(video, np.ndarray):
-                name = f"array {len(arrays)}"
-                arrays[name] = ArrayVideo(name, video, fps)
-                names.append(name)
-            else:
-                names += find_videos([video])
-        if not names:
-            raise UserError("no videos given")
-        names = list(dict.fromkeys(names))
+        names, arrays = _read_sources(videos, fps)
         return predict(self.predictor, names, self.device, as_is=as_is, arrays=arrays)
+
+    def features(
+        self, videos: Source | Sequence[Source], *, as_is: bool = False, fps: float | None = None
+    ) -> VideoFeatures:
+        """What the positive branch sees in each video, and in its sampled frames; arguments as for `predict`."""
+        names, arrays = _read_sources(videos, fps)
+        loader = open_videos(self.predictor, Annotations.of_paths(names), as_is, arrays)
+        model = self.predictor.model.to(self.device).eval()
+        precision = Precision(self.predictor.config.TRAIN.OPT_LEVEL, model, self.device, trains=False)
+        with reading_faults():
+            return encode_videos(model, loader, precision)
+
+    def stream(self, fps: float, seconds: float = 2.0) -> Stream:
+        """Answers while frames come, `fps` a second, about the last `seconds` of them."""
+        return Stream(self.predictor, self.device, fps, seconds)
+
+
+def _read_sources(videos: Source | Sequence[Source], fps: float | None) -> tuple[list[str], dict[str, ArrayVideo]]:
+    """Names of all videos, and those that are in memory by name. Raises UserError and ValueError."""
+    names: list[str] = []
+    arrays: dict[str, ArrayVideo] = {}
+    for video in [videos] if isinstance(videos, (str, Path, np.ndarray)) else videos:
+        if isinstance(video, np.ndarray):
+            name = f"array {len(arrays)}"
+            arrays[name] = ArrayVideo(name, video, fps)
+            names.append(name)
+        else:
+            names += find_videos([video])
+    if not names:
+        raise UserError("no videos given")
+    return list(dict.fromkeys(names)), arrays

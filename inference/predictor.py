@@ -15,6 +15,7 @@ from types import MappingProxyType
 from typing import Any
 
 import torch
+from torch.utils.data import DataLoader
 from yacs.config import CfgNode
 
 from echoviewclip.datasets.annotations import Annotations
@@ -118,13 +119,7 @@ def predict(
     Moves the model to `device`. Under torchrun each process reads its share, and all get all answers.
     """
     config, annotations = predictor.config, Annotations.of_paths(videos)
-    files = [name for name in videos if name not in arrays]
-    if is_main() and files:
-        for sentence in before_answers(files, predictor.preparation, as_is):
-            log.warning("%s", sentence)
-    batches = math.ceil(len(videos) / config.TRAIN.BATCH_SIZE)
-    workers = min(config.DATA.NUM_WORKERS, batches) if batches > 1 and files else 0
-    loader = evaluation_batches(config, annotations, _opener(predictor, as_is, arrays), workers)
+    loader = open_videos(predictor, annotations, as_is, arrays)
     model = predictor.model.to(device)
     precision = Precision(config.TRAIN.OPT_LEVEL, model, device, trains=False)
     with reading_faults():
@@ -134,6 +129,20 @@ def predict(
     predictions = to_predictions(answers, annotations, "in")
     names = (predictor.views, predictor.grades)
     return to_table(predictions, *names, predictor.calibration, faults, warnings)
+
+
+def open_videos(
+    predictor: Predictor, annotations: Annotations, as_is: bool = False, arrays: Mapping[str, Video] = NO_ARRAYS
+) -> DataLoader:
+    """Batches of videos as the model wants to see them (`predict`); this process' share."""
+    config, videos = predictor.config, list(annotations.paths())
+    files = [name for name in videos if name not in arrays]
+    if is_main() and files:
+        for sentence in before_answers(files, predictor.preparation, as_is):
+            log.warning("%s", sentence)
+    batches = math.ceil(len(videos) / config.TRAIN.BATCH_SIZE)
+    workers = min(config.DATA.NUM_WORKERS, batches) if batches > 1 and files else 0
+    return evaluation_batches(config, annotations, _opener(predictor, as_is, arrays), workers)
 
 
 def _opener(predictor: Predictor, as_is: bool, arrays: Mapping[str, Video]) -> Opener:

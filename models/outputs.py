@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeVar
 
+import torch
 from torch import Tensor
 
 Answer = TypeVar("Answer")
@@ -27,11 +28,13 @@ class FrozenFeatures(NamedTuple):
         tokens: [B, T, L, width] of the trunk, which a branch that trains starts from.
         positive: [B, T, D], frame features of the positive branch, not normalised.
         negative: [B, T, D], those of the negative branch.
+        quality: [B, T, D], those of the quality branch.
     """
 
     tokens: Tensor | None = None
     positive: Tensor | None = None
     negative: Tensor | None = None
+    quality: Tensor | None = None
 
     @property
     def clips(self) -> int:
@@ -41,6 +44,36 @@ class FrozenFeatures(NamedTuple):
     def map(self, change: Callable[[Tensor], Tensor]) -> FrozenFeatures:
         """The same with each tensor changed."""
         return FrozenFeatures(*(None if tensor is None else change(tensor) for tensor in self))
+
+
+class FrameFeatures(NamedTuple):
+    """What a model sees in each of N frames: all that its answers about clips of them follow from.
+
+    Attributes:
+        positive: [N, D], of the positive branch, not normalised.
+        negative, quality: [N, D], of the other branches; None without them.
+        intermediates: [N, S] by block: what the scores by distance look at.
+    """
+
+    positive: Tensor
+    negative: Tensor | None
+    quality: Tensor | None
+    intermediates: dict[int, Tensor]
+
+    @classmethod
+    def join(cls, parts: Sequence[FrameFeatures]) -> FrameFeatures:
+        """Those of several frames, one after the other."""
+
+        def joined(tensors: Sequence[Tensor | None]) -> Tensor | None:
+            there = [tensor for tensor in tensors if tensor is not None]
+            return torch.cat(there) if there else None
+
+        return cls(
+            torch.cat([part.positive for part in parts]),
+            joined([part.negative for part in parts]),
+            joined([part.quality for part in parts]),
+            {block: torch.cat([part.intermediates[block] for part in parts]) for block in parts[0].intermediates},
+        )
 
 
 class BranchOutput(NamedTuple):

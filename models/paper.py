@@ -74,10 +74,17 @@ class PaperVideoCLIP(VideoCLIP):
                 negative = self._compare(pooled, weights, texts.negative)
         if "quality" in parts:
             assert self.quality is not None
-            frames, tokens = present(features.positive), present(features.tokens).flatten(0, 1)
+            frames = present(features.positive)
             views = self._view_probabilities(frames, texts.positive) if self.quality.views else None
-            quality = self.quality(tokens, frames, frames_no, views)
+            quality = self.quality(self._quality_frames(features), frames, frames_no, views)
         return ModelOutput(positive, negative, quality, texts, {})
+
+    def _quality_frames(self, features: FrozenFeatures) -> Tensor:
+        """Frame features [B, T, D] of the quality branch, those that are there or of the trunk's tokens."""
+        if features.quality is not None:
+            return features.quality
+        assert self.quality is not None
+        return self.quality.frame_features(present(features.tokens).flatten(0, 1), features.clips)
 
     def _view_probabilities(self, frames: Tensor, classes: Tensor | None) -> Tensor:
         """Of the views [B, K], from the positive branch's frame features [B, T, D]."""

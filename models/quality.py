@@ -36,10 +36,8 @@ class QualityBranch(ImageBranch):
         """A branch of the same build that starts from `positive`."""
         return QualityBranch(positive, self.grades, self.head_name, self.views)
 
-    def forward(self, tokens: Tensor, positive: Tensor, negative: Tensor, views: Tensor | None = None) -> QualityOutput:
-        """Trunk tokens, the two branches' frame features [B, T, D], and view probabilities [B, K] where the head sees
-        them."""
-        own = self.frame_features(tokens, len(positive))
+    def forward(self, own: Tensor, positive: Tensor, negative: Tensor, views: Tensor | None = None) -> QualityOutput:
+        """The three branches' frame features [B, T, D], and view probabilities [B, K] where the head sees them."""
         parts = (positive, own, negative)
         frames = torch.cat([norm(part) for norm, part in zip(self.norms, parts, strict=True)], dim=-1)
         pooled, weights = self.pooling(frames)

@@ -130,6 +130,9 @@ class ReleasedVideoCLIP(VideoCLIP):
         tokens = self.stem.tokens(patches, self.negative.class_embedding, self.negative.positional_embedding)
         return FrozenFeatures(self.trunk(tokens, clips=batch).unflatten(0, (batch, -1)), frames), intermediates
 
+    def _quality_frames(self, features: FrozenFeatures) -> None:
+        """The published quality head has no branch of its own."""
+
     def forward_from(
         self, features: FrozenFeatures, parts: Collection[str], texts: ClassTexts = NO_TEXTS
     ) -> ModelOutput:

@@ -15,7 +15,15 @@ from echoviewclip.clip.blocks import Blocks
 from echoviewclip.clip.image import ImageStem
 from echoviewclip.clip.text import ClassPrompts
 from echoviewclip.models.branch import ImageBranch, TextBranch
-from echoviewclip.models.outputs import NO_TEXTS, BranchOutput, ClassTexts, FrozenFeatures, ModelOutput, present
+from echoviewclip.models.outputs import (
+    NO_TEXTS,
+    BranchOutput,
+    ClassTexts,
+    FrameFeatures,
+    FrozenFeatures,
+    ModelOutput,
+    present,
+)
 from echoviewclip.models.quality import QualityBranch
 
 INTERMEDIATE_SIZE = 512  # numbers at most that a block's patches become, unless the block itself is wider
@@ -114,6 +122,26 @@ class VideoCLIP(nn.Module, ABC):
             self._negative_frames(features) if asked and not self._negative_trains else None,
         )
 
+    @torch.no_grad()
+    def encode_frames(self, frames: Tensor, parts: Collection[str]) -> FrameFeatures:
+        """What `parts` see in normalised frames [N, 3, H, W], each alone: no block looks from one frame to another."""
+        features, intermediates = self._encode(frames.unsqueeze(1), ("positive", *parts))
+        negative = quality = None
+        if "negative" in parts or "quality" in parts:
+            negative = self._negative_frames(features).squeeze(1)
+        if "quality" in parts and (of_branch := self._quality_frames(features)) is not None:
+            quality = of_branch.squeeze(1)
+        return FrameFeatures(present(features.positive).squeeze(1), negative, quality, intermediates)
+
+    @torch.no_grad()
+    def answer_from_frames(self, frames: FrameFeatures, parts: Collection[str], texts: ClassTexts) -> ModelOutput:
+        """`forward` of the one clip that T frames make, from what `encode_frames` saw in them."""
+        positive, negative, quality = (None if part is None else part.unsqueeze(0) for part in frames[:3])
+        output = self.forward_from(FrozenFeatures(None, positive, negative, quality), parts, texts)
+        return output._replace(
+            intermediates={block: part.mean(dim=0, keepdim=True) for block, part in frames.intermediates.items()}
+        )
+
     @property
     def _negative_trains(self) -> bool:
         return self.negative is not None and not is_frozen(self.negative)
@@ -135,6 +163,10 @@ class VideoCLIP(nn.Module, ABC):
             return features.negative
         assert self.negative is not None
         return self.negative.frame_features(present(features.tokens).flatten(0, 1), features.clips)
+
+    @abstractmethod
+    def _quality_frames(self, features: FrozenFeatures) -> Tensor | None:
+        """Frame features [B, T, D] of the quality branch; None where it has no branch of its own."""
 
     @abstractmethod
     def forward_from(

@@ -20,6 +20,7 @@ from echoviewclip.utils.errors import UserError
 from echoviewclip.utils.label_list import read_names
 from tests.tiny_data import VIEWS
 
+NUMBERS = ("probability", "second_probability", "score", "tau", "quality_probability", "quality_score")
 DOCS = Path(__file__).parents[2] / "docs" / "python.md"
 
 
@@ -89,6 +90,58 @@ def test_what_is_not_there_is_named(model, tmp_path):
         model.predict([])
     with pytest.raises(UserError, match="no such checkpoint"):
         echoviewclip.load(tmp_path / "none.pth")
+
+
+ONE_LOOK = [("TEST.NUM_CLIP", 1), ("TEST.NUM_CROP", 1)]
+
+
+@pytest.mark.parametrize("stage", ["view", "negation", "quality"])
+def test_a_stream_answers_as_predict_does_about_its_window(tiny_runs, videos, stage):
+    model = echoviewclip.load(tiny_runs[stage] / "best.pth", "cpu", changes=ONE_LOOK)
+    frames, stream = frames_of(videos[1]), model.stream(fps=10, seconds=0.4)
+    for end, frame in enumerate(frames, start=1):
+        answer = stream.add(frame)
+        (expected,) = model.predict(frames[max(0, end - 4) : end], as_is=True)
+        assert (answer.view, answer.decision, answer.quality, answer.frame) == (
+            *(expected.view, expected.decision, expected.quality, expected.frame),
+        )
+        numbers = [
+            (getattr(row, name) for name in NUMBERS if getattr(row, name) is not None) for row in (answer, expected)
+        ]
+        assert list(numbers[0]) == pytest.approx(list(numbers[1]), rel=1e-4)
+    assert end > 4
+
+
+def test_each_frame_of_a_stream_passes_the_tower_once(model, videos, monkeypatch):
+    seen, encode = [], type(model.predictor.model).encode_frames
+    monkeypatch.setattr(
+        type(model.predictor.model),
+        "encode_frames",
+        lambda self, frames, parts: (seen.append(len(frames)), encode(self, frames, parts))[1],
+    )
+    stream = model.stream(fps=10)
+    for frame in frames_of(videos[0]):
+        stream.add(frame)
+    assert seen == [1] * len(frames_of(videos[0]))
+
+
+def test_what_is_no_stream_and_no_frame_is_refused(model):
+    with pytest.raises(ValueError, match=re.escape("a window of 0.01 s at 10 frames a second holds no frame")):
+        model.stream(fps=10, seconds=0.01)
+    with pytest.raises(ValueError, match=re.escape("expected a frame uint8 [H, W, 3], got uint8 [8, 8]")):
+        model.stream(fps=10).add(np.zeros((8, 8), np.uint8))
+
+
+def test_features_are_those_that_the_answers_follow_from(model, tiny_folder, videos, tmp_path):
+    """Cosines of the video features and the class texts order the views as predict does."""
+    (tmp_path / "a.avi").touch()
+    found = model.features([*videos, tmp_path / "a.avi"])
+    rows = model.predict([*videos, tmp_path / "a.avi"])
+    texts = model.predictor.model.encode_texts(("positive",)).positive.detach().numpy()
+    best = (found.videos[:3] @ texts.T).argmax(axis=1)
+    assert [model.views[view] for view in best] == [row.view for row in rows][:3]
+    assert np.isnan(found.videos[3]).all() and np.isnan(found.frames[3]).all()
+    assert found.frames.shape[:2] == found.places.shape and found.frames.shape[2] == found.videos.shape[1]
 
 
 def test_the_table_as_a_data_frame(model, videos, monkeypatch):

@@ -48,9 +48,9 @@ def test_a_resume_that_changes_settings_lists_them(tiny_folder, tiny_runs, tmp_p
 @pytest.mark.parametrize("stage", STAGES)
 def test_an_evaluation_takes_what_nobody_sets_from_the_checkpoint(tiny_runs, stage):
     file = str(tiny_runs[stage] / "last.pth")
-    config, content = configure(None, "configs/ultracls/view.yaml", [("MODEL.RESUME", file), *EVALUATE])
+    config, checkpoint = configure(None, "configs/ultracls/view.yaml", [("MODEL.RESUME", file), *EVALUATE])
     own = config_from_text(load_checkpoint(file)["config"], [("MODEL.RESUME", file), *EVALUATE])
-    assert config == own and content["stage"] == stage
+    assert config == own and checkpoint.origin.stage == stage
 
 
 def test_what_the_files_and_the_command_line_set_wins(tiny_runs, tmp_path):
@@ -99,9 +99,9 @@ def test_a_published_checkpoint_needs_a_file_and_the_scripts_have_one(tmp_path):
 
 def test_where_nothing_is_evaluated_the_script_s_file_serves(tiny_runs):
     settings = [("MODEL.RESUME", str(tiny_runs["view"] / "last.pth"))]
-    config, content = configure(None, "configs/ultracls/negation.yaml", settings)
+    config, checkpoint = configure(None, "configs/ultracls/negation.yaml", settings)
     expected = load_config("configs/ultracls/negation.yaml", settings)
-    assert config == expected and content is None
+    assert config == expected and checkpoint is None
     with pytest.raises(UserError, match=r"^--only_test evaluates a checkpoint: name it with --resume CKPT"):
         configure(None, None, EVALUATE)
 
