@@ -298,10 +298,10 @@ def test_unreadable_videos_of_one_epoch_do_not_count_in_the_next(folder):
     data = training_data(dataset(folder), max_bad_fraction=1 / VIDEOS)
     for epoch, name in enumerate(("a.avi", "b.avi")):  # as where a network drive fails now and then
         next(data.epoch(epoch))
-        data._note([(name, "timed out")])
+        data.note([(name, "timed out")])
         assert data.bad_videos == 1
     with pytest.raises(UserError):
-        data._note([("c.avi", "timed out")])
+        data.note([("c.avi", "timed out")])
 
 
 def test_as_many_unreadable_videos_as_allowed_do_not_stop_the_run(folder):

@@ -65,11 +65,11 @@ def caches(folder: Path, output: Path, stage: str = "negation", seed: int = 0, *
     ("stage", "variant", "level", "dtype"),
     [
         ("negation", "paper", "O0", "computed"),
-        ("negation", "paper", "O1", "computed"),
-        ("negation", "released", "O2", "computed"),
+        pytest.param("negation", "paper", "O1", "computed", marks=pytest.mark.slow),
+        pytest.param("negation", "released", "O2", "computed", marks=pytest.mark.slow),
         ("quality", "paper", "O0", "computed"),
-        ("quality", "paper", "O2", "computed"),
-        ("quality", "released", "O0", "computed"),
+        pytest.param("quality", "paper", "O2", "computed", marks=pytest.mark.slow),
+        pytest.param("quality", "released", "O0", "computed", marks=pytest.mark.slow),
     ],
 )
 def test_epochs_of_a_draw_of_their_own_are_those_without_a_cache(
@@ -329,6 +329,7 @@ def test_features_beyond_half_precision_are_refused(tiny_folder, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_two_processes_share_a_cache(tiny_folder, tiny_runs, tmp_path):
     """Each computes its own share, and later epochs read what either has computed."""
     options = settings(tiny_runs, "negation", **DETERMINISTIC | {"TRAIN__EPOCHS": 3, "TRAIN__BATCH_SIZE": 2})
