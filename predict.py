@@ -69,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     check_writable(given.output)
     try:
         with processes(predictor.config.DEVICE, predictor.config.TRAIN.TIMEOUT) as device:
-            table = EchoModel(predictor, device).predict(videos, as_is=given.as_is)
+            table = EchoModel(predictor, device).predict_files(videos, as_is=given.as_is)
             if is_main():
                 files = write_answers(given.output, table)
                 print(draw_table(table, files))

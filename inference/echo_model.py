@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +13,11 @@ from echoviewclip.datasets.intake.find import find_videos
 from echoviewclip.datasets.intake.preparation import Preparation
 from echoviewclip.datasets.reading import reading_faults
 from echoviewclip.datasets.video.arrays import ArrayVideo
+from echoviewclip.datasets.video.base import Video
 from echoviewclip.inference.features import VideoFeatures, encode_videos
 from echoviewclip.inference.precision import Precision
 from echoviewclip.inference.prediction import PredictionTable
-from echoviewclip.inference.predictor import Changes, Predictor, load_predictor, open_videos, predict
+from echoviewclip.inference.predictor import NO_ARRAYS, Changes, Predictor, load_predictor, open_videos, predict
 from echoviewclip.inference.stream import Stream
 from echoviewclip.utils.errors import UserError
 
@@ -86,7 +87,13 @@ class EchoModel:
             ValueError: an array is not uint8 [T, H, W, 3].
         """
         names, arrays = _read_sources(videos, fps)
-        return predict(self.predictor, names, self.device, as_is=as_is, arrays=arrays)
+        return self.predict_files(names, as_is=as_is, arrays=arrays)
+
+    def predict_files(
+        self, files: Sequence[str], *, as_is: bool = False, arrays: Mapping[str, Video] = NO_ARRAYS
+    ) -> PredictionTable:
+        """`predict` of videos that have been found (`find_videos`), and of `arrays` among them by their names."""
+        return predict(self.predictor, files, self.device, as_is=as_is, arrays=arrays)
 
     def features(
         self, videos: Source | Sequence[Source], *, as_is: bool = False, fps: float | None = None

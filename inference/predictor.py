@@ -20,13 +20,13 @@ from yacs.config import CfgNode
 
 from echoviewclip.datasets.annotations import Annotations
 from echoviewclip.datasets.configured import evaluation_batches
-from echoviewclip.datasets.intake.pictures import Preparing, prepare_in_memory
+from echoviewclip.datasets.intake.pictures import Preparing
 from echoviewclip.datasets.intake.preparation import Preparation
 from echoviewclip.datasets.reading import reading_faults
 from echoviewclip.datasets.transforms import DeviceTransform
 from echoviewclip.datasets.video.arrays import ArraysFirst
 from echoviewclip.datasets.video.base import Video
-from echoviewclip.datasets.video.open import Opener, open_video
+from echoviewclip.datasets.video.open import Opener
 from echoviewclip.evaluation.feature_statistics import FeatureStatistics
 from echoviewclip.inference.calibration import SETTINGS, Calibration, settle
 from echoviewclip.inference.checkpoint import AnyCheckpoint, BareWeights, Checkpoint, read_file
@@ -147,10 +147,6 @@ def open_videos(
 
 def _opener(predictor: Predictor, as_is: bool, arrays: Mapping[str, Video]) -> Opener:
     """What opens videos as the model wants to see them."""
-    preparation = None if as_is else predictor.preparation
-    files = Preparing(preparation) if preparation else open_video
-    if not arrays:
-        return files
-    if preparation:
-        arrays = {name: prepare_in_memory(video, preparation) for name, video in arrays.items()}
-    return ArraysFirst(arrays, files)
+    if predictor.preparation and not as_is:
+        return Preparing(predictor.preparation, arrays)
+    return ArraysFirst(arrays)

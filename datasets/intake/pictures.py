@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
@@ -110,12 +110,16 @@ def prepare_in_memory(video: Video, preparation: Preparation, decoder: str = "py
 
 @dataclass(frozen=True)
 class Preparing:
-    """Opens videos as `open_video` does, but those that lie in no prepared folder as preparing would write them."""
+    """Opens videos as `open_video` does, but those that lie in no prepared folder as preparing would write them, and so
+    `arrays`, which are in memory, by their names."""
 
     preparation: Preparation
+    arrays: Mapping[str, Video] = field(default_factory=dict)
 
     def __call__(self, path: str, decoder: str = "pyav") -> Video:
         """See `open_prepared`."""
+        if path in self.arrays:
+            return prepare_in_memory(self.arrays[path], self.preparation, decoder)
         return open_video(path, decoder) if preparation_of(path) else open_prepared(path, self.preparation, decoder)
 
 

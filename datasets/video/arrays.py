@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from echoviewclip.datasets.video.base import Video
-from echoviewclip.datasets.video.open import Opener
+from echoviewclip.datasets.video.open import open_video
 
 
 class ArrayVideo(Video):
@@ -27,11 +27,10 @@ class ArrayVideo(Video):
 
 @dataclass(frozen=True)
 class ArraysFirst:
-    """Opens videos that are in memory by their names, and all others with `opener`."""
+    """Opens videos that are in memory by their names, and all others as `open_video` does."""
 
     arrays: Mapping[str, Video]
-    opener: Opener
 
     def __call__(self, path: str, decoder: str = "pyav") -> Video:
         """See `open_video`."""
-        return self.arrays[path] if path in self.arrays else self.opener(path, decoder)
+        return self.arrays[path] if path in self.arrays else open_video(path, decoder)

@@ -6,8 +6,10 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
 
+import echoviewclip
 from echoviewclip.datasets.intake.preparation import VERSION, Preparation, preparation_of
 from echoviewclip.datasets.intake.prepare import prepare
 from echoviewclip.datasets.intake.records import Options
@@ -104,6 +106,28 @@ def test_a_raw_video_gets_the_answer_that_its_prepared_file_gets_in_the_evaluati
     kept = {int(row["name"].removesuffix(".avi")): row["warnings"] or None for row in manifest(root / "data")}
     assert {number: row["warnings"] for number, row in raw.items()} == {number: kept[number] for number in raw}
     assert any(row["warnings"] for row in raw.values())
+
+
+def test_frames_in_memory_are_prepared_as_their_file_is(root):
+    """As pydicom, not this program, decodes them."""
+    model = echoviewclip.load(root / "view/last.pth", "cpu")
+    for file in videos(root / "raw", "dcm"):
+        source = pydicom.dcmread(file)
+        assert source.PhotometricInterpretation == "RGB"
+        milliseconds = source.get("FrameTime")  # not in all of them
+        (array,) = model.predict(source.pixel_array, fps=1000 / float(milliseconds) if milliseconds else None)
+        (expected,) = model.predict(file)
+        assert vars(array) | {"file": "", "warnings": ""} == vars(expected) | {"file": "", "warnings": ""}
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1, 3), (3, 1, 400, 3), (2, 64, 64, 3), (1, 300, 200, 3)])
+def test_frames_in_memory_of_any_size_get_a_row(root, shape):
+    """One that cannot be prepared is named in its own row, beside the others."""
+    model = echoviewclip.load(root / "view/last.pth", "cpu")
+    odd, file = np.full(shape, 7, np.uint8), videos(root / "raw", "dcm")[0]
+    rows = model.predict([odd, file, np.zeros(shape, np.uint8)])
+    assert [row.file for row in rows] == ["array 0", str(file), "array 1"]
+    assert rows[1].view is not None and all((row.view is None) == (row.error is not None) for row in rows)
 
 
 def test_as_is_leaves_preparing_out_and_says_so(root, answers):
