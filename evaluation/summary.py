@@ -152,15 +152,17 @@ def read_summary(path: Path) -> Summary:
         content = json.loads(path.read_text(encoding="utf-8"))
         known = {field.name: content[field.name] for field in fields(Summary) if field.name in content}
         summary = Summary(**known)
+        metrics = {name: np.nan if value is None else float(value) for name, value in summary.metrics.items()}
     except FileNotFoundError:
         raise UserError(
             f"{path}: no such file; evaluate the run first (main.py --only_test), and name the folder of that "
             "evaluation (RUN/evaluation/LIST)"
         ) from None
-    except (ValueError, TypeError) as error:
+    except json.JSONDecodeError as error:
         raise UserError(f"{path}: not readable as JSON ({error}); evaluate again (main.py --only_test)") from None
-    defined = {name: np.nan if value is None else value for name, value in summary.metrics.items()}
-    return replace(summary, metrics=defined)
+    except (ValueError, TypeError, AttributeError):
+        raise UserError(f"{path}: not what an evaluation writes; evaluate again (main.py --only_test)") from None
+    return replace(summary, metrics=metrics)
 
 
 def versions() -> dict[str, str]:

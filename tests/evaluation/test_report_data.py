@@ -13,7 +13,7 @@ from echoviewclip.evaluation.classification import classification_metrics
 from echoviewclip.evaluation.ood import ood_metrics
 from echoviewclip.evaluation.predictions import Predictions, read_predictions, write_predictions
 from echoviewclip.evaluation.quality import quality_metrics
-from echoviewclip.evaluation.summary import summarise, write_metrics
+from echoviewclip.evaluation.summary import read_summary, summarise, write_metrics
 from echoviewclip.utils.errors import UserError
 from tests.synthetic_run import GRADES, VIEWS, make_predictions
 
@@ -187,3 +187,20 @@ def test_the_file_is_strict_json(summary, tmp_path):
         == again["per_class"][-1]
     )
     assert "python" in again["environment"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[]", "7", "{}", '{"stage": "view", "metrics": []}', '{"stage": "view", "metrics": {"top1": "high"}}'],
+)
+def test_what_no_evaluation_wrote_is_named(tmp_path, text):
+    (tmp_path / "metrics.json").write_text(text)
+    with pytest.raises(UserError, match=r"metrics\.json: not what an evaluation writes; evaluate again"):
+        read_summary(tmp_path / "metrics.json")
+
+
+def test_a_summary_written_by_hand_is_read(tmp_path):
+    (tmp_path / "metrics.json").write_text('{"stage": "view", "metrics": {"top1": 0.5, "ece": null}, "more": 1}')
+    summary = read_summary(tmp_path / "metrics.json")
+    assert summary.defined == {"top1": 0.5} and np.isnan(summary.metrics["ece"])
+    assert (summary.temperature, summary.classes, summary.intervals) == (1.0, [], {})
