@@ -32,7 +32,10 @@ class Crop(ABC):
     def __call__(self, video: Tensor, generator: np.random.Generator | None = None) -> Tensor:
         """uint8 [T, 3, H, W] → uint8 [K, T, 3, size, size]."""
         height, width = video.shape[-2:]
-        return torch.stack([crop_resize(video, box, self.size) for box in self.boxes(height, width, generator)])
+        boxes = self.boxes(height, width, generator)
+        if len(boxes) == 1:  # `stack` would copy it
+            return crop_resize(video, boxes[0], self.size).unsqueeze(0)
+        return torch.stack([crop_resize(video, box, self.size) for box in boxes])
 
 
 class TrainCrop(Crop):

@@ -123,7 +123,8 @@ class VideoDataset(Dataset):
             height, width = pixels.shape[-2:]
             boxes = torch.tensor(self.crop.boxes(height, width, random))
             return (pixels.unflatten(0, (-1, self.frames)), boxes.repeat(self.clips, 1), frames), warnings
-        return (torch.cat([self.crop(clip, random) for clip in pixels.split(self.frames)]), None, frames), warnings
+        squares = [self.crop(clip, random) for clip in pixels.split(self.frames)]
+        return (squares[0] if len(squares) == 1 else torch.cat(squares), None, frames), warnings
 
     def _no_clips(self) -> Clips:
         """As `_clips`, black, from nowhere."""
