@@ -1,8 +1,9 @@
-"""Measures how fast this machine is: python tools/benchmark.py {data,forward,train,predict,memory,start} [--json FILE].
+"""Measures how fast this machine is: python tools/benchmark.py COMMAND [--json FILE].
 
 data     what a worker needs for a training clip, from a video as a hospital has it and from the same prepared
 forward  a batch of clips to its answers: view; and in or out of distribution; and quality
 train    an optimiser step of each stage
+cache    the same from reading the videos, whole and from cached features (TRAIN.CACHE_FEATURES)
 predict  from video files to answers
 memory   the most memory that forward passes and training steps hold
 start    main.py --help, main.py to the first step, predict.py on one file
@@ -24,7 +25,7 @@ if not __package__:  # started as a file
 import torch
 
 from echoviewclip.clip.architectures import REGISTRY_NAME
-from echoviewclip.tools.benchmarks import clips, forward, memory, prediction, result, start, training
+from echoviewclip.tools.benchmarks import cache, clips, forward, memory, prediction, result, start, training
 from echoviewclip.tools.benchmarks.cases import Setting
 from echoviewclip.utils.errors import UserError, exit_code
 
@@ -43,13 +44,13 @@ def parse() -> argparse.Namespace:
     commands = parser.add_subparsers(dest="benchmark", required=True)
     data = commands.add_parser("data", help="clips per second and core, as recorded and prepared")
     data.add_argument("--seconds", type=float, default=5, help="time for each of the six steps (default: 5)")
-    for name in (*ROUNDS, "memory"):
+    for name in (*ROUNDS, "cache", "memory"):
         model = commands.add_parser(name)
         model.add_argument("--arch", choices=("tiny", *REGISTRY_NAME), default="ViT-B/16", help="(default: ViT-B/16)")
         model.add_argument("--batch", type=int, help=f"videos (default: {CPU_BATCH}, on a GPU {GPU_BATCH})")
         model.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="(default: auto)")
     commands.add_parser("start", help="how long one waits for a command")
-    for name in (*ROUNDS, "start"):
+    for name in (*ROUNDS, "cache", "start"):
         commands.choices[name].add_argument("--repeats", type=int, default=5, help="measured rounds (default: 5)")
     for command in commands.choices.values():
         command.add_argument("--json", type=Path, metavar="FILE", help="write the figures there as well")
@@ -90,6 +91,10 @@ def run(given: argparse.Namespace) -> tuple[torch.device, Sequence[object]]:
         held = memory.benchmark_memory(setting)
         memory.show(held, about)
         return setting.device, held
+    if given.benchmark == "cache":
+        stages = cache.benchmark_cache(setting, given.repeats)
+        cache.show(stages, about)
+        return setting.device, stages
     measured = ROUNDS[given.benchmark](setting, given.repeats)
     result.show(measured, about)
     return setting.device, measured

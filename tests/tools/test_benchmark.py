@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from torch import nn
 
 from echoviewclip.inference.precision import Precision
 from echoviewclip.tools import benchmark
-from echoviewclip.tools.benchmarks import clips, forward, memory, prediction, result, start, training
+from echoviewclip.tools.benchmarks import cache, clips, forward, memory, prediction, result, start, training
 from echoviewclip.tools.benchmarks.cases import PLAIN, STAGES, Setting, build
 from echoviewclip.tools.benchmarks.timing import Timing, alternate, clock
 from echoviewclip.tools.benchmarks.work import largest_linear, operations, product, product_operations
@@ -146,6 +147,45 @@ def test_a_training_step_changes_the_weights():
     before = model.positive.projection.detach().clone()
     made = training.step(SMALL, "view", "O0", model, Precision("O0", model, CPU))()
     assert not made.failed and not torch.equal(model.positive.projection, before)
+
+
+def test_cache_has_a_row_for_each_stage_whole_and_from_the_cache():
+    stages = cache.benchmark_cache(SMALL, repeats=2)
+    assert [stage.stage for stage in stages] == list(cache.STAGES)
+    for stage in stages:
+        check(stage.rows, [f"step from files, {stage.stage}"], ["whole", "cached"])
+        whole, cached = stage.rows
+        assert 0 < cached.operations < whole.operations  # what is frozen is not computed again
+        assert stage.clip_bytes > 0
+
+
+def test_the_command_shows_what_a_clip_takes_in_the_cache(monkeypatch, capsys, tmp_path):
+    rows = [result.Measured("step from files, quality", "whole", "float32", 1, 0.5, 2, 1.5, 10**9, 2e9, 0.5, 1, 1)]
+    monkeypatch.setattr(cache, "benchmark_cache", lambda *given: [cache.Cached("quality", rows, 2_340_000)])
+    file = tmp_path / "cache.json"
+    monkeypatch.setattr(sys, "argv", ["benchmark.py", "cache", "--device", "cpu", "--json", str(file)])
+    assert exit_code(benchmark.main) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "step from files, quality" in lines[3] and lines[-1].endswith("quality: 2.34 MB a clip and draw")
+    (written,) = json.loads(file.read_text())["rows"]
+    assert (written["stage"], written["clip_bytes"], written["rows"][0]["form"]) == ("quality", 2_340_000, "whole")
+
+
+def test_a_step_from_the_cache_trains_and_one_that_fails_ends_the_benchmark(tmp_path):
+    small = replace(SMALL, smaller={**SMALL.smaller, **cache.settings_in(str(tmp_path))})
+    config = small.config("quality", "ours")
+    cache.write_data(config, tmp_path)
+    model = build(small, "quality", "ours")
+    trainer, cached = cache.training(config, model, CPU)
+    before = [p.detach().clone() for p in trainer.precision.trained.values()]
+    run = cache.step(trainer, cache.batches_of(cached))
+    for _ in range(2):  # the rate of the first step of a warm-up is 0
+        run()
+    assert any(not torch.equal(p, old) for p, old in zip(trainer.precision.trained.values(), before, strict=True))
+    with torch.no_grad():
+        next(iter(trainer.precision.trained.values())).fill_(torch.nan)
+    with pytest.raises(UserError, match="the loss or the gradient is not finite"):
+        run()
 
 
 def test_predict_reads_files_and_answers():
