@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+Item = TypeVar("Item")
 Remark = tuple[str, str]  # a video's name in its list, and what there is to say about it
 
 
@@ -48,11 +49,9 @@ class Mistake(NamedTuple):
 
 def collate(items: Sequence[Sample | Mistake]) -> Sample | Mistake:
     """Samples as a batch, smaller frames padded with black; the first mistake, where there is one."""
-    samples: list[Sample] = []
-    for item in items:
-        if isinstance(item, Mistake):
-            return item
-        samples.append(item)
+    samples = require_all(items)
+    if isinstance(samples, Mistake):
+        return samples
     boxes = [sample.box for sample in samples if sample.box is not None]
     return Sample(
         video=stack_frames([sample.video for sample in samples]),
@@ -66,6 +65,16 @@ def collate(items: Sequence[Sample | Mistake]) -> Sample | Mistake:
         faults=[remark for sample in samples for remark in sample.faults],
         warnings=[remark for sample in samples for remark in sample.warnings],
     )
+
+
+def require_all(items: Sequence[Item | Mistake]) -> list[Item] | Mistake:
+    """The items; in place of them the first mistake, where there is one."""
+    found: list[Item] = []
+    for item in items:
+        if isinstance(item, Mistake):
+            return item
+        found.append(item)
+    return found
 
 
 def stack_frames(videos: Sequence[Tensor]) -> Tensor:

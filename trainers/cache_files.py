@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from echoviewclip.datasets.sample import Mistake, Remark
+from echoviewclip.datasets.sample import Mistake, Remark, require_all
 from echoviewclip.models.outputs import FrozenFeatures
 from echoviewclip.trainers.inputs import Batch
 from echoviewclip.utils.files import atomic_path
@@ -82,11 +82,9 @@ class CachedClips(Dataset):
 
 def join(items: Sequence[Row | Mistake]) -> Batch | Mistake:
     """Rows as a batch, those of outliers last; the first mistake, where there is one."""
-    rows: list[Row] = []
-    for item in items:
-        if isinstance(item, Mistake):
-            return item
-        rows.append(item)
+    rows = require_all(items)
+    if isinstance(rows, Mistake):
+        return rows
     columns = zip(*(row.features for row in rows), strict=True)
     place = torch.stack([row.place for row in rows])
     return Batch(

@@ -144,12 +144,12 @@ def _gathered(pieces: list[Part]) -> list[Part]:
                 break
             whole = Part.of(np.any([piece.cells for piece in held], axis=0))
             held = [piece for piece in held if (piece.cells & whole.area).sum() > 0.9 * piece.cells.sum()]
-        if len(held) > 1 and _together(held, whole):
+        if len(held) > 1 and _fit_together(held, whole):
             return [whole, *(piece for piece in pieces if not any(piece is one for one in held))]
     return pieces
 
 
-def _together(pieces: Sequence[Part], both: Part) -> bool:
+def _fit_together(pieces: Sequence[Part], both: Part) -> bool:
     """Whether an outline fits as well as those of the pieces, without much that they leave free."""
     sizes = [piece.cells.sum() for piece in pieces]
     fit = np.average([piece.fit for piece in pieces], weights=sizes)
@@ -250,7 +250,7 @@ def _joined(part: Part, other: Part) -> Part | None:
     if held < (0.6 if between else 0.9) or both.fit < LEAST_FIT:
         return None
     in_line = not both.is_sector and _in_line(part.outline.box, other.outline.box, other.cells.mean() < LEAST_PART)
-    together = in_line or (between and both.is_sector) or _together((part, other), both)
+    together = in_line or (between and both.is_sector) or _fit_together((part, other), both)
     return both if together else None
 
 
