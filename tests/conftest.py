@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -44,6 +44,17 @@ def tiny_runs(tiny_folder, tmp_path_factory) -> dict[str, Path]:
         runs[stage] = train(configure(f"configs/phantom/{stage}.yaml", options))
         resume = str(runs[stage] / "last.pth")
     return runs
+
+
+@pytest.fixture
+def write(tmp_path) -> Callable[..., Path]:
+    """Writes text to a file of the test's own folder, which is returned; a list, unless its name says otherwise."""
+
+    def write(text: str, name: str = "list.txt", encoding: str = "utf-8") -> Path:
+        (tmp_path / name).write_text(text, encoding=encoding)
+        return tmp_path / name
+
+    return write
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.pixels import get_encoder
 
+from echoviewclip.datasets.video.open import open_video
 from tests.media import numbered_frames
 
 COLOURS = np.array(
@@ -155,3 +156,21 @@ def to_ybr_422(frames: np.ndarray) -> bytes:
     ybr = to_ybr(frames)
     left, right = ybr[..., ::2, :], ybr[..., 1::2, :]
     return np.stack([left[..., 0], right[..., 0], left[..., 1], left[..., 2]], -1).tobytes()
+
+
+def colours(path) -> np.ndarray:
+    """The colours [8, 3] in the middle of the stripes."""
+    with open_video(path) as video:
+        frame = video.frames([0])[0]
+    assert frame.shape == (3, 40, 64)
+    return frame[:, 20, 4::8].T.numpy()
+
+
+def expect_colours(path, tolerance: int = 0) -> None:
+    np.testing.assert_allclose(colours(path).astype(int), COLOURS.astype(int), atol=tolerance)
+
+
+def expect_grays(path, expected=GRAYS, tolerance: int = 0) -> None:
+    np.testing.assert_allclose(
+        colours(path).astype(int), np.repeat(expected[:, None], 3, 1).astype(int), atol=tolerance
+    )

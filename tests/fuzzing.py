@@ -1,13 +1,15 @@
-"""Small whole files of every kind to damage, and a reader that survives what is then made of them."""
+"""Small whole files of every kind, ways to damage them, and a reader that survives what is then made of them."""
 
 from __future__ import annotations
 
 import json
 import os
+import random
 import select
+import struct
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -160,6 +162,38 @@ def whole_files(folder: Path) -> dict[str, bytes]:
         write(path)
         contents[kind] = path.read_bytes()
     return contents
+
+
+NUMBERS = [  # that headers state of sizes and counts
+    struct.pack(order + code, number)
+    for order in "<>"
+    for code, number in (("I", 0), ("I", 0x7FFFFFFF), ("I", 0xFFFFFFFF), ("I", 1 << 28), ("H", 0xFFFF), ("Q", 1 << 62))
+]
+
+
+def damage(content: bytes, draw: random.Random, tokens: Sequence[bytes]) -> bytes:
+    """The content with one thing wrong with it; half of the hits are in its first twentieth, where headers are."""
+    changed = bytearray(content)
+    first, second = sorted(int(draw.random() * draw.choice((1, 0.05)) * len(content)) for _ in range(2))
+    kind = draw.choice(("cut", "flip", "token", "token", "zeros", "repeat", "drop", "noise"))
+    if kind == "cut":
+        del changed[second:]
+    elif kind == "flip" and changed:
+        for _ in range(draw.randrange(1, 12)):
+            changed[int(draw.random() ** draw.choice((1, 4)) * len(changed))] ^= 1 << draw.randrange(8)
+    elif kind == "token":
+        token = draw.choice(tokens)
+        changed[second : second + (len(token) if draw.random() < 0.7 else 0)] = token
+    elif kind == "zeros":
+        changed[first:second] = bytes(second - first)
+    elif kind == "repeat":
+        changed[second:second] = changed[first:second]
+    elif kind == "drop":
+        del changed[first:second]
+    else:
+        noise = draw.randbytes(draw.randrange(1, 64))
+        changed[second : second + len(noise)] = noise
+    return bytes(changed)
 
 
 def fuzz(examples: int, chance: bool = False):

@@ -88,3 +88,9 @@ def frame_number(pixels: np.ndarray) -> int:
 def frame_numbers(pixels: torch.Tensor) -> list[int]:
     """The numbers of the frames uint8 [T, 3, H, W] of a clip."""
     return [frame_number(frame) for frame in pixels.permute(0, 2, 3, 1).numpy()]
+
+
+def packets(path) -> list[tuple[int, int]]:
+    """Place and size in bytes of each packet."""
+    with av.open(str(path)) as container:
+        return [(p.pos, p.size) for p in container.demux(container.streams.video[0]) if p.size]

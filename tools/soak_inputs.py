@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 import random
-import struct
 import sys
 import tarfile
 import tempfile
@@ -26,13 +25,8 @@ if not __package__:  # started as a file
 
 from echoviewclip.utils.config import default_config
 from echoviewclip.utils.errors import UserError, exit_code
-from tests.fuzzing import KINDS, Failure, Reader, whole_files
+from tests.fuzzing import KINDS, NUMBERS, Failure, Reader, damage, whole_files
 
-NUMBERS = [
-    struct.pack(order + code, number)
-    for order in "<>"
-    for code, number in (("I", 0), ("I", 0x7FFFFFFF), ("I", 0xFFFFFFFF), ("I", 1 << 28), ("H", 0xFFFF), ("Q", 1 << 62))
-]
 TOKENS = [
     *(b"\0", b"\xff", b"\xed\xa0\x80", b"\n", b"\r", b'"', b"'", b",", b" ", b"\t", b"[" * 3000, b"]", b"{", b"}"),
     *(b"*a", b"&a ", b"<<: ", b": ", b"!!python/name:os ", b"9" * 5001, b"-1", b"1e999", b"nan", b".inf", b"../"),
@@ -58,31 +52,6 @@ def _texts() -> dict[str, tuple[str, str, bytes]]:
         "configuration": (".yaml", "config", default_config().dump().encode()),
         "configuration, released": (".yaml", "config", (root / "configs/released/train_stage1.yaml").read_bytes()),
     }
-
-
-def damage(content: bytes, draw: random.Random, tokens: list[bytes]) -> bytes:
-    """The content with one thing wrong with it; half of the hits are in its first twentieth, where headers are."""
-    changed = bytearray(content)
-    first, second = sorted(int(draw.random() * draw.choice((1, 0.05)) * len(content)) for _ in range(2))
-    kind = draw.choice(("cut", "flip", "token", "token", "zeros", "repeat", "drop", "noise"))
-    if kind == "cut":
-        del changed[second:]
-    elif kind == "flip" and changed:
-        for _ in range(draw.randrange(1, 12)):
-            changed[int(draw.random() ** draw.choice((1, 4)) * len(changed))] ^= 1 << draw.randrange(8)
-    elif kind == "token":
-        token = draw.choice(tokens)
-        changed[second : second + (len(token) if draw.random() < 0.7 else 0)] = token
-    elif kind == "zeros":
-        changed[first:second] = bytes(second - first)
-    elif kind == "repeat":
-        changed[second:second] = changed[first:second]
-    elif kind == "drop":
-        del changed[first:second]
-    else:
-        noise = draw.randbytes(draw.randrange(1, 64))
-        changed[second : second + len(noise)] = noise
-    return bytes(changed)
 
 
 def damaged_inputs(folder: Path, seed: int) -> Iterator[tuple[str, str, Path]]:

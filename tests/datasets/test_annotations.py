@@ -25,17 +25,6 @@ NAMES = st.text(st.characters(exclude_categories=["Cc", "Cs", "Zl", "Zp"]), min_
 LABELS = st.integers(-1, 37)
 
 
-@pytest.fixture
-def write(tmp_path):
-    """Writes a list and returns it."""
-
-    def write(text: str, name: str = "list.txt", encoding: str = "utf-8") -> Path:
-        (tmp_path / name).write_text(text, encoding=encoding)
-        return tmp_path / name
-
-    return write
-
-
 def entries(listed):
     return [(listed.name(i), listed.labels[i].tolist()) for i in range(len(listed))]
 

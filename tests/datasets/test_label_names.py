@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -19,17 +18,6 @@ from tests.tiny_data import configure, history, tiny, tiny_options, train
 
 VIEWS = read_names("labels/ultracls.csv")
 GRADES = read_names("labels/quality.csv")
-
-
-@pytest.fixture
-def write(tmp_path):
-    """Writes a file and returns it."""
-
-    def write(text: str, name: str = "list.txt") -> Path:
-        (tmp_path / name).write_text(text, encoding="utf-8")
-        return tmp_path / name
-
-    return write
 
 
 def entries(listed):

@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import json
-import os
 import re
-import shutil
-from pathlib import Path
 
 import numpy as np
-import pydicom
 import pytest
 import torch
-from PIL import Image
-from pydicom.data import get_testdata_file
 
 from echoviewclip.clip.architectures import build_towers
 from echoviewclip.datasets.annotations import Annotations
@@ -29,68 +21,14 @@ from echoviewclip.inference.collect import distance_features
 from echoviewclip.inference.prediction import most_attended
 from echoviewclip.inference.predictor import load_predictor, predict
 from echoviewclip.predict import main
-from echoviewclip.utils.checkpoint import load_checkpoint, save_checkpoint
-from echoviewclip.utils.errors import UserError, exit_code
-from tests.tiny_data import STAGES, VALIDATION, VIEWS, configure, tiny_options, train, write_standard_folder
+from echoviewclip.utils.checkpoint import load_checkpoint
+from echoviewclip.utils.errors import UserError
+from tests.inference.predicted import GRADES, assert_same, changed, column, read
+from tests.tiny_data import VALIDATION, VIEWS, configure, tiny_options, train
 
-GRADES = ("very bad", "not good", "good")
-DICOM = ("examples_ybr_color.dcm", "examples_rgb_color.dcm", "examples_palette.dcm", "examples_jpeg2k.dcm")
-FRAMES = {"examples_ybr_color.dcm": 30}  # the others have one
 VIEW_COLUMNS = ["file", "view", "probability", "second_view", "second_probability"]
 DECISION_COLUMNS = ["decision", "score", "tau", "score_name"]
 QUALITY_COLUMNS = ["quality", "quality_probability", "quality_score"]
-
-
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory):
-    """Folder of `data` and of a run of each stage; each stage's checkpoint is `STAGE/last.pth`."""
-    root = tmp_path_factory.mktemp("runs")
-    write_standard_folder(root / "data")
-    earlier = ""
-    for stage in STAGES:
-        options = tiny_options(
-            root / "data", root / stage, stage, MODEL__RESUME=earlier, TRAIN__OPT_LEVEL="O0", TRAIN__EPOCHS=5
-        )
-        train(configure(f"configs/ultracls/{stage}.yaml", options))
-        earlier = str(root / stage / "last.pth")
-    return root
-
-
-@pytest.fixture
-def elsewhere(tmp_path, monkeypatch):
-    """A working directory without label lists or configurations."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-def read(folder="output/predict"):
-    """Rows of both files, which say the same."""
-    lines = Path(folder, "predictions.jsonl").read_text(encoding="utf-8").splitlines()
-    answers = [json.loads(line) for line in lines]
-    with Path(folder, "predictions.csv").open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    assert [list(row) for row in rows] == [list(answer) for answer in answers]
-    for row, answer in zip(rows, answers, strict=True):
-        assert list(row.values()) == ["" if value is None else str(value) for value in answer.values()]
-    return answers
-
-
-def changed(checkpoint, target, **changes):
-    """The checkpoint with other entries."""
-    content = load_checkpoint(checkpoint)
-    save_checkpoint(target, {name: value for name, value in (content | changes).items() if name != "format"})
-    return str(target)
-
-
-def assert_same(one, other):
-    """Equal, but for the last digits of numbers."""
-    for name, value in other.items():
-        assert one[name] == (pytest.approx(value, rel=1e-5) if isinstance(value, float) else value), name
-    assert list(one) == list(other)
-
-
-def column(answers, name):
-    return [answer[name] for answer in answers]
 
 
 @pytest.mark.parametrize("views", [(1, 1), (2, 3)], ids=["one view", "2 clips × 3 crops"])
@@ -194,55 +132,6 @@ def test_names_come_from_the_checkpoint(runs, elsewhere):
         assert other["view"] == one["view"].upper() and other["quality"] == grades[GRADES.index(one["quality"])]
 
 
-def test_shipped_dicom_examples_are_answered(runs, elsewhere):
-    paths = [get_testdata_file(name) for name in DICOM]
-    assert main([*paths, "--resume", str(runs / "quality" / "last.pth")]) == 0
-    for name, answer in zip(DICOM, read(), strict=True):
-        assert answer["file"].endswith(name) and answer["error"] is None
-        assert answer["view"] in VIEWS and answer["quality"] in GRADES and 0 < answer["quality_score"] < 1
-        assert 0 <= answer["frame"] < FRAMES.get(name, 1)
-
-
-def test_a_dicom_patient_is_never_named(runs, elsewhere, capsys):
-    cine = pydicom.dcmread(get_testdata_file("examples_ybr_color.dcm"))
-    cine.PatientName, cine.PatientID = "Doe^Jane", "4711-0815"
-    cine.save_as("a.dcm")
-    Path("cut.dcm").write_bytes(Path("a.dcm").read_bytes()[: Path("a.dcm").stat().st_size // 2])
-    assert main(["a.dcm", "cut.dcm", "--resume", str(runs / "view" / "last.pth")]) == 1
-    written = "".join(file.read_text(encoding="utf-8") for file in Path("output/predict").iterdir())
-    for text in (written, *capsys.readouterr()):
-        assert "Doe" not in text and "4711" not in text
-
-
-def test_an_unreadable_file_has_an_error_and_the_others_an_answer(runs, elsewhere, capsys):
-    Path("empty.mp4").touch()
-    videos = sorted(map(str, (runs / "data" / "videos").iterdir()))[:3]
-    resume = ["--resume", str(runs / "quality" / "last.pth")]
-    assert main([videos[0], "empty.mp4", *videos[1:], *resume]) == 1
-    answers = read()
-    assert column(answers, "file") == [videos[0], "empty.mp4", *videos[1:]]
-    broken = answers.pop(1)
-    assert broken == dict.fromkeys(broken) | {"file": "empty.mp4", "error": "is empty", "tau": broken["tau"]} | (
-        {"score_name": "relative_mahalanobis"}
-    )
-    assert all(answer["error"] is None and answer["view"] for answer in answers)
-    said = capsys.readouterr().out
-    assert re.search(r"^empty\.mp4 +is empty$", said, re.MULTILINE)
-    assert said.endswith(
-        "4 videos, 1 without an answer: output/predict/predictions.csv, output/predict/predictions.jsonl\n"
-    )
-    main([*videos, *resume, "--output", "without"])
-    for one, other in zip(answers, read("without"), strict=True):
-        assert_same(one, other)
-
-
-def test_nothing_but_unreadable_files(runs, elsewhere):
-    Path("empty.mp4").touch()
-    assert main(["empty.mp4", "--resume", str(runs / "view" / "last.pth")]) == 1
-    (answer,) = read()
-    assert answer["error"] == "is empty" and answer["view"] is None and answer["frame"] is None
-
-
 def test_an_answer_depends_on_its_video_alone(runs, elsewhere):
     folder, resume = str(runs / "data" / "videos"), str(runs / "quality" / "last.pth")
     main([folder, "--resume", resume, "--batch-size", "5", "--workers", "2", "--output", "many"])
@@ -251,83 +140,10 @@ def test_an_answer_depends_on_its_video_alone(runs, elsewhere):
         assert_same(read("one")[0], together)
 
 
-def test_a_folder_is_searched(elsewhere):
-    for name in ("b.avi", "a/c.MP4", "a/still.png", "a/notes.txt", "frames/1.png", "frames/2.png", "frames/deep/x.dcm"):
-        Path("study", name).parent.mkdir(parents=True, exist_ok=True)
-        Path("study", name).touch()
-    Path("study/IM0001").write_bytes(bytes(128) + b"DICM")
-    Path("study/README").write_text("not a video")
-    everything = ["IM0001", "a/c.MP4", "a/still.png", "b.avi", "frames", "frames/deep/x.dcm"]
-    assert find_videos(["study"]) == [f"study/{name}" for name in everything]
-    assert find_videos(["study/b.avi", "study/a", "study/frames", "study/b.avi"]) == [
-        f"study/{name}" for name in ("b.avi", "a/c.MP4", "a/still.png", "frames", "frames/deep/x.dcm")
-    ]
-
-
-def test_a_folder_of_frames_and_a_still_image_are_videos(runs, elsewhere):
-    Path("frames").mkdir()
-    for number in range(12):
-        Image.new("RGB", (64, 48), (20 * number,) * 3).save(f"frames/{number}.png")
-    shutil.copy("frames/5.png", "still.png")
-    assert main(["frames", "still.png", "--resume", str(runs / "view" / "last.pth")]) == 0
-    frames, still = read()
-    assert frames["frame"] in (3, 9)  # the middles of the two halves, which a clip of 2 frames samples
-    assert still["frame"] == 0
-
-
-def test_a_file_name_may_hold_anything(runs, elsewhere, capsys):
-    names = [os.fsdecode(b"caf\xe9.avi"), 'a\nb\x1b[31m,"c".avi', "心 尖.avi"]
-    for name in names:
-        shutil.copy(runs / "data" / "videos" / "clip 9.avi", name)
-    main([*names, "--resume", str(runs / "view" / "last.pth")])
-    lines = Path("output/predict/predictions.jsonl").read_text(encoding="utf-8").splitlines()
-    assert [json.loads(line)["file"] for line in lines] == names
-    with open("output/predict/predictions.csv", newline="", encoding="utf-8") as file:
-        assert [row["file"] for row in csv.DictReader(file)] == ["caf\\udce9.avi", *names[1:]]
-    said = capsys.readouterr().out
-    assert "caf�.avi" in said and "a�b�[31m" in said and "\x1b" not in said
-
-
 def test_most_attended_frame_adds_up_what_one_frame_was_given():
     assert most_attended(np.array([0.4, 0.3, 0.3]), np.array([2, 7, 7])) == 7
     assert most_attended(np.array([0.25, 0.5, 0.25]), np.array([0, 4, 8])) == 4
     assert most_attended(np.array([0.5, 0.5]), np.array([9, 3])) == 3
-
-
-@pytest.mark.parametrize(
-    "arguments, message",
-    [
-        (["--resume", "CKPT"], "no videos named; give files or folders (PATH), before --opts"),
-        (["a.avi", "--resume", "none.pth"], "none.pth: no such checkpoint (--resume, MODEL.RESUME)"),
-        (["none.avi", "--resume", "CKPT"], "none.avi: no such file or folder (PATH)"),
-        (["void", "--resume", "CKPT"], "void: holds no videos, DICOM or images (PATH)"),
-        (["a.avi", "--resume", "CKPT", "--opts", "SEED"], "--opts takes pairs of KEY VALUE; 'SEED' stands alone"),
-        (["a.avi", "--resume", "CKPT", "--batch-size", "0"], "TRAIN.BATCH_SIZE must be at least 1; found 0"),
-        (
-            ["a.avi", "--resume", "CKPT", "-cfg", "x.yaml"],
-            "CKPT: carries its own configuration; leave out -cfg x.yaml, change settings with --opts",
-        ),
-        (
-            ["a.avi", "--resume", "CKPT", "--opts", "STAGE", "negation"],
-            "CKPT: has no negative branch, which STAGE negation needs; set STAGE to the one it was trained for",
-        ),
-        (
-            ["a.avi", "--resume", "published.pth"],
-            "published.pth: carries no configuration, as checkpoints of the published code do not; "
-            "name the yaml file of its stage: -cfg FILE (configs/released/)",
-        ),
-    ],
-)
-def test_a_mistake_is_one_line_and_exit_code_2(runs, elsewhere, capsys, arguments, message):
-    Path("a.avi").touch()
-    Path("void").mkdir()
-    torch.save({"model": {"module.image_encoder.proj": torch.zeros(1)}}, "published.pth")
-    ckpt = str(runs / "view" / "last.pth")
-    given = [ckpt if argument == "CKPT" else argument for argument in arguments]
-    assert exit_code(lambda: main(given)) == 2
-    said = capsys.readouterr()
-    assert said.err == f"error: {message}\n".replace("CKPT", ckpt) and said.out == ""
-    assert not Path("output").exists()
 
 
 PUBLISHED = [  # a key of the released variant's view stage → the published one

@@ -20,7 +20,7 @@ from echoviewclip.predict import main
 from echoviewclip.utils.checkpoint import load_checkpoint, save_checkpoint
 from echoviewclip.utils.errors import UserError
 from tests.datasets.intake.hospital import manifest, sector, speckle, write_dicom
-from tests.inference.test_predict import changed, read
+from tests.inference.predicted import changed, read
 from tests.tiny_data import VIEWS, configure, tiny_options, train
 
 TRAINING, VALIDATION = 6, 3

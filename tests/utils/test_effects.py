@@ -75,17 +75,18 @@ COMPUTED: dict[str, tuple[object, dict]] = {
 # Where the rest shows: in files, times or the evaluation, by tests of their own.
 ELSEWHERE = {
     "tests/utils/test_config.py": ["BASE", "STAGE", "TRAINER.ViFi_CLIP.USE", "TEST.NUM_CLIP", "TEST.NUM_CROP"],
-    "tests/trainers/test_run_files.py": ["OUTPUT", "TRAIN.AUTO_RESUME", "TRAIN.SAVE_STEPS"],
+    "tests/trainers/test_run_files.py": ["OUTPUT", "PRINT_FREQ", "TRAIN.AUTO_RESUME", "TRAIN.SAVE_STEPS"],
     "tests/utils/test_stopping.py": ["TRAIN.SAVE_MINUTES"],
     "tests/datasets/video/test_time_limit.py": ["DATA.TIMEOUT"],
     "tests/datasets/video/test_reading.py": ["TRAIN.TIMEOUT"],
-    "tests/utils/test_boundary.py": ["DATA.ALLOW_OUTSIDE"],
-    "tests/trainers/test_training.py": ["SAVE_FREQ", "EVAL_FREQ", "PRINT_FREQ", "DATA.QUALITY_TARGET"],
-    "tests/trainers/test_feature_cache.py": [
-        *("TRAIN.CACHE_FEATURES", "TRAIN.CACHE_DRAWS", "TRAIN.CACHE_DTYPE", "TRAIN.CACHE_LIMIT", "TRAIN.CACHE_FOLDER"),
-    ],
+    "tests/utils/test_boundary.py": ["DATA.ROOT", "DATA.ALLOW_OUTSIDE"],
+    "tests/trainers/test_training.py": ["DATA.QUALITY_TARGET"],
+    "tests/trainers/test_epochs.py": ["SAVE_FREQ", "EVAL_FREQ"],
+    "tests/trainers/test_feature_cache.py": ["TRAIN.CACHE_FEATURES", "TRAIN.CACHE_DRAWS", "TRAIN.CACHE_DTYPE"],
+    "tests/trainers/test_cache_files.py": ["TRAIN.CACHE_LIMIT", "TRAIN.CACHE_FOLDER"],
     "tests/trainers/test_bad_steps.py": ["TRAIN.MAX_BAD_STEPS"],
-    "tests/datasets/test_dataset.py": ["DATA.MAX_BAD_FRACTION", "DATA.ROOT", "AUG.BACKGROUND_SWAP"],
+    "tests/datasets/test_unreadable_videos.py": ["DATA.MAX_BAD_FRACTION"],
+    "tests/datasets/test_background.py": ["AUG.BACKGROUND_SWAP"],
     "tests/trainers/test_distributed.py": ["DEVICE"],
     "tests/datasets/test_label_names.py": [
         *("DATA.NUM_CLASSES", "DATA.NUM_QUALITIES", "DATA.LABEL_LIST", "DATA.QUALITY_LIST"),

@@ -1,9 +1,12 @@
-"""A folder of hospital files, and a run that prepares it."""
+"""A folder of hospital files and a run that prepares it; a folder of a public data set and the lists of its adapter."""
 
 from __future__ import annotations
 
 import pytest
 
+from echoviewclip.datasets.annotations import read_annotations
+from echoviewclip.datasets.intake import adapters
+from echoviewclip.datasets.intake.check import check_annotations
 from echoviewclip.datasets.intake.prepare import prepare
 from echoviewclip.datasets.intake.records import Options
 from tests.datasets.intake.hospital import manifest
@@ -33,3 +36,17 @@ def seven(source):
     for number in range(7):
         write_video(source / f"{number}.mp4", numbered_frames(4 + number, seed=number), codec="libx264")
     return source
+
+
+@pytest.fixture
+def lists(source, tmp_path):
+    """Runs an adapter; returns what a list of it says, video by video."""
+
+    def run(name, table="annotations", target="class"):
+        done = adapters.adapt(name, source, tmp_path / "lists")
+        assert done.absent == []
+        listed = read_annotations(tmp_path / "lists" / f"{table}.csv", done.root, target=target)
+        assert check_annotations(listed) == [] or not adapters.ADAPTERS[name].labels
+        return [(listed.name(i), int(listed.labels[i]), listed.patient(i)) for i in range(len(listed))]
+
+    return run

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from echoviewclip.datasets.sector import MOSTLY_IMAGE, find_image
-from tests.datasets.intake.screens import LAYOUTS, STATES, TAGS, Screen, draw_screen
+from tests.datasets.intake.outlines import LAYOUTS
+from tests.datasets.intake.screens import STATES, TAGS, Screen, draw_screen
 
 GOOD_OVERLAP, MOST_CUT, MOST_TEXT = 0.95, 0.01, 0.01
 SEEN = 16  # grey levels from which a cut pixel would be missed

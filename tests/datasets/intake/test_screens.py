@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from echoviewclip.datasets.sector import MOSTLY_IMAGE, find_image
+from tests.datasets.intake.outlines import LAYOUTS
 from tests.datasets.intake.score_masks import GOOD_OVERLAP, MOST_CUT, MOST_TEXT, score, scores
-from tests.datasets.intake.screens import LAYOUTS, draw_screen
+from tests.datasets.intake.screens import draw_screen
 
 QUICK = ("pointed", "flat_top", "small", "band", "doppler", "ecg", "logo")
 STATES = ("moving", "frozen", "single")

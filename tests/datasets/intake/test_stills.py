@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw
 from scipy import ndimage
 
 from echoviewclip.datasets.sector import MOSTLY_IMAGE, find_image
-from tests.datasets.intake.screens import Fan
+from tests.datasets.intake.outlines import Fan
 
 HEIGHT, WIDTH = 480, 640
 
