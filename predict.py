@@ -1,4 +1,4 @@
-"""What a checkpoint says about videos: `predict.py PATH… --resume CKPT [--output DIR] [--opts KEY VALUE …]`.
+"""What a checkpoint says about videos: `predict.py PATH… --resume CKPT [--output DIR] [--report FILE.html] [--opts …]`.
 
 A PATH is a video, a DICOM object, a still image, a folder of frames, or a folder that is searched for all of these.
 Prints a table; predictions.csv and predictions.jsonl in the output folder hold everything. Exit code 1 if any video
@@ -26,6 +26,8 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("paths", nargs="*", metavar="PATH", help="videos, DICOM, images, or folders of them")
     parser.add_argument("--resume", required=True, metavar="CKPT", help="checkpoint of any stage")
     parser.add_argument("--output", default="output/predict", metavar="DIR", help="default: output/predict")
+    parser.add_argument("--report", metavar="FILE", help="write the page of the study, FILE.html (docs/study.md)")
+    parser.add_argument("--protocol", metavar="NAME", help="what the report expects: adult-tte, contrast, a yaml file")
     parser.add_argument(
         "--as-is", action="store_true", help="answer raw videos without preparing them as the training videos were"
     )
@@ -39,6 +41,8 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     given, unknown = parser.parse_known_intermixed_args(arguments)
     if unknown:
         raise UserError(unknown_option(unknown))
+    if given.protocol and not given.report:
+        raise UserError("--protocol says what a report expects; add --report study.html")
     if not given.paths:
         raise UserError("no videos named; give files or folders (PATH), before --opts")
     if len(given.opts) % 2:
@@ -60,6 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from echoviewclip.inference.answers import draw_table, write_answers
     from echoviewclip.inference.echo_model import EchoModel
     from echoviewclip.inference.predictor import load_predictor
+    from echoviewclip.study.report import StudyReport
     from echoviewclip.utils.distributed import is_main, processes
     from echoviewclip.utils.files import check_writable
 
@@ -67,11 +72,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     videos = find_videos(given.paths, left_out)
     predictor = load_predictor(given.resume, given.cfg, given.changes)
     check_writable(given.output)
+    report = StudyReport(given.report, given.protocol, given.paths, predictor) if given.report else None
     try:
         with processes(predictor.config.DEVICE, predictor.config.TRAIN.TIMEOUT) as device:
-            table = EchoModel(predictor, device).predict_files(videos, as_is=given.as_is)
+            watch = report.watch if report else None
+            table = EchoModel(predictor, device).predict_files(videos, as_is=given.as_is, watch=watch)
+            pages = report.write(table) if report else []
             if is_main():
-                files = write_answers(given.output, table)
+                files = [*write_answers(given.output, table), *pages[:3]]
                 print(draw_table(table, files))
                 print("".join(f"left out: {line}\n" for line in summary(left_out.values())), end="")
     finally:

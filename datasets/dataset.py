@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -20,6 +21,8 @@ from echoviewclip.utils.seeding import generator
 from echoviewclip.utils.workers import time_limit
 
 Clips = tuple[torch.Tensor, torch.Tensor | None, torch.Tensor]
+Timing = tuple[int, float, float]  # a video's length, fps and heart rate as in `Sample`
+UNTIMED: Timing = (0, math.nan, math.nan)
 
 MAX_REPLACEMENTS = 10  # unreadable videos in a row after which training cannot go on
 
@@ -78,10 +81,10 @@ class VideoDataset(Dataset):
         device_seed = int(random.integers(2**63))
         faults: list[Remark] = []
         warnings: tuple[str, ...] = ()
-        clips = None
+        clips, timing = None, UNTIMED
         while clips is None:
             try:
-                clips, warnings = self._clips(self.annotations.path(index), random)
+                clips, timing, warnings = self._clips(self.annotations.path(index), random)
             except VideoError as error:
                 faults.append((self.annotations.name(index), error.reason))
                 if not self.train:
@@ -97,13 +100,16 @@ class VideoDataset(Dataset):
             score=torch.tensor(float(self.annotations.scores[index])),
             place=torch.tensor(index),
             seed=torch.tensor(device_seed),
+            length=torch.tensor(timing[0]),
+            fps=torch.tensor(timing[1], dtype=torch.float64),
+            heart_rate=torch.tensor(timing[2], dtype=torch.float64),
             failed=torch.tensor(bool(faults)),
             faults=faults,
             warnings=[(self.annotations.name(index), "; ".join(warnings))] if warnings else [],
         )
 
-    def _clips(self, path: str, random: np.random.Generator) -> tuple[Clips, tuple[str, ...]]:
-        """`video`, `box` and `frames` of one video's sample, and its warnings; raises VideoError."""
+    def _clips(self, path: str, random: np.random.Generator) -> tuple[Clips, Timing, tuple[str, ...]]:
+        """`video`, `box` and `frames` of one video's sample, its timing and its warnings; raises VideoError."""
         with errors_name(path), time_limit(self.seconds), self.opener(path, self.decoder) as video:
             indices = clip_indices(
                 len(video),
@@ -116,15 +122,16 @@ class VideoDataset(Dataset):
                 clips=self.clips,
             )
             pixels, warnings = video.frames(indices.flatten()), video.warnings
+            timing = len(video), video.fps or math.nan, video.heart_rate or math.nan
         if self.train and random.random() < self.background_swap:
             pixels = swap_background(pixels, self._any_frame(random))
         frames = torch.from_numpy(indices).repeat_interleave(self.crops, dim=0)
         if self.resize_on_device:
             height, width = pixels.shape[-2:]
             boxes = torch.tensor(self.crop.boxes(height, width, random))
-            return (pixels.unflatten(0, (-1, self.frames)), boxes.repeat(self.clips, 1), frames), warnings
+            return (pixels.unflatten(0, (-1, self.frames)), boxes.repeat(self.clips, 1), frames), timing, warnings
         squares = [self.crop(clip, random) for clip in pixels.split(self.frames)]
-        return (squares[0] if len(squares) == 1 else torch.cat(squares), None, frames), warnings
+        return (squares[0] if len(squares) == 1 else torch.cat(squares), None, frames), timing, warnings
 
     def _no_clips(self) -> Clips:
         """As `_clips`, black, from nowhere."""

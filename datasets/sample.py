@@ -24,6 +24,8 @@ class Sample(NamedTuple):
         score: float32 in [0, 1], nan = none.
         place: int64, the video's place in the list.
         seed: int64 for `DeviceTransform`.
+        length: int64, frames of the whole video; 0 where it failed.
+        fps, heart_rate: float64, frames a second and beats a minute; nan where the video does not say.
         failed: bool, the video asked for cannot be read.
         faults: each video that could not be read for this sample, and why; in a batch, for any of its samples.
         warnings: what is not as it should be in the video, empty where all is; in a batch, in any of its videos.
@@ -36,6 +38,9 @@ class Sample(NamedTuple):
     score: Tensor
     place: Tensor
     seed: Tensor
+    length: Tensor
+    fps: Tensor
+    heart_rate: Tensor
     failed: Tensor
     faults: list[Remark]
     warnings: list[Remark]
@@ -61,6 +66,9 @@ def collate(items: Sequence[Sample | Mistake]) -> Sample | Mistake:
         score=torch.stack([sample.score for sample in samples]),
         place=torch.stack([sample.place for sample in samples]),
         seed=torch.stack([sample.seed for sample in samples]),
+        length=torch.stack([sample.length for sample in samples]),
+        fps=torch.stack([sample.fps for sample in samples]),
+        heart_rate=torch.stack([sample.heart_rate for sample in samples]),
         failed=torch.stack([sample.failed for sample in samples]),
         faults=[remark for sample in samples for remark in sample.faults],
         warnings=[remark for sample in samples for remark in sample.warnings],

@@ -24,6 +24,9 @@ from echoviewclip.models.video_clip import VideoCLIP
 from echoviewclip.utils.distributed import gather, is_main, world
 from echoviewclip.utils.stopping import Stop
 
+Watch = Callable[[Sample, Tensor, "Answers[np.ndarray]"], None]
+"""Is told of each batch: the samples, their clips as the model saw them, uint8 [B, V, T, 3, S, S], and the answers."""
+
 Values = TypeVar("Values", np.ndarray, Tensor)  # on the device while they are collected, arrays afterwards
 
 
@@ -87,6 +90,7 @@ def collect(
     *,
     fitted: FeatureStatistics | None = None,
     features: bool = False,
+    watch: Watch | None = None,
 ) -> tuple[Answers[np.ndarray], dict[str, str], dict[str, str]]:
     """Every answer of the model about every video of the loader's data set, in the order of its list.
 
@@ -99,7 +103,7 @@ def collect(
 
     Answers leave the device batch by batch. By the statistics of training features `fitted`, videos are scored as they
     come; features and intermediate features are kept only where `features` are asked for, so that without them memory
-    grows by the answers alone.
+    grows by the answers alone. `watch` is told of this process' batches while they are here.
     """
     model.eval()
     with precision.autocast():
@@ -114,7 +118,11 @@ def collect(
     for batch in tqdm(batches, total=len(loader), desc=title, leave=False, disable=silent, mininterval=5):
         faults |= dict(batch.faults)
         warnings |= dict(batch.warnings)
-        answers = zip_with(lambda part: part.cpu().numpy(), _answers(model, texts, batch, loader, transform, precision))
+        video = clips_on(precision.device, batch, videos_of(loader).size)
+        found = _answers(model, texts, batch, video, present(loader.batch_size), transform, precision)
+        answers = zip_with(lambda part: part.cpu().numpy(), found)
+        if watch:
+            watch(batch, video, answers)
         if stream:
             stream.add(answers.intermediates)
         kept.append(answers if features else without_features(answers))
@@ -129,16 +137,19 @@ def _answers(
     model: VideoCLIP,
     texts: ClassTexts,
     batch: Sample,
-    loader: DataLoader,
+    video: Tensor,
+    size: int,
     transform: DeviceTransform,
     precision: Precision,
 ) -> Answers[Tensor]:
-    """What the model answers about a batch, a row a video, on the device."""
-    video = clips_on(precision.device, batch, videos_of(loader).size)
+    """What the model answers about the clips `video` of a batch, a row a video, on the device.
+
+    `size` is the number of videos of a whole batch.
+    """
     count, views = video.shape[:2]
     # Kernels round differently for batches of another size: filled up, the last one of a share has the usual size,
     # and an answer does not depend on how many processes share the list.
-    video = torch.cat([video, video[-1:].expand(present(loader.batch_size) - count, *video.shape[1:])])
+    video = torch.cat([video, video[-1:].expand(size - count, *video.shape[1:])])
     clips = transform(video.flatten(0, 1))
     with precision.autocast():
         output = model(clips, model.parts, texts)

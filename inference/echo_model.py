@@ -14,6 +14,7 @@ from echoviewclip.datasets.intake.preparation import Preparation
 from echoviewclip.datasets.reading import reading_faults
 from echoviewclip.datasets.video.arrays import ArrayVideo
 from echoviewclip.datasets.video.base import Video
+from echoviewclip.inference.collect import Watch
 from echoviewclip.inference.features import VideoFeatures, encode_videos
 from echoviewclip.inference.precision import Precision
 from echoviewclip.inference.prediction import PredictionTable
@@ -90,10 +91,18 @@ class EchoModel:
         return self.predict_files(names, as_is=as_is, arrays=arrays)
 
     def predict_files(
-        self, files: Sequence[str], *, as_is: bool = False, arrays: Mapping[str, Video] = NO_ARRAYS
+        self,
+        files: Sequence[str],
+        *,
+        as_is: bool = False,
+        arrays: Mapping[str, Video] = NO_ARRAYS,
+        watch: Watch | None = None,
     ) -> PredictionTable:
-        """`predict` of videos that have been found (`find_videos`), and of `arrays` among them by their names."""
-        return predict(self.predictor, files, self.device, as_is=as_is, arrays=arrays)
+        """`predict` of videos that have been found (`find_videos`), and of `arrays` among them by their names.
+
+        `watch` is told of each batch while its frames are here; under torchrun each process' of its own share.
+        """
+        return predict(self.predictor, files, self.device, as_is=as_is, arrays=arrays, watch=watch)
 
     def features(
         self, videos: Source | Sequence[Source], *, as_is: bool = False, fps: float | None = None

@@ -30,7 +30,7 @@ from echoviewclip.datasets.video.open import Opener
 from echoviewclip.evaluation.feature_statistics import FeatureStatistics
 from echoviewclip.inference.calibration import SETTINGS, Calibration, settle
 from echoviewclip.inference.checkpoint import AnyCheckpoint, BareWeights, Checkpoint, read_file
-from echoviewclip.inference.collect import collect
+from echoviewclip.inference.collect import Watch, collect
 from echoviewclip.inference.precision import Precision
 from echoviewclip.inference.prediction import PredictionTable, to_table
 from echoviewclip.inference.preparation import before_answers, of_checkpoint
@@ -110,11 +110,13 @@ def predict(
     *,
     as_is: bool = False,
     arrays: Mapping[str, Video] = NO_ARRAYS,
+    watch: Watch | None = None,
 ) -> PredictionTable:
     """A row for each video, in order; one that cannot be read has an `error` and no other answers.
 
     Videos that lie in no prepared folder are prepared in memory as the training videos were, unless `as_is`; the log
     says where pictures are not as in training. `arrays` are those of `videos` that are in memory, by name.
+    `watch` is told of this process' batches.
 
     Moves the model to `device`. Under torchrun each process reads its share, and all get all answers.
     """
@@ -124,7 +126,7 @@ def predict(
     precision = Precision(config.TRAIN.OPT_LEVEL, model, device, trains=False)
     with reading_faults():
         answers, faults, warnings = collect(
-            model, loader, DeviceTransform(train=False), precision, "predict", fitted=predictor.fitted
+            model, loader, DeviceTransform(train=False), precision, "predict", fitted=predictor.fitted, watch=watch
         )
     predictions = to_predictions(answers, annotations, "in")
     names = (predictor.views, predictor.grades)

@@ -18,6 +18,7 @@ FLOORS = {
     "datasets": {"utils"},
     "models": {"clip", "utils"},
     "inference": {"models", "clip", "datasets", "evaluation", "utils"},
+    "study": {"inference", "datasets", "evaluation", "utils"},
     "trainers": {"inference", "models", "clip", "datasets", "evaluation", "utils"},
     "experiment": {"trainers", "inference", "models", "clip", "datasets", "evaluation", "utils"},
 }

@@ -54,6 +54,7 @@ def test_everything_of_the_package_is_in_the_wheel(wheel):
     installed, ours = files_below(wheel / "echoviewclip"), files_below(LINKS)
     assert ours <= installed
     assert {"configs/phantom/view.yaml", "labels/ultracls.csv", "evaluation/templates/report.html"} < installed
+    assert {"labels/protocols/contrast.yaml", "labels/ultracls.yaml", "study/templates/study.html"} < installed
 
 
 @pytest.mark.slow

@@ -1,0 +1,78 @@
+"""`predict.py … --report study.html`: from the command line's words to the files of the report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from echoviewclip.datasets.configured import evaluation_views
+from echoviewclip.inference.prediction import PredictionTable
+from echoviewclip.inference.predictor import Predictor
+from echoviewclip.study.clips import to_studies
+from echoviewclip.study.films import FilmMaker
+from echoviewclip.study.findings import find
+from echoviewclip.study.groups import find_groups
+from echoviewclip.study.page import Facts, write_index, write_study
+from echoviewclip.study.protocol import choose_protocol
+from echoviewclip.study.tables import write_tables
+from echoviewclip.utils.distributed import is_main
+from echoviewclip.utils.errors import UserError
+from echoviewclip.utils.files import check_writable
+
+
+class StudyReport:
+    """What becomes a report while a checkpoint answers about the videos of one or several studies.
+
+    Attributes:
+        watch: to be told of each batch (`inference.predictor.predict`).
+    """
+
+    def __init__(self, file: str | Path, protocol: str | None, paths: Sequence[str], predictor: Predictor) -> None:
+        """Checks all that can be checked before the work.
+
+        Args:
+            file: the page to write, or the page over all where there are several studies.
+            protocol: its name or file; None for the standard one.
+            paths: as they were given on the command line.
+            predictor: the checkpoint.
+
+        Raises:
+            UserError: no name of a page, a folder that cannot be written to, a protocol that is not as it should be.
+        """
+        self.file, self.paths, self.predictor = Path(file), list(paths), predictor
+        if self.file.suffix.lower() not in (".html", ".htm") or self.file.is_dir():
+            raise UserError(f"--report {file}: expected the name of a page to write, such as study.html")
+        check_writable(self.file.parent)
+        config = predictor.config
+        names_views = predictor.model.positive_text is not None
+        self.protocol = choose_protocol(protocol, predictor.views if names_views else ())
+        self.groups = find_groups(config.DATA.LABEL_LIST, predictor.views)
+        self.watch = FilmMaker(evaluation_views(config)[1])
+
+    def write(self, table: PredictionTable) -> list[Path]:
+        """Writes the report of the answers and returns its files, the page first; in the main process alone.
+
+        Under torchrun all processes have to call it.
+        """
+        films = self.watch.films()
+        if not is_main():
+            return []
+        grades = tuple(self.predictor.grades) if "quality" in table.columns else ()
+        views = tuple(self.predictor.views) if "view" in table.columns else ()
+        first = table[0] if "decision" in table.columns else None
+        score, tau = (first.score_name, first.tau) if first else (None, None)
+        facts = Facts(table.columns, views, grades, score, tau, self.protocol)
+        studies = to_studies(table, films, self.paths, self.groups, grades)
+        found = [find(study, self.groups, self.protocol, grades) for study in studies]
+        files = [self.file, self.file.with_suffix(".csv"), self.file.with_suffix(".json")]
+        write_tables(files[1], files[2], found, table.columns, self.protocol)
+        if len(found) == 1:
+            write_study(self.file, found[0], facts)
+            return files
+        folder = self.file.with_suffix("")
+        # Numbers, since the name of a folder may be a patient's.
+        pages = [folder / f"{number:0{max(3, len(str(len(found))))}d}.html" for number in range(1, len(found) + 1)]
+        for page, one in zip(pages, found, strict=True):
+            write_study(page, one, facts, index=f"../{self.file.name}")
+        write_index(self.file, found, [f"{folder.name}/{page.name}" for page in pages], facts)
+        return [*files, *pages]
