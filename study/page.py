@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader
@@ -64,6 +65,7 @@ def _write(file: Path, page: str) -> None:
         path.write_text(page, encoding="utf-8", errors="backslashreplace")
 
 
+@cache
 def _environment() -> Environment:
     environment = Environment(
         loader=FileSystemLoader([str(path) for path in TEMPLATES]),
@@ -73,7 +75,7 @@ def _environment() -> Environment:
     )
     environment.filters |= {
         "number": shown_number,
-        "base64": lambda data: base64.b64encode(data).decode(),
+        "base64": lambda data: Markup(base64.b64encode(data).decode()),  # needs no escaping, which takes its time
         "attention": draw_attention,
         "length": shown_length,
         "shade": shade,

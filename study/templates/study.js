@@ -1,6 +1,7 @@
 // Films are pictures of all frames side by side, in text at the end of the page; one is decoded when it is first played.
 const films = new Map();
-const playing = new Map(); // card → when it began
+const playing = new Map(); // card → its film and when it began
+let ticking = false;
 const every = (selector, root = document) => [...root.querySelectorAll(selector)];
 const cards = every("article.clip");
 const shown = () => cards.filter((card) => card.offsetParent);
@@ -57,7 +58,8 @@ function tick(now) {
     const k = frameAt(film, (now - start) % film.length);
     if (String(k) !== card.dataset.at) draw(card, film, k);
   }
-  if (playing.size) requestAnimationFrame(tick);
+  ticking = playing.size > 0;
+  if (ticking) requestAnimationFrame(tick);
 }
 
 async function play(card, start = performance.now()) {
@@ -66,7 +68,8 @@ async function play(card, start = performance.now()) {
   playing.set(card, { film, start: start - film.moments[0] });
   card.classList.add("playing");
   card.querySelector(".play").setAttribute("aria-label", "stop");
-  if (playing.size === 1) requestAnimationFrame(tick);
+  if (!ticking) requestAnimationFrame(tick);
+  ticking = true;
 }
 
 function stop(card) {

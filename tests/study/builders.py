@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ A4C, A2C, PLAX = "Apical 4C 2D", "Apical 2C 2D", "Parasternal Long Axis 2D"
 BEAT = Timing(60, 30.0, 60.0)  # two seconds, two beats
 
 
+@lru_cache
 def groups() -> ViewGroups:
     """Those of the 38 views."""
     return read_groups("labels/ultracls.yaml")

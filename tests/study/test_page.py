@@ -87,7 +87,7 @@ def test_views_stand_in_their_groups_the_best_clip_first(page):
 
 def test_a_clip_says_what_the_model_says(page):
     text = section(page, "views")
-    assert "0.90 accepted good score 1.5 ≥ τ 1 · 2.0 s, 2.0 beats · most attended: frame 59 001.avi" in text
+    assert "0.90 accepted good score 1.5 ≥ τ 1 2.0 s, 2.0 beats · most at frame 59 001.avi" in text
     assert "12 frames" in text and "the frame rate is not known" in text
 
 
@@ -109,7 +109,7 @@ def test_the_clips_to_measure_on_are_shown_or_what_the_nearest_lacks(page):
     text = section(page, "measure-1")
     assert "accepted clip of each view that is graded good and at least 1 beat long" in text
     assert "001.avi" in text and "000.avi" not in text
-    assert "The nearest, 004.avi : rejected." in text
+    assert f"{A2C} the nearest" in text and "004.avi will not do: rejected" in text
 
 
 def test_the_page_asks_for_nothing(page):
