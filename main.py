@@ -48,6 +48,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--only_test", "--only-test", action="store_true", help="TEST.ONLY_TEST: evaluate --resume")
     parser.add_argument("--batch-size", type=int, metavar="N", help="TRAIN.BATCH_SIZE: videos a process and batch")
     parser.add_argument("--accumulation-steps", type=int, metavar="N", help="TRAIN.ACCUMULATION_STEPS")
+    parser.add_argument("--no-next", action="store_true", help="do not name the command that comes after a training")
     parser.add_argument("--opts", nargs="+", default=[], metavar="KEY VALUE", help="any settings, in pairs")
     given, unknown = parser.parse_known_args()
     if unknown:
@@ -95,12 +96,15 @@ def main() -> None:
     set_by_user = given_keys(given.cfg or given.default_cfg, given.changes) if checkpoint is None else ()
 
     from echoviewclip.datasets.reading import end_readers
+    from echoviewclip.trainers.next_step import Call
     from echoviewclip.trainers.session import run
     from echoviewclip.utils.distributed import processes
 
     try:
         with processes(config.DEVICE, config.TRAIN.TIMEOUT) as device:
-            run(config, device, checkpoint, given.overwrite, set_by_user)
+            file = given.cfg or given.default_cfg
+            call = Call(file, given.changes) if file and not given.no_next else None
+            run(config, device, checkpoint, given.overwrite, set_by_user, call)
     finally:
         end_readers()
 

@@ -47,7 +47,7 @@ class Step:
     def arguments(self) -> list[str]:
         """Of main.py."""
         given = [part for option in self.options for part in option]
-        return ["-cfg", str(self.file), *(["--opts", *given] if given else [])]
+        return ["-cfg", str(self.file), "--no-next", *(["--opts", *given] if given else [])]
 
     def config(self) -> CfgNode:
         """The settings that it will run with. Raises UserError."""

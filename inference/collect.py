@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
-from tqdm import tqdm
 from typing_extensions import NamedTuple  # generic ones, before Python 3.11
 
 from echoviewclip.datasets.cropping import clips_on
@@ -22,6 +21,7 @@ from echoviewclip.models.outputs import BranchOutput, ClassTexts, ModelOutput, p
 from echoviewclip.models.quality import expected_score
 from echoviewclip.models.video_clip import VideoCLIP
 from echoviewclip.utils.distributed import gather, is_main, world
+from echoviewclip.utils.progress import Progress
 from echoviewclip.utils.stopping import Stop
 
 Watch = Callable[[Sample, Tensor, "Answers[np.ndarray]"], None]
@@ -108,24 +108,26 @@ def collect(
     model.eval()
     with precision.autocast():
         texts = model.encode_texts(model.parts)
-    share = -(-len(videos_of(loader)) // world())
+    videos = len(videos_of(loader))
+    share = -(-videos // world())
     batches = stop.between(read(loader), -(-share // present(loader.batch_size))) if stop else read(loader)
     kept: list[Answers[np.ndarray]] = []
     stream = fitted.stream() if fitted else None
     faults: dict[str, str] = {}
     warnings: dict[str, str] = {}
-    silent = not is_main() or None  # None: unless on a terminal
-    for batch in tqdm(batches, total=len(loader), desc=title, leave=False, disable=silent, mininterval=5):
-        faults |= dict(batch.faults)
-        warnings |= dict(batch.warnings)
-        video = clips_on(precision.device, batch, videos_of(loader).size)
-        found = _answers(model, texts, batch, video, present(loader.batch_size), transform, precision)
-        answers = zip_with(lambda part: part.cpu().numpy(), found)
-        if watch:
-            watch(batch, video, answers)
-        if stream:
-            stream.add(answers.intermediates)
-        kept.append(answers if features else without_features(answers))
+    with Progress(title, videos, shown=is_main()) as progress:
+        for batch in batches:
+            faults |= dict(batch.faults)
+            warnings |= dict(batch.warnings)
+            video = clips_on(precision.device, batch, videos_of(loader).size)
+            found = _answers(model, texts, batch, video, present(loader.batch_size), transform, precision)
+            answers = zip_with(lambda part: part.cpu().numpy(), found)
+            if watch:
+                watch(batch, video, answers)
+            if stream:
+                stream.add(answers.intermediates)
+            kept.append(answers if features else without_features(answers))
+            progress.add(len(batch.place) * world())  # the other processes are about as far
     own = zip_with(lambda *parts: np.concatenate(parts), *kept) if kept else None
     if own and stream:
         own = own._replace(distances=stream.result())

@@ -17,7 +17,6 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
-from tqdm import tqdm
 from yacs.config import CfgNode
 
 from echoviewclip.datasets.loader import TrainingData
@@ -31,6 +30,7 @@ from echoviewclip.trainers.inputs import Batch, PixelInputs
 from echoviewclip.trainers.stages import Stage
 from echoviewclip.utils.distributed import barrier, from_main, gather, is_main, rank, world
 from echoviewclip.utils.errors import UserError
+from echoviewclip.utils.progress import Progress
 from echoviewclip.utils.stopping import Stop, leave_signals_to_parent
 
 log = logging.getLogger(__name__)
@@ -126,13 +126,11 @@ class FeatureCache:
         )
         account = dict(self.data.bad)  # of the epoch under way
         batches = self.stop.between(self.pixels.epoch(draw, skip=start), rounds)
-        silent = not is_main() or None  # None: unless on a terminal
-        shown = tqdm(
-            batches, total=len(files) - start, desc="cache features", leave=False, disable=silent, mininterval=5
-        )
-        for file, batch in zip(files[start:], shown, strict=True):
-            assert isinstance(batch.seen, Tensor)
-            write_batch(file, self._encode(batch.seen).map(self._stored), batch)
+        with Progress("cache features", len(files), "batches", done=start, shown=is_main()) as progress:
+            for file, batch in zip(files[start:], batches, strict=True):
+                assert isinstance(batch.seen, Tensor)
+                write_batch(file, self._encode(batch.seen).map(self._stored), batch)
+                progress.add()
         self.data.bad = account
         barrier()
 

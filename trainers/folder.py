@@ -22,7 +22,16 @@ log = logging.getLogger(__name__)
 LOCK = ".lock"
 CHECKPOINTS = (LAST, PREVIOUS, BEST, "ckpt_epoch_*.pth")
 OF_A_RUN = ("config.yaml", "metrics.jsonl", *CHECKPOINTS)
-REST = ("log.txt", "feature_cache", "metrics.json", "predictions.csv", "report.html", "tensorboard", "evaluation")
+REST = (
+    "log.txt",
+    "progress.png",
+    "feature_cache",
+    "metrics.json",
+    "predictions.csv",
+    "report.html",
+    "tensorboard",
+    "evaluation",
+)
 
 
 def results_folder(config: CfgNode) -> Path:
@@ -125,6 +134,11 @@ def remove_run(folder: Path) -> None:
     """Removes all that a run and its evaluations left in a folder, but for the log, and nothing else."""
     for path in _files(folder, (*OF_A_RUN, *(name for name in REST if name != "log.txt"))):
         shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+
+
+def holds_run(folder: Path) -> bool:
+    """Whether a training would be refused in a folder."""
+    return any(_files(folder, OF_A_RUN))
 
 
 def _files(folder: Path, patterns: tuple[str, ...]) -> Iterator[Path]:

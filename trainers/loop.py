@@ -23,11 +23,12 @@ from echoviewclip.trainers.guard import Guard, RunningStatistics, not_finite, po
 from echoviewclip.trainers.inputs import Batch, Inputs, PixelInputs
 from echoviewclip.trainers.meter import LossMeter
 from echoviewclip.trainers.optimiser import MovingAverage, build_optimiser, learning_rate, load_optimiser
+from echoviewclip.trainers.picture import ProgressPicture
 from echoviewclip.trainers.saving import RunFiles
 from echoviewclip.trainers.stages import Stage
 from echoviewclip.utils.distributed import barrier, from_main, is_main, rank, share_buffers, world
 from echoviewclip.utils.errors import UserError
-from echoviewclip.utils.logs import Clock
+from echoviewclip.utils.progress import SHOWN, Progress
 from echoviewclip.utils.seeding import generator
 from echoviewclip.utils.stopping import Stop, Stopped
 
@@ -72,6 +73,7 @@ class Trainer:
         self.steps_per_epoch = math.ceil(self.batches / self.group)
         self.epoch, self.batch, self.step = 0, 0, 0  # position: epoch, batches done in it, optimiser steps done in all
         self.meter = LossMeter()
+        self.picture = ProgressPicture(config, self.steps_per_epoch)
         self.texts = NO_TEXTS  # that nothing trains, as soon as the weights are there
 
     def fit(self) -> Evaluation:
@@ -85,23 +87,31 @@ class Trainer:
             log.info(
                 "the run is finished: %d epochs are trained, TRAIN.EPOCHS is %d; evaluating again", self.epoch, epochs
             )
+            self.picture.draw(self.epoch, self.files.figure, last=True)  # it may have been killed before that
             return self.evaluator(self.answering, self.epoch - 1, intervals=True)
         with torch.no_grad(), self.precision.autocast():
             self.texts = self.model.encode_texts(self.stage.parts, frozen=True)
-        clock = Clock(epochs * self.batches, self.epoch * self.batches + self.batch)
-        while True:
-            if self.batch < self.batches:
-                self._train_epoch(clock)
-                self._save(None)  # a run that is stopped in the evaluation goes on with it
-            last = self.epoch + 1 == epochs
-            evaluation = self._evaluate() if last or (self.epoch + 1) % self.config.EVAL_FREQ == 0 else None
-            self.epoch, self.batch = self.epoch + 1, 0
-            names = self.files.names_of_epoch(self.epoch - 1, evaluation.metrics if evaluation else {})
-            self._save(evaluation, also=names)
-            if last and evaluation:
-                return evaluation
+        total = epochs * len(self.data.sampler) * world()
+        with Progress("train", total, "clips", done=self._clips_done(), shown=is_main()) as progress:
+            while True:
+                if self.batch < self.batches:
+                    self._train_epoch(progress)
+                    self._save(None)  # a run that is stopped in the evaluation goes on with it
+                last = self.epoch + 1 == epochs
+                evaluation = self._evaluate() if last or (self.epoch + 1) % self.config.EVAL_FREQ == 0 else None
+                self.epoch, self.batch = self.epoch + 1, 0
+                names = self.files.names_of_epoch(self.epoch - 1, evaluation.metrics if evaluation else {})
+                self._save(evaluation, also=names)
+                self.picture.draw(self.epoch, self.files.figure, last)
+                if last and evaluation:
+                    return evaluation
 
-    def _train_epoch(self, clock: Clock) -> None:
+    def _clips_done(self) -> int:
+        """Clips that were trained on, in all processes."""
+        share = len(self.data.sampler)
+        return (self.epoch * share + min(self.batch * self.config.TRAIN.BATCH_SIZE, share)) * world()
+
+    def _train_epoch(self, progress: Progress) -> None:
         self.stage.train_mode(self.model)
         for batch in self.inputs.epoch(self.epoch, skip=self.batch):
             if self.batch % self.group == 0:
@@ -113,8 +123,12 @@ class Trainer:
             self.batch += 1
             if last_of_group:
                 self.meter.norm = self._update()
-            if self.batch % self.config.PRINT_FREQ == 0 or self.batch == self.batches:
-                self._report(clock)
+            reports = self.batch % self.config.PRINT_FREQ == 0 or self.batch == self.batches
+            if reports:
+                progress.note_line()
+            progress.move(self._clips_done(), self._place, self._loss)
+            if reports:
+                self._report(progress)
             if last_of_group and self.batch < self.batches:
                 self._save_or_stop()
 
@@ -157,23 +171,26 @@ class Trainer:
         self.guard.stepped(outcome.failed)
         return outcome.norm
 
-    def _report(self, clock: Clock) -> None:
+    @property
+    def _place(self) -> str:
+        """Where in the run it is, for people."""
+        return f"epoch {self.epoch + 1}/{self.config.TRAIN.EPOCHS}  batch {self.batch}/{self.batches}"
+
+    def _figures(self, terms: dict[str, float]) -> str:
+        """Losses and the best figure so far, for people."""
+        best = {f"best {self.files.figure}": self.files.best} if self.files.best_epoch >= 0 else {}
+        return "  ".join(f"{name} {value:.4f}" for name, value in (terms | best).items() if math.isfinite(value))
+
+    def _loss(self) -> str:
+        """What the terminal shows; waits for the device."""
+        return self._figures({name: value for name, value in self.meter.means().items() if name == "loss"})
+
+    def _report(self, progress: Progress) -> None:
         self.guard.read()
         self.data.share_faults()
         terms = self.meter.means()
         rate = self.optimiser.param_groups[0]["lr"]
-        done = self.epoch * self.batches + self.batch
-        text = "  ".join(f"{name} {value:.4f}" for name, value in terms.items())
-        log.info(
-            "epoch %d/%d  batch %d/%d  %s  lr %.2e  %s left",
-            self.epoch + 1,
-            self.config.TRAIN.EPOCHS,
-            self.batch,
-            self.batches,
-            text,
-            rate,
-            clock.left(done),
-        )
+        log.info("%s", progress.line(f"{self._figures(terms)}  lr {rate:.2e}"), extra={SHOWN: True})
         counts = {"bad_videos": self.data.bad_videos, "bad_steps": self.guard.left_out}
         bad = {name: count for name, count in counts.items() if count}
         # Within a group, the step that the group will make.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Collection, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from echoviewclip.evaluation.calibration import PRIOR_VIDEOS
 from echoviewclip.evaluation.feature_statistics import FeatureStatistics
 from echoviewclip.evaluation.predictions import write_predictions
 from echoviewclip.evaluation.report import write_report
-from echoviewclip.evaluation.summary import write_metrics
+from echoviewclip.evaluation.summary import Summary, write_metrics
 from echoviewclip.inference.calibration import Calibration, changed, settle
 from echoviewclip.inference.checkpoint import AnyCheckpoint, Checkpoint, Origin
 from echoviewclip.inference.precision import Precision
@@ -29,6 +30,7 @@ from echoviewclip.inference.restore import restore_model
 from echoviewclip.inference.resume import read_checkpoint, with_activation
 from echoviewclip.inference.scoring import check_statistics
 from echoviewclip.models.video_clip import VideoCLIP
+from echoviewclip.trainers.closing import say_what_is_there
 from echoviewclip.trainers.data import (
     check_fit,
     check_targets,
@@ -42,6 +44,8 @@ from echoviewclip.trainers.evaluate import Evaluation, EvaluationSet, Evaluator
 from echoviewclip.trainers.feature_cache import FeatureCache, remove_own_cache
 from echoviewclip.trainers.folder import check_folder, lock, remove_run, removed_if_unused, results_folder
 from echoviewclip.trainers.loop import Trainer
+from echoviewclip.trainers.next_step import Call
+from echoviewclip.trainers.saving import RunFiles
 from echoviewclip.trainers.stages import build_stage
 from echoviewclip.utils.config import without_effect
 from echoviewclip.utils.distributed import barrier, is_main
@@ -63,13 +67,15 @@ def run(
     read: AnyCheckpoint | None = None,
     overwrite: bool = False,
     given: Collection[str] = (),
+    call: Call | None = None,
 ) -> None:
     """Trains `config.STAGE`, or evaluates it with TEST.ONLY_TEST, in a folder that no other process writes to.
 
     `read` is the checkpoint MODEL.RESUME, where it has been read. `overwrite` removes the run that the folder holds.
-    `given` are the keys that the user set (`given_keys`), which the log names where they have no effect.
-    Raises UserError.
+    `given` are the keys that the user set (`given_keys`), which the log names where they have no effect. `call` is the
+    command that trains, from which the log says the next one. Raises UserError.
     """
+    begin = time.monotonic()
     folder = results_folder(config)
     with ExitStack() as stack:
         if is_main():
@@ -90,7 +96,9 @@ def run(
         if start.training:
             for sentence in without_effect(start.config, given):
                 log.warning("%s", sentence)
-        _run(start, device, stop, folder, overwrite)
+        files, summary = _run(start, device, stop, folder, overwrite)
+        if files is not None and is_main():
+            say_what_is_there(start.config, files, summary, time.monotonic() - begin, call)
 
 
 def _check_start(config: CfgNode) -> None:
@@ -151,7 +159,10 @@ class Start:
         return self.config.STAGE != "quality" and (self.training or self.calibration is None)
 
 
-def _run(start: Start, device: torch.device, stop: Stop, folder: Path, overwrite: bool) -> None:
+def _run(
+    start: Start, device: torch.device, stop: Stop, folder: Path, overwrite: bool
+) -> tuple[RunFiles | None, Summary]:
+    """The files of the training, None where it only evaluates, and the last evaluation."""
     config, checkpoint = start.config, start.checkpoint
     train = _read_training_list(start)
     preparation = settle_preparation(
@@ -187,11 +198,12 @@ def _run(start: Start, device: torch.device, stop: Stop, folder: Path, overwrite
             "%s on %s: %d videos, %.1f M parameters train, on %s",
             *(stage.name, config.DATA.DATASET, len(data.dataset), counted, device),
         )
-        evaluation = trainer.fit()
+        evaluation, files = trainer.fit(), trainer.files
         remove_own_cache(config)
     else:
-        evaluation = evaluator(model, start.saved.epoch if start.saved else None, intervals=True)
+        evaluation, files = evaluator(model, start.saved.epoch if start.saved else None, intervals=True), None
     write_results(folder, evaluation, [part.annotations for part in start.sets], config.DATA.DECODER)
+    return files, evaluation.summary
 
 
 def _read_training_list(start: Start) -> Annotations | None:

@@ -6,7 +6,6 @@ import json
 import logging
 import math
 import sys
-import time
 import warnings
 from contextlib import suppress
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from echoviewclip.utils.distributed import is_main
 from echoviewclip.utils.files import atomic_path, flush, make_folder, writing
+from echoviewclip.utils.progress import SHOWN, line_aside, on_terminal
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -27,7 +27,7 @@ def set_up_logging(folder: Path | None, anew: bool = False) -> None:
     root = logging.getLogger()
     root.handlers.clear()
     root.setLevel(logging.INFO if is_main() else logging.ERROR)
-    handlers: list[logging.Handler] = [logging.StreamHandler(sys.stdout)]
+    handlers: list[logging.Handler] = [Console(sys.stdout)]
     if folder is not None and is_main():
         make_folder(folder)
         with writing(folder / "log.txt"):
@@ -35,13 +35,33 @@ def set_up_logging(folder: Path | None, anew: bool = False) -> None:
                 (folder / "log.txt").unlink(missing_ok=True)
             handlers.append(LogFile(folder / "log.txt", encoding="utf-8", errors="backslashreplace"))
     for handler in handlers:
-        day = "%Y-%m-%d " if isinstance(handler, LogFile) else ""  # a file is read on other days
+        day = (
+            "" if isinstance(handler, Console) and handler.is_terminal else "%Y-%m-%d "
+        )  # files are read on other days
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname).1s %(message)s", f"{day}%H:%M:%S"))
         root.addHandler(handler)
     logging.captureWarnings(True)
     warnings.formatwarning = lambda message, *_, **__: str(message)
     for noisy in ("httpx", "huggingface_hub", "open_clip", "matplotlib", "PIL", "pydicom"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+class Console(logging.StreamHandler):
+    """The log on standard output, which may be the terminal that shows how far the work is (utils/progress.py)."""
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether somebody is looking."""
+        return self.stream.isatty()
+
+    def handle(self, record: logging.LogRecord) -> Any:
+        """Writes a line above the one that shows how far the work is, unless that says the same."""
+        if not (self.is_terminal and on_terminal()):
+            return super().handle(record)
+        if getattr(record, SHOWN, False):
+            return False
+        with line_aside():  # before this handler's own lock, as a line of progress takes them
+            return super().handle(record)
 
 
 class LogFile(logging.FileHandler):
@@ -129,22 +149,3 @@ def _step_of(line: bytes) -> float:
         return json.loads(line)["step"]
     except (ValueError, KeyError, TypeError):
         return math.inf
-
-
-class Clock:
-    """Time spent and time left of work in equal pieces."""
-
-    def __init__(self, pieces: int, done: int = 0) -> None:
-        self.pieces, self.first = pieces, done
-        self.start = time.monotonic()
-
-    def left(self, done: int) -> str:
-        """`h:mm:ss` until all pieces are done, `done` of them being so now."""
-        rate = (time.monotonic() - self.start) / max(done - self.first, 1)
-        return hours(rate * (self.pieces - done))
-
-
-def hours(seconds: float) -> str:
-    """`h:mm:ss`."""
-    minutes, seconds = divmod(round(seconds), 60)
-    return f"{minutes // 60}:{minutes % 60:02d}:{seconds:02d}"

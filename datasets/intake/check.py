@@ -12,7 +12,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from tqdm import tqdm
 
 from echoviewclip.datasets.annotations import Annotations
 from echoviewclip.datasets.sampling import segment_indices
@@ -20,6 +19,7 @@ from echoviewclip.datasets.video import tar
 from echoviewclip.datasets.video.base import Video, VideoError
 from echoviewclip.datasets.video.open import open_video
 from echoviewclip.utils.errors import UserError
+from echoviewclip.utils.progress import track
 from echoviewclip.utils.workers import MAX_SECONDS, Lost, run_jobs
 
 LOOKED_AT = 4  # frames of a video that go into the mean and the standard deviation
@@ -152,7 +152,7 @@ def inspect(
     faults: dict[int, str] = {}
     warnings: dict[int, tuple[str, ...]] = {}
     jobs = [(listed.path(i), every_frame, decoder) for i in present]
-    for k, answer in tqdm(run_jobs(_read, jobs, workers, seconds), total=len(jobs), desc="reading", unit="video"):
+    for k, answer in track(run_jobs(_read, jobs, workers, seconds), "reading", len(jobs)):
         if isinstance(answer, Lost):
             answer = f"{jobs[k][0]}: {answer.reason}", (), 0
         fault, warnings[k], parts[k] = answer

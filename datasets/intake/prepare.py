@@ -19,8 +19,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from echoviewclip.datasets.intake.convert import convert
 from echoviewclip.datasets.intake.find import LISTS, Sources, find_sources, private_folder
 from echoviewclip.datasets.intake.journal import finished, is_there, open_journal, read_salt, settle
@@ -30,6 +28,7 @@ from echoviewclip.datasets.intake.preparation import write_note
 from echoviewclip.datasets.intake.records import Options, Record
 from echoviewclip.datasets.intake.sets import write_sets
 from echoviewclip.datasets.intake.tables import write_list, write_tables
+from echoviewclip.utils.progress import Progress
 from echoviewclip.utils.workers import MAX_SECONDS, Lost, run_jobs
 
 
@@ -67,13 +66,13 @@ def prepare(
     try:
         with (
             open_journal(private) as add_to_journal,
-            tqdm(total=len(names), initial=len(names) - len(jobs), desc="prepare", unit="video") as bar,
+            Progress("prepare", len(names), done=len(names) - len(jobs)) as progress,
         ):
             for record in _convert_all(jobs, workers, seconds):
                 if record.lost or not record.fault:  # other faults are tried again next time
                     add_to_journal(record)
                 done[record.source] = record
-                bar.update()
+                progress.add()
     finally:
         _remove_unfinished(destination)
         if patients is not None:

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import TypedDict
 
 import numpy as np
-from tqdm import tqdm
 
 from echoviewclip.phantom.patient import Patient
 from echoviewclip.phantom.probe.shot import Shot
@@ -30,6 +29,7 @@ from echoviewclip.phantom.study.recording import dress, heart_video
 from echoviewclip.phantom.study.screen import on_screen
 from echoviewclip.utils.errors import UserError
 from echoviewclip.utils.files import write_text
+from echoviewclip.utils.progress import track
 from echoviewclip.utils.seeding import generator
 
 OUTSIDERS = 6  # of each set, per patient outside the training split
@@ -172,7 +172,7 @@ def describe(job: Job, shot: Shot, fps: float) -> Row:
 def make_all(jobs: list[Job], workers: int) -> list[Row]:
     """Makes the videos in `workers` processes; returns their rows in order."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    return list(tqdm(_rows(jobs, workers), total=len(jobs), desc="phantom", unit="video"))
+    return list(track(_rows(jobs, workers), "phantom", len(jobs)))
 
 
 def _rows(jobs: list[Job], workers: int) -> Iterator[Row]:

@@ -16,7 +16,7 @@ from echoviewclip.trainers.loop import Trainer
 from echoviewclip.trainers.stages import build_stage
 from echoviewclip.utils.config import given_keys, without_effect
 from echoviewclip.utils.config.schema import KEYS
-from echoviewclip.utils.logs import Clock
+from echoviewclip.utils.progress import Progress
 from echoviewclip.utils.stopping import Stop
 from tests.tiny_data import STAGES, VIEWS, assert_same, configure, tiny
 
@@ -158,7 +158,7 @@ def computed(data: Path, output: Path, variant: str, stage: str, **settings) -> 
     precision = Precision(config.TRAIN.OPT_LEVEL, model, torch.device("cpu"))
     data = training_data(config, read_list(config, config.DATA.TRAIN_FILE, "DATA.TRAIN_FILE"))
     trainer = Trainer(config, made, model, precision, data, evaluator=None, origin=None, stop=Stop())
-    trainer._train_epoch(Clock(1))
+    trainer._train_epoch(Progress("train", 1))
     return precision.weights(model) | {f"average {k}": v for k, v in trainer._averages().items()}, without_effect(
         config
     )

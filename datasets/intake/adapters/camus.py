@@ -10,7 +10,6 @@ from pathlib import Path
 
 import torch
 from torch.nn import functional as F
-from tqdm import tqdm
 
 from echoviewclip.datasets.intake.adapters.nifti import NiftiError, read_nifti
 from echoviewclip.datasets.intake.adapters.tables import Entry, choose, split_of
@@ -18,6 +17,7 @@ from echoviewclip.datasets.intake.encode import write_mjpeg
 from echoviewclip.datasets.intake.records import Options
 from echoviewclip.utils.errors import UserError
 from echoviewclip.utils.files import atomic_path
+from echoviewclip.utils.progress import track
 
 VIEWS = {"2CH": 1, "4CH": 0}  # in labels/ultracls.csv
 GRADES = {"Poor": 0, "Medium": 1, "Good": 2}  # in labels/quality.csv
@@ -34,7 +34,7 @@ def read(source: Path, destination: Path) -> Iterator[Entry]:
     if not folders:
         raise UserError(f"{source / 'database_nifti'}: holds no folders patientNNNN (docs/data.md)")
     split_given = _splits(source / "database_split")
-    for folder in tqdm(folders, desc="camus", unit="patient"):
+    for folder in track(folders, "camus", len(folders), "patients"):
         patient = folder.name
         for view, label in VIEWS.items():
             info_file = folder / f"Info_{view}.cfg"

@@ -21,7 +21,13 @@ RUN = Section(
             bounds=[at_least(0)],
         ),
         Key("EVAL_FREQ", int, 1, "Epochs between evaluations; the last is always evaluated.", bounds=[at_least(1)]),
-        Key("PRINT_FREQ", int, 50, "Batches between lines of the log.", bounds=[at_least(1)]),
+        Key(
+            "PRINT_FREQ",
+            int,
+            50,
+            "Batches between lines of the log; there is one at least every minute.",
+            bounds=[at_least(1)],
+        ),
         Key(
             "DEVICE",
             str,
