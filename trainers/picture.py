@@ -122,10 +122,12 @@ def _mark_best(axes: Axes, points: Points) -> None:
 
 
 def _dress(axes: Axes, title: str, epochs: int, legend: bool) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     axes.set_title(title, fontsize=10, color=INK, loc="left")
     axes.set_xlabel("epoch", fontsize=9, color=SOFT)
     axes.set_xlim(0, max(epochs, 1))
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.margins(y=0.08)
     axes.grid(True, color=GRID, linewidth=0.8)
     axes.tick_params(labelsize=9, colors=SOFT, length=0)
