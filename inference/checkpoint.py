@@ -16,7 +16,6 @@ from yacs.config import CfgNode
 from echoviewclip.datasets.intake.preparation import Preparation
 from echoviewclip.evaluation.feature_statistics import FeatureStatistics
 from echoviewclip.inference.calibration import Calibration
-from echoviewclip.models.outputs import present
 from echoviewclip.models.released import is_published, published_prompts, translate
 from echoviewclip.models.tokens import TokenRows
 from echoviewclip.utils.checkpoint import load_checkpoint
@@ -127,7 +126,7 @@ class Checkpoint:
         calibration: of the view probabilities and τ; None where no evaluation has found it.
         statistics: where training features lie; None where they were not fitted.
         metrics: figures of the evaluation of these weights by name; empty where they were not evaluated.
-        training: from which a training of the same stage goes on; None where it cannot.
+        training: from which a training of the same stage goes on; None where it cannot, as from best.pth.
         file: where it lies; None before it is written.
     """
 
@@ -164,8 +163,13 @@ class Checkpoint:
             file,
         )
 
+    @property
+    def answering(self) -> Checkpoint:
+        """What answers and later stages need of it: without the optimiser's state, two thirds of a file."""
+        return replace(self, training=None)
+
     def content(self) -> dict[str, Any]:
-        """What its file holds: tensors and plain values only. A checkpoint that is written has a training."""
+        """What its file holds: tensors and plain values only."""
         origin = self.origin
         statistics = self.statistics.state() if self.statistics else {}
         content = {
@@ -176,7 +180,7 @@ class Checkpoint:
             "calibration": self.calibration.content() if self.calibration else {},
             "statistics": {name: torch.from_numpy(array) for name, array in statistics.items()},
             "metrics": self.metrics,
-            "training": present(self.training).content(),
+            "training": self.training.content() if self.training else {},
             "variant": origin.variant,
             "views": origin.views,
             "grades": origin.grades,

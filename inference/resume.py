@@ -71,8 +71,8 @@ def read_checkpoint(
 
     `read` is it where it has been read. Weights have our names, also where the published code wrote them. `training`,
     from which a training of the same stage goes on, is None for another stage. Raises UserError where the checkpoint
-    is of a later stage (training only), of other classes, or of the other variant, and where a later stage has none to
-    grow from.
+    is of a later stage (training only), of other classes, or of the other variant, where a later stage has none to
+    grow from, and where a run is to go on from what holds no state of its optimiser.
     """
     file = find_checkpoint(config)
     if not file:
@@ -91,12 +91,30 @@ def read_checkpoint(
     if checkpoint.origin.stage != config.STAGE:
         log.info("%s: weights of stage %s", file, checkpoint.origin.stage)
         return replace(checkpoint, training=None)
+    if checkpoint.training is None and not config.TEST.ONLY_TEST:
+        _begin_anew(Path(file), config)
+        return checkpoint
     log.info("%s: same stage", file)
     if not config.TEST.ONLY_TEST and (
         changed := changed_settings(checkpoint.origin.config, with_activation(config, checkpoint))
     ):
         log.warning("the run goes on with other settings: %s", ", ".join(changed))
     return checkpoint
+
+
+def _begin_anew(file: Path, config: CfgNode) -> None:
+    """Says that a stage begins again with the weights of a best.pth. Raises UserError in the folder of its own run."""
+    last = file.with_name("last.pth")
+    goes_on = f"--resume {last} goes on with its run" if last.is_file() else "no last.pth is beside it to go on from"
+    if file.resolve().parent == Path(config.OUTPUT).resolve():
+        raise UserError(
+            f"{file}: holds weights without the state of the optimiser; {goes_on}, and another folder (--output DIR) "
+            "trains the stage anew from these weights"
+        )
+    log.warning(
+        "%s: holds weights without the state of the optimiser, so stage %s begins anew with them at epoch 1; %s",
+        *(file, config.STAGE, goes_on),
+    )
 
 
 def with_activation(config: CfgNode, checkpoint: AnyCheckpoint | None) -> CfgNode:

@@ -19,7 +19,7 @@ from yacs.config import CfgNode
 
 from echoviewclip.inference.checkpoint import Checkpoint, read_file
 from echoviewclip.models.outputs import present
-from echoviewclip.utils.checkpoint import write_checkpoint
+from echoviewclip.utils.checkpoint import save_checkpoint, write_checkpoint
 from echoviewclip.utils.distributed import from_main, is_main
 from echoviewclip.utils.errors import UserError
 from echoviewclip.utils.files import atomic_path, temporary_path
@@ -100,14 +100,18 @@ class RunFiles:
     def commit(self, checkpoint: Checkpoint, also: Sequence[str] = ()) -> None:
         """Writes a checkpoint under the names `also` and then as last.pth, whose former file becomes last.prev.pth.
 
-        A former file that is damaged is not kept. Raises UserError where the disk is full.
+        As best.pth it has no optimiser's state: nobody goes on from it. A former file that is damaged is not kept.
+        Raises UserError where the disk is full.
         """
         self.history.flush()
         with atomic_path(self.folder / LAST) as written:
             write_checkpoint(written, checkpoint.content())
             for name in also:
                 with atomic_path(self.folder / name) as copy:
-                    shutil.copyfile(written, copy)
+                    if name == BEST:
+                        write_checkpoint(copy, checkpoint.answering.content())
+                    else:
+                        shutil.copyfile(written, copy)
             if self._last_is_whole and (self.folder / LAST).is_file():
                 _also_named(self.folder / LAST, self.folder / PREVIOUS)
 
@@ -154,13 +158,12 @@ def restore_best(folder: Path, checkpoint: Checkpoint) -> float:
         kept = _read(file)
         if kept and kept.metrics.get(figure) == best:
             if file != folder / BEST:
-                with atomic_path(folder / BEST) as copy:
-                    shutil.copyfile(file, copy)
+                save_checkpoint(folder / BEST, kept.answering.content())
                 log.warning("%s is written again from %s", folder / BEST, file)
             return best
     kept = _read(folder / BEST)
-    if kept and kept.training and kept.training.step > training.step:
-        log.warning("%s is of a later step than %s, from which the run goes on", folder / BEST, source)
+    if kept and kept.epoch + 1 > training.epoch + training.batch / training.batches:
+        log.warning("%s is of a later epoch than %s, from which the run goes on", folder / BEST, source)
         return best
     log.warning("the best checkpoint until now (%s %.4f) is lost: best.pth will be the best from now on", figure, best)
     return -math.inf

@@ -65,12 +65,11 @@ def test_a_resume_with_other_lists_chooses_the_best_by_their_figure(tiny_folder,
     resume = {"MODEL__RESUME": str(tiny_runs["view"] / "last.pth"), "SAVE_FREQ": 0}
     outside = {"DATA__OOD_FILE": "ood_near.txt,ood_far.txt"}
     run = train(tiny(*each, **resume, DATA__OOD_FILE=""))
-    first = load_checkpoint(run / "best.pth")["training"]
-    assert first["figure"] == "negative/top1"
+    assert load_checkpoint(run / "last.pth")["training"]["figure"] == "negative/top1"
     resume["MODEL__RESUME"] = str(run / "last.pth")
     train(tiny(*each, **resume, **outside, TRAIN__EPOCHS=2))
-    chosen = load_checkpoint(run / "best.pth")
-    assert (chosen["epoch"], chosen["training"]["figure"]) == (1, "ood/agreeing_to_differ/auroc")
+    assert load_checkpoint(run / "best.pth")["epoch"] == 1
+    assert load_checkpoint(run / "last.pth")["training"]["figure"] == "ood/agreeing_to_differ/auroc"
     assert "best.pth was chosen by negative/top1, from now on it is by ood/agreeing_to_differ/auroc" in (
         (run / "log.txt").read_text()
     )

@@ -158,8 +158,11 @@ def test_a_run_without_its_best_checkpoint_keeps_the_best_from_then_on(run, tiny
     assert "is lost: best.pth will be the best from now on" in (run / "log.txt").read_text()
 
 
-def test_a_run_that_goes_on_in_another_folder_takes_its_past_along(whole, run, tiny_folder, tmp_path):
-    resume = {"MODEL__RESUME": str(run / "ckpt_epoch_0.pth"), "TRAIN__AUTO_RESUME": False}
+@pytest.mark.parametrize("name", ["ckpt_epoch_0.pth", "best.pth"])
+def test_a_run_that_goes_on_in_another_folder_takes_its_past_along(whole, run, tiny_folder, tmp_path, name):
+    if name == "best.pth":  # as earlier versions wrote it, with the optimiser's state
+        shutil.copy(run / "ckpt_epoch_0.pth", run / name)
+    resume = {"MODEL__RESUME": str(run / name), "TRAIN__AUTO_RESUME": False}
     train(tiny(tiny_folder, tmp_path / "new", **TWO_EPOCHS | resume))
     assert history(tmp_path / "new") == history(whole[1])
     assert_same(
