@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import torch
 from torch.utils.data import DataLoader
 from yacs.config import CfgNode
@@ -13,6 +15,7 @@ from echoviewclip.datasets.transforms import DeviceTransform
 from echoviewclip.datasets.video.open import Opener
 from echoviewclip.utils.distributed import rank, world
 from echoviewclip.utils.label_list import read_names
+from echoviewclip.utils.workers import usable_cores
 
 
 def read_list(config: CfgNode, file: str, *, outsiders: bool = False, faults: list[str] | None = None) -> Annotations:
@@ -73,6 +76,12 @@ def video_dataset(config: CfgNode, annotations: Annotations, train: bool, opener
     )
 
 
+def reading_processes(config: CfgNode) -> int:
+    """DATA.NUM_WORKERS, or this process' share of the cores where that is less: more only get in each other's way."""
+    share = usable_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    return min(config.DATA.NUM_WORKERS, max(1, share))
+
+
 def training_data(config: CfgNode, annotations: Annotations) -> TrainingData:
     """The training list as batches with the augmentation of the AUG keys."""
     aug = config.AUG
@@ -87,7 +96,7 @@ def training_data(config: CfgNode, annotations: Annotations) -> TrainingData:
         video_dataset(config, annotations, train=True),
         transform,
         batch_size=config.TRAIN.BATCH_SIZE,
-        workers=config.DATA.NUM_WORKERS,
+        workers=reading_processes(config),
         seed=config.SEED,
         rank=rank(),
         world=world(),
@@ -100,11 +109,11 @@ def training_data(config: CfgNode, annotations: Annotations) -> TrainingData:
 def evaluation_batches(
     config: CfgNode, annotations: Annotations, opener: Opener | None = None, workers: int | None = None
 ) -> DataLoader:
-    """This process' share of a list as batches; by DATA.NUM_WORKERS processes unless `workers` are given."""
+    """This process' share of a list as batches; by `reading_processes` unless `workers` are given."""
     return evaluation_loader(
         video_dataset(config, annotations, train=False, opener=opener),
         batch_size=config.TRAIN.BATCH_SIZE,
-        workers=config.DATA.NUM_WORKERS if workers is None else workers,
+        workers=reading_processes(config) if workers is None else workers,
         rank=rank(),
         world=world(),
         pin_memory=torch.cuda.is_available(),

@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader
 from yacs.config import CfgNode
 
 from echoviewclip.datasets.annotations import Annotations
-from echoviewclip.datasets.configured import evaluation_batches
+from echoviewclip.datasets.configured import evaluation_batches, reading_processes
 from echoviewclip.datasets.intake.pictures import Preparing
 from echoviewclip.datasets.intake.preparation import Preparation
 from echoviewclip.datasets.reading import reading_faults
@@ -143,7 +143,7 @@ def open_videos(
         for sentence in before_answers(files, predictor.preparation, as_is):
             log.warning("%s", sentence)
     batches = math.ceil(len(videos) / config.TRAIN.BATCH_SIZE)
-    workers = min(config.DATA.NUM_WORKERS, batches) if batches > 1 and files else 0
+    workers = min(reading_processes(config), batches) if batches > 1 and files else 0
     return evaluation_batches(config, annotations, _opener(predictor, as_is, arrays), workers)
 
 

@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from yacs.config import CfgNode
 
+from echoviewclip.datasets.configured import reading_processes
 from echoviewclip.datasets.loader import TrainingData
 from echoviewclip.datasets.sample import Mistake
 from echoviewclip.inference.precision import Precision
@@ -72,7 +73,7 @@ class FeatureCache:
         draw = epoch % self.draws
         self._complete(draw)
         self.data.begin(skip)
-        workers = self.config.DATA.NUM_WORKERS
+        workers = reading_processes(self.config)
         loader = DataLoader(
             CachedClips(self.folder),
             batch_sampler=self._plan(epoch, draw)[skip:],

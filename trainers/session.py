@@ -13,7 +13,7 @@ import torch
 from yacs.config import CfgNode
 
 from echoviewclip.datasets.annotations import Annotations
-from echoviewclip.datasets.configured import training_data
+from echoviewclip.datasets.configured import reading_processes, training_data
 from echoviewclip.datasets.dataset import frames_from
 from echoviewclip.datasets.intake.check import check_annotations
 from echoviewclip.datasets.reading import reading_faults
@@ -90,6 +90,11 @@ def run(
         _check_start(config)
         set_up_logging(folder, anew=overwrite)
         torch.manual_seed(config.SEED)
+        if (workers := reading_processes(config)) < config.DATA.NUM_WORKERS:
+            log.info(
+                "DATA.NUM_WORKERS %d is above this process' share of the cores: %d reading processes, same results",
+                *(config.DATA.NUM_WORKERS, workers),
+            )
         sets = evaluation_sets(config)
         checkpoint = read_checkpoint(config, views, grades, read)
         start = Start(with_activation(config, checkpoint), views, grades, checkpoint, sets)

@@ -104,6 +104,12 @@ DATA = Section(
             False,
             "Lists may name videos outside DATA.ROOT: absolute paths, links that lead out of it.",
         ),
-        Key("DATA.NUM_WORKERS", int, 4, "Reading processes for each training process.", bounds=[at_least(0)]),
+        Key(
+            "DATA.NUM_WORKERS",
+            int,
+            4,
+            "Reading processes for each training process; at most its share of the cores that it may use.",
+            bounds=[at_least(0)],
+        ),
     ),
 )
