@@ -52,7 +52,7 @@ class Blocks(nn.Module):
             if str(i) in self.prompts:
                 tokens = self._replace(tokens, self.prompts[str(i)])
             if self.training and self.drop_path[i]:
-                tokens = self._run_for_some(block, tokens, mask, clips or len(tokens), self.drop_path[i])
+                tokens = self._run_for_some(block, tokens, mask, clips or tokens.shape[0], self.drop_path[i])
             else:
                 tokens = self._run(block, tokens, mask)
             if i in indices:
@@ -80,7 +80,7 @@ class Blocks(nn.Module):
 
     def _replace(self, tokens: Tensor, prompt: Tensor) -> Tensor:
         start, stop, _ = self.slot.indices(tokens.shape[1])
-        prompt = prompt.to(tokens.dtype).expand(len(tokens), -1, -1)
+        prompt = prompt.to(tokens.dtype).expand(tokens.shape[0], -1, -1)
         return torch.cat([tokens[:, :start], prompt, tokens[:, stop:]], dim=1)
 
     def split(self, at: int) -> tuple[Blocks, Blocks]:

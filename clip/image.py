@@ -35,7 +35,7 @@ class ImageStem(nn.Module):
 
     def tokens(self, patches: Tensor, class_embedding: Tensor, positional_embedding: Tensor) -> Tensor:
         """Class token, position, prompts and ln_pre around the patch embedding."""
-        count = len(patches)
+        count = patches.shape[0]
         start = class_embedding.to(patches.dtype).expand(count, 1, -1)
         tokens = torch.cat([start, patches], dim=1) + positional_embedding.to(patches.dtype)
         if self.prompts is not None:

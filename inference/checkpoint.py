@@ -186,8 +186,9 @@ class Checkpoint:
             "grades": origin.grades,
             "tokens": origin.tokens.state() if origin.tokens else {},
         }
-        note = {"preparation": asdict(origin.preparation) if origin.preparation else {}}
-        return content | (note if origin.says_preparation else {})
+        if origin.says_preparation:
+            content["preparation"] = asdict(origin.preparation) if origin.preparation else {}
+        return content
 
 
 @dataclass(frozen=True)
@@ -220,7 +221,10 @@ AnyCheckpoint = Checkpoint | BareWeights
 
 
 def read_file(file: str | Path) -> AnyCheckpoint:
-    """A checkpoint of this program or of the published code, on the CPU. Raises UserError (`load_checkpoint`)."""
+    """A checkpoint of this program, as a file or exported as a folder, or of the published code, on the CPU.
+
+    Raises UserError (`load_checkpoint`).
+    """
     file, content = Path(file), load_checkpoint(file)
     if "config" in content:
         return Checkpoint.of(content, file)

@@ -39,7 +39,7 @@ class FrozenFeatures(NamedTuple):
     @property
     def clips(self) -> int:
         """B."""
-        return next(len(tensor) for tensor in self if tensor is not None)
+        return next(tensor.shape[0] for tensor in self if tensor is not None)
 
     def map(self, change: Callable[[Tensor], Tensor]) -> FrozenFeatures:
         """The same with each tensor changed."""

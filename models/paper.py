@@ -47,7 +47,7 @@ class PaperVideoCLIP(VideoCLIP):
         return "quality" in parts or ("negative" in parts and self._negative_trains)
 
     def _encode(self, video: Tensor, parts: Collection[str]) -> tuple[FrozenFeatures, dict[int, Tensor]]:
-        batch = len(video)
+        batch = video.shape[0]  # a number that `torch.export` keeps free, as `len` does not
         in_trunk, in_branch = self.intermediate_blocks
         tokens, early = self.trunk.forward_intermediates(self.stem(video.flatten(0, 1)), indices=in_trunk, clips=batch)
         frames, intermediates = None, {}

@@ -64,7 +64,7 @@ class StepwiseHead(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         steps = self.steps(features).float()
-        none = steps.new_zeros(len(steps), 1)
+        none = steps.new_zeros(steps.shape[0], 1)
         climbed = torch.cat([none, F.logsigmoid(steps).cumsum(dim=-1)], dim=-1)
         return climbed + torch.cat([F.logsigmoid(-steps), none], dim=-1)
 

@@ -115,7 +115,7 @@ class ReleasedVideoCLIP(VideoCLIP):
 
     def _encode(self, video: Tensor, parts: Collection[str]) -> tuple[FrozenFeatures, dict[int, Tensor]]:
         """See `VideoCLIP._encode`; the tokens are those of the trunk's second run, for the negative path."""
-        batch = len(video)
+        batch = video.shape[0]  # a number that `torch.export` keeps free, as `len` does not
         patches = self.stem.patches(video.flatten(0, 1))
         intermediates: dict[int, Tensor] = {}
         in_trunk, in_branch = self.intermediate_blocks

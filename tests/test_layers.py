@@ -20,6 +20,7 @@ FLOORS = {
     "inference": {"models", "clip", "datasets", "evaluation", "utils"},
     "study": {"inference", "datasets", "evaluation", "utils"},
     "trainers": {"inference", "models", "clip", "datasets", "evaluation", "utils"},
+    "deploy": {"inference", "models", "clip", "datasets", "evaluation", "utils"},
     "experiment": {"trainers", "inference", "models", "clip", "datasets", "evaluation", "utils"},
 }
 PACKAGES = {*FLOORS, "tools"}

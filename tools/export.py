@@ -1,88 +1,65 @@
-"""Takes the towers out of a checkpoint: python tools/export.py CKPT FILE.safetensors [--half].
+"""Exports a checkpoint: `export.py CKPT FOLDER [--formats NAMES]`, or its towers: `export.py CKPT FILE.safetensors`.
 
-FILE holds image and text tower under open_clip's names and can be given to MODEL.PRETRAINED, also of another data set
-with other classes. The pooling over time and the prompts belong to the classes and stay behind.
+FOLDER holds the checkpoint as safetensors and yaml, its graphs and a model card; `--resume FOLDER` and
+`echoviewclip.from_pretrained(FOLDER)` read it. FILE.safetensors holds image and text tower under open_clip's names and
+can be given to MODEL.PRETRAINED, also of another data set with other classes: the pooling over time and the prompts
+belong to the classes and stay behind. docs/deploy.md
 """
 
 from __future__ import annotations
 
 import argparse
-import re
 import sys
 from pathlib import Path
-
-from safetensors.torch import save_file
-from torch import Tensor
 
 if not __package__:  # started as a file
     sys.path[0] = str(Path(__file__).resolve().parents[1] / "src")
 
+from echoviewclip.deploy.folder import export_folder
+from echoviewclip.deploy.formats import FORMATS
+from echoviewclip.deploy.hub import upload_folder
+from echoviewclip.deploy.towers import write_towers
 from echoviewclip.inference.checkpoint import Checkpoint, read_file
-from echoviewclip.inference.restore import own_towers
-from echoviewclip.inference.resume import with_activation
 from echoviewclip.utils.errors import UserError, exit_code
-from echoviewclip.utils.files import atomic_path
 
 
-def metadata_of(checkpoint: Checkpoint) -> dict[str, str]:
-    """What the tensors do not say: the activation they were trained with."""
-    config = with_activation(checkpoint.origin.configuration(), checkpoint)
-    return {"arch": config.MODEL.ARCH, "quick_gelu": str(config.MODEL.QUICK_GELU)}
-
-
-def towers_of(checkpoint: Checkpoint) -> dict[str, Tensor]:
-    """A checkpoint's positive branch as the state dict of open_clip's `CLIP`, float32.
-
-    Raises UserError for learnable prompts, which no plain tower has, and where the token table of its training cannot
-    be had.
-    """
-    config = checkpoint.origin.configuration()
-    if config.TRAINER.ViFi_CLIP.PROMPT_MODEL:
-        raise UserError("the checkpoint's towers hold learnable prompts (PROMPT_MODEL), which a plain tower has not")
-    # Prompts are looked up in a table that never trains and that a checkpoint does not hold whole.
-    state = own_towers(checkpoint).state_dict()
-    for name, value in checkpoint.weights.items():
-        if (place := _place(name, config.MODEL.SHARED_BLOCKS)) in state:
-            state[place] = value
-    return state
-
-
-def _place(name: str, shared_blocks: int) -> str:
-    """Where open_clip keeps what a checkpoint calls `name`."""
-
-    def later(match: re.Match) -> str:
-        return f"visual.transformer.resblocks.{int(match[1]) + shared_blocks}."
-
-    rules = (
-        (r"^trunk\.blocks\.", "visual.transformer.resblocks."),
-        (r"^positive\.blocks\.blocks\.(\d+)\.", later),
-        (r"^positive\.projection$", "visual.proj"),
-        (r"^(?:stem|positive)\.", "visual."),
-        (r"^positive_text\.tower\.blocks\.blocks\.", "transformer.resblocks."),
-        (r"^positive_text\.tower\.", ""),
-    )
-    for pattern, place in rules:
-        if re.search(pattern, name):
-            return re.sub(pattern, place, name)
-    return name
+def _formats(text: str) -> list[str]:
+    """Names of `FORMATS`, with commas between."""
+    names = text.split(",")
+    if unknown := [name for name in names if name not in FORMATS]:
+        raise argparse.ArgumentTypeError(f"{unknown[0]!r} is none of {', '.join(FORMATS)}")
+    return names
 
 
 def main() -> int:
     """Parses the command line, exports and prints where."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__.split("\n\n")[1], formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("checkpoint", metavar="CKPT", help="of any stage")
-    parser.add_argument("file", metavar="FILE", type=Path, help="safetensors file to write")
-    parser.add_argument("--half", action="store_true", help="16-bit numbers, half the size")
+    parser.add_argument("destination", metavar="FOLDER|FILE.safetensors", type=Path, help="what to write")
+    parser.add_argument("--formats", metavar="NAMES", type=_formats, help=f"graphs to write: {','.join(FORMATS)}")
+    parser.add_argument("--measure", metavar="LIST", help="list of videos on which to measure what the graphs lose")
+    parser.add_argument("--push", metavar="OWNER/NAME", help="upload FOLDER to the Hugging Face Hub, private")
+    parser.add_argument("--half", action="store_true", help="FILE.safetensors in 16-bit numbers, half the size")
     given = parser.parse_args()
+    towers = given.destination.suffix == ".safetensors"
+    if towers and (given.formats or given.measure or given.push):
+        parser.error("--formats, --measure and --push are of a FOLDER, not of towers (FILE.safetensors)")
+    if given.half and not towers:
+        parser.error("--half is of towers (FILE.safetensors); a FOLDER keeps every digit")
     checkpoint = read_file(given.checkpoint)
     if not isinstance(checkpoint, Checkpoint):
-        raise UserError("the checkpoint carries no configuration, so its towers cannot be told apart")
-    state, metadata = towers_of(checkpoint), metadata_of(checkpoint)
-    if given.half:
-        state = {name: value.half() if value.is_floating_point() else value for name, value in state.items()}
-    with atomic_path(given.file) as temporary:
-        save_file({name: value.contiguous().clone() for name, value in state.items()}, temporary, metadata)
-    print(given.file)
+        raise UserError("the checkpoint carries no configuration, so its parts cannot be told apart")
+    if towers:
+        write_towers(checkpoint, given.destination, given.half)
+    else:
+        for name, loss in export_folder(checkpoint, given.destination, given.formats or (), given.measure).items():
+            same = ", ".join(f"{what} {share:.3f}" for what, share in loss.agreement.items())
+            print(f"{name}: same answers on {loss.videos} videos of {loss.list}: {same}")
+    print(given.destination)
+    if given.push:
+        print(upload_folder(given.destination, given.push))
     return 0
 
 

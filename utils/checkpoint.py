@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from echoviewclip.utils.bundle import read_bundle, write_bundle
 from echoviewclip.utils.checkpoint_fields import bad_weights, fault, is_weights
 from echoviewclip.utils.errors import UserError, first_line
 from echoviewclip.utils.files import atomic_path
@@ -33,6 +34,11 @@ def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
         write_checkpoint(temporary, content)
 
 
+def export_checkpoint(folder: str | Path, content: dict[str, Any]) -> None:
+    """Writes `content` without the state of its training as a folder (`utils.bundle`). Raises UserError."""
+    write_bundle(folder, {name: value for name, value in content.items() if name != "training"} | {"format": FORMAT})
+
+
 def write_checkpoint(path: Path, content: dict[str, Any]) -> None:
     """Writes `content` straight to `path`, which a caller renames."""
     with path.open("wb") as file:  # a file of Python's, since torch's own does not say why a write failed
@@ -43,10 +49,13 @@ def write_checkpoint(path: Path, content: dict[str, Any]) -> None:
 def load_checkpoint(path: str | Path) -> dict[str, Any]:
     """The content of one of our checkpoints, or of one of the published code (whose only key then is `model`).
 
-    Tensors arrive on the CPU. Raises UserError where the file is missing, damaged, or holds neither: every flipped bit
-    is found (`utils.seal`), every field is looked at (`utils.checkpoint_fields`), and weights are finite.
+    `path` is a file, or a folder that `export_checkpoint` wrote. Tensors arrive on the CPU. Raises UserError where it
+    is missing, damaged, or holds neither: every flipped bit is found (`utils.seal`), every field is looked at
+    (`utils.checkpoint_fields`), and weights are finite.
     """
     path = Path(path)
+    if path.is_dir():
+        return _checked(path, read_bundle(path), sealed=True)
     if not path.is_file():
         raise UserError(f"{path}: no such checkpoint (--resume, MODEL.RESUME)")
     try:
@@ -63,6 +72,11 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
         ) from None
     except Exception as error:  # a cut-off archive raises whatever zip, pickle or torch meet first
         raise DamagedCheckpoint(f"{path}: damaged or not a checkpoint ({first_line(error)})") from None
+    return _checked(path, content, sealed)
+
+
+def _checked(path: Path, content: Any, sealed: bool) -> dict[str, Any]:
+    """What a file held, each field looked at; `sealed`: its digest was right. Raises UserError."""
     if not isinstance(content, dict) or not isinstance(content.get("model"), dict):
         raise UserError(f"{path}: not a checkpoint of this program nor of the published code: it has no `model`")
     if "format" not in content:

@@ -180,4 +180,4 @@ FIELDS: dict[str, tuple[str, Check]] = {
     "tokens": ("rows of a token table", _tokens),
     "preparation": ("how the training videos were prepared", _preparation),
 }
-OPTIONAL = ("tokens", "preparation")  # absent in checkpoints of earlier versions
+OPTIONAL = ("tokens", "preparation", "training")  # absent in files of earlier versions; in exported ones

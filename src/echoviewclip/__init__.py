@@ -5,6 +5,8 @@ Beside this file stand links to them. Their own names, `datasets` and `clip` amo
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -18,3 +20,23 @@ def load(*arguments: Any, **options: Any) -> EchoModel:
     from echoviewclip.inference.echo_model import EchoModel  # here, so that nothing heavy waits for the name alone
 
     return EchoModel.load(*arguments, **options)
+
+
+def from_pretrained(name: str | Path, revision: str | None = None, **options: Any) -> EchoModel:
+    """`load` of an exported checkpoint (tools/export.py): a folder, or OWNER/NAME on the Hugging Face Hub.
+
+    `revision` is a branch, tag or commit there. Raises UserError.
+    """
+    from echoviewclip.inference.hub import find_bundle
+
+    return load(find_bundle(name, revision), **options)
+
+
+def push_to_hub(checkpoint: str | Path, name: str, *, private: bool = True, formats: Sequence[str] = ()) -> str:
+    """Exports a checkpoint (`deploy.folder.export_folder`) and uploads it as OWNER/NAME; returns its address.
+
+    Raises UserError.
+    """
+    from echoviewclip.deploy.hub import upload_checkpoint
+
+    return upload_checkpoint(checkpoint, name, private=private, formats=formats)
