@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import yaml
@@ -67,31 +69,36 @@ def write_report(folder: str | Path, frames: FramesOf | None = None) -> Path:
     summary = read_summary(folder / "metrics.json")
     has_predictions = (folder / "predictions.csv").is_file()
     p = read_predictions(folder / "predictions.csv") if has_predictions else Predictions(path=())
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent / "templates"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"figure": shown_figure, "interval": shown_interval}
-    page = environment.get_template("report.html").render(
-        summary=summary,
-        headlines=headlines(summary),
-        learning=learning_curves(folder / "metrics.jsonl", summary.score),
-        views=_views(p, summary),
-        worst_classes=worst_classes(summary.per_class),
-        outsiders=_outsiders(p, summary),
-        scores=_score_tables(summary),
-        fpr95=FPR95,
-        least_patients=LEAST_PATIENTS,
-        quality=_quality(p, summary),
-        worst=worst_videos(p, summary, frames),
-        failed=[shown_name(path) for path in p.path[p.failed].tolist()],
-        config=_config(folder / "config.yaml"),
+    page = (
+        page_environment()
+        .get_template("report.html")
+        .render(
+            summary=summary,
+            headlines=headlines(summary),
+            learning=learning_curves(folder / "metrics.jsonl", summary.score),
+            views=_views(p, summary),
+            worst_classes=worst_classes(summary.per_class),
+            outsiders=_outsiders(p, summary),
+            scores=_score_tables(summary),
+            fpr95=FPR95,
+            least_patients=LEAST_PATIENTS,
+            quality=_quality(p, summary),
+            worst=worst_videos(p, summary, frames),
+            failed=[shown_name(path) for path in p.path[p.failed].tolist()],
+            config=_config(folder / "config.yaml"),
+        )
     )
     path = folder / "report.html"
     write_text(path, page)
     return path
+
+
+def page_environment(**filters: Callable[..., Any]) -> Environment:
+    """The templates of this folder, with the filters of figures and further ones."""
+    loader = FileSystemLoader(Path(__file__).parent / "templates")
+    environment = Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment.filters |= {"figure": shown_figure, "interval": shown_interval} | filters
+    return environment
 
 
 def headlines(summary: Summary) -> list[tuple[str, str]]:
@@ -235,25 +242,27 @@ def _quality(p: Predictions, summary: Summary) -> dict[str, Markup]:
 
 
 def _config(path: Path) -> str:
-    """The configuration as text; of absolute paths only a file's own name, since folders may name a patient."""
-
-    def hide_folders(value: object) -> object:
-        if isinstance(value, dict):
-            return {key: hide_folders(item) for key, item in value.items()}
-        if isinstance(value, list):
-            return [hide_folders(item) for item in value]
-        return ",".join(map(without_folders, value.split(","))) if isinstance(value, str) else value
-
-    def without_folders(part: str) -> str:
-        name = shown_name(part.strip())
-        return part if name == part.strip() else f"…/{name}" if "." in name else "…"
-
+    """The configuration as text, without folders."""
     if not path.is_file():
         return ""
     try:
         return yaml.safe_dump(hide_folders(yaml.safe_load(path.read_text(encoding="utf-8"))), sort_keys=False)
     except yaml.YAMLError as error:
         return f"config.yaml cannot be read: {error}"
+
+
+def hide_folders(value: object) -> object:
+    """A setting, or a tree of them; of absolute paths only a file's own name, since folders may name a patient."""
+
+    def without_folders(part: str) -> str:
+        name = shown_name(part.strip())
+        return part if name == part.strip() else f"…/{name}" if "." in name else "…"
+
+    if isinstance(value, dict):
+        return {key: hide_folders(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [hide_folders(item) for item in value]
+    return ",".join(map(without_folders, value.split(","))) if isinstance(value, str) else value
 
 
 def _names(names: list[str], count: int) -> list[str]:

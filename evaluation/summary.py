@@ -172,10 +172,19 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version(), "system": f"{platform.system()} {platform.machine()}"} | found
 
 
-def _statistics(
-    p: Predictions, score: str, tau: float | None, temperature: float
-) -> Iterator[tuple[str, np.ndarray, Statistic, Groups | None]]:
-    """Prefix of the names, indices of the videos `[n]`, what to compute of them, and the groups that that rests on."""
+Part = tuple[str, np.ndarray, Statistic, "Groups | None"]
+"""Prefix of the names of figures, indices of the videos `[n]`, what to compute of them, the groups it rests on."""
+
+
+def deciding_statistics(p: Predictions, score: str, tau: float | None, temperature: float) -> Iterator[Part]:
+    """The parts of `summarise` without those of scores that decide nothing; `p` holds no videos that failed."""
+    for part in _statistics(p, score, tau, temperature):
+        if part[0].count("/") < 2 or part[0].split("/")[1] == score:
+            yield part
+
+
+def _statistics(p: Predictions, score: str, tau: float | None, temperature: float) -> Iterator[Part]:
+    """All figures of a summary, as functions of weights."""
     rows = np.flatnonzero(p.labelled)
     if len(rows):
         label, right = p.label[rows], (p.label == p.prediction)[rows]
