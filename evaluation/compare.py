@@ -160,7 +160,7 @@ def _figures_by_title(run: Run) -> tuple[Statistic, Groups]:
             groups[wanted[name]] = [_mask(len(p), read[rows][mask]) for mask in masks]
 
     def together(weights: np.ndarray) -> dict[str, np.ndarray]:
-        found = {}
+        found: dict[str, np.ndarray] = {}
         for prefix, rows, statistic in parts:
             values = statistic(weights[:, rows])
             found |= {wanted[prefix + name]: value for name, value in values.items() if prefix + name in wanted}
