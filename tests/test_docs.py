@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
+import subprocess
 import sys
 from functools import cache
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -19,6 +22,17 @@ COMMAND = re.compile(r"\s*(?:[A-Z_]+=\S+ )*(?:python|bash) (?P<script>[\w/]+\.(?
 KEY = re.compile(r"[A-Z]+(?:\.[A-Za-z_]+)*\.[A-Z_]+")
 FILE = re.compile(r"(?:configs|labels|weights|tests|tools|docs)/[\w/.-]+\.(?:yaml|csv|safetensors|py|sh|md|png)")
 TEST = re.compile(r"`(?P<file>tests/[\w/]+\.py)?(?:::)?(?P<name>test_\w+)`")
+
+
+@pytest.mark.skipif(find_spec("mkdocs") is None, reason="requirements-docs.txt is not installed")
+def test_the_site_builds_without_a_warning(tmp_path):
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path / "site")]
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, env={**os.environ, "NO_MKDOCS_2_WARNING": "1"}
+    )
+    assert done.returncode == 0, done.stderr
+    page = text_of(tmp_path / "site" / "api" / "index.html")
+    assert "EchoModel" in page and "from_pretrained" in page
 
 
 def text_of(page: Path) -> str:
