@@ -11,6 +11,7 @@ from echoviewclip.study.groups import ViewGroups
 from echoviewclip.study.protocol import Measurement, Protocol
 
 Status = Literal["good", "poor", "ungraded", "rejected", "missing"]
+WORST_FIRST: tuple[Status, ...] = ("missing", "rejected", "poor")
 
 
 @dataclass(frozen=True)
@@ -92,8 +93,8 @@ class Findings:
 
     @property
     def wanting(self) -> list[Item]:
-        """Views of the protocol that are missing, or there in bad quality only."""
-        return [item for item in self.items if item.wanting]
+        """Views of the protocol that are missing, then those of rejected clips, then those in bad quality only."""
+        return sorted((item for item in self.items if item.wanting), key=lambda item: WORST_FIRST.index(item.status))
 
     @property
     def required(self) -> list[Item]:
