@@ -11,7 +11,7 @@ from echoviewclip.study.groups import ViewGroups
 from echoviewclip.study.protocol import Measurement, Protocol
 
 Status = Literal["good", "poor", "ungraded", "rejected", "missing"]
-WORST_FIRST: tuple[Status, ...] = ("missing", "rejected", "poor")
+WANTING: tuple[Status, ...] = ("missing", "rejected", "poor")
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Item:
     @property
     def wanting(self) -> bool:
         """Whether something should be recorded again."""
-        return not self.optional and self.status not in ("good", "ungraded")
+        return not self.optional and self.status in WANTING
 
 
 @dataclass(frozen=True)
@@ -92,9 +92,15 @@ class Findings:
     measurements: list[MeasurementChoice]
 
     @property
-    def wanting(self) -> list[Item]:
-        """Views of the protocol that are missing, then those of rejected clips, then those in bad quality only."""
-        return sorted((item for item in self.items if item.wanting), key=lambda item: WORST_FIRST.index(item.status))
+    def wanting(self) -> dict[Status, list[Item]]:
+        """Views of the protocol that are missing, those of rejected clips alone, those in bad quality only."""
+        found = {status: [item for item in self.items if item.wanting and item.status == status] for status in WANTING}
+        return {status: items for status, items in found.items() if items}
+
+    @property
+    def lacking(self) -> int:
+        """How many views of the protocol should be looked at."""
+        return sum(item.wanting for item in self.items)
 
     @property
     def required(self) -> list[Item]:

@@ -79,7 +79,8 @@ def test_a_view_of_the_protocol_is_there_or_said_why_not(clips, grades, status):
 
 def test_optional_views_are_never_wanting():
     result = found(clip(0, PLAX), clip(1, A4C, grade=0))
-    assert [item.view for item in result.wanting] == [A2C, A4C]  # what is missing comes first
+    wanting = {status: [item.view for item in items] for status, items in result.wanting.items()}
+    assert list(wanting.items()) == [("missing", [A2C]), ("poor", [A4C])] and result.lacking == 2
     assert [item.view for item in result.required] == [PLAX, A4C, A2C]
     assert [item.view for item in result.items] == [PLAX, A4C, A2C, "Suprasternal Notch"]
     assert found(clip(0), protocol=None).items == found(clip(0), protocol=None).measurements == []

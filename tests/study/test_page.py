@@ -93,7 +93,7 @@ def test_a_clip_says_what_the_model_says(page):
 
 def test_rejected_and_unreadable_videos_are_listed_with_the_reason(page):
     assert "score 0.5 < τ 1" in section(page, "rejected") and "004.avi" in section(page, "rejected")
-    assert f"{A2C} most like" in section(page, "rejected")
+    assert f"most like {A2C}" in section(page, "rejected")
     assert section(page, "unreadable") == "Without an answer 005.avi holds no frames"
 
 
