@@ -16,8 +16,8 @@ import yaml
 
 from echoviewclip.evaluation.bootstrap import Groups, Interval, Statistic, figures, intervals
 from echoviewclip.evaluation.predictions import Predictions, read_predictions
-from echoviewclip.evaluation.report import headlines
 from echoviewclip.evaluation.summary import Summary, deciding_statistics, read_summary
+from echoviewclip.evaluation.titles import headlines
 from echoviewclip.utils.errors import UserError
 
 TARGETS = ("set", "label", "grade", "score_target", "patient")

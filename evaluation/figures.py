@@ -91,7 +91,8 @@ def line_chart(
     axes = _Axes(x_range, y_range, x_label, y_label)
     parts = []
     if diagonal:
-        parts.append(f'<path class="line guide" d="{axes.path(np.array([0, 1]), np.array([0, 1]))}"/>')
+        ends = np.array([max(x_range[0], y_range[0]), min(x_range[1], y_range[1])])
+        parts.append(f'<path class="line guide" d="{axes.path(ends, ends)}"/>')
     for line in lines:
         faint = "" if line.dots is None else " faint"
         parts.append(f'<path class="line c{line.colour}{faint}" d="{axes.path(line.x, line.y)}"/>')

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,28 +20,10 @@ from echoviewclip.evaluation.figures import Line
 from echoviewclip.evaluation.ood import FPR95
 from echoviewclip.evaluation.predictions import Predictions, read_predictions
 from echoviewclip.evaluation.summary import Summary, read_summary
+from echoviewclip.evaluation.titles import figure_title, headlines, score_title
 from echoviewclip.evaluation.worst import FramesOf, shown_name, worst_videos
 from echoviewclip.utils.files import write_text
 
-HEADLINES = (  # figure (with the score's name filled in), what the page calls it; those a run has are shown
-    ("top1", "Top-1 accuracy"),
-    ("macro_f1", "Macro F1"),
-    ("balanced_accuracy", "Balanced accuracy"),
-    ("top5", "Top-5 accuracy"),
-    ("ece", "Calibration error"),
-    ("aurc", "Risk–coverage area"),
-    ("near/{score}/auroc", "AUROC, near outsiders"),
-    ("far/{score}/auroc", "AUROC, far outsiders"),
-    ("ood/{score}/auroc", "AUROC, all outsiders"),
-    ("ood/{score}/fpr95", "FPR at 95 % TPR"),
-    ("joint_accuracy", "Joint accuracy"),
-    ("accepted", "Known views accepted"),
-    ("rejected", "Outsiders rejected"),
-    ("quality/accuracy", "Quality accuracy"),
-    ("quality/quadratic_kappa", "Quality kappa"),
-    ("quality/spearman", "Quality Spearman"),
-    ("quality/mae", "Quality MAE"),
-)
 CURVES = (  # figures followed over training, at most five of which are drawn
     "top1",
     "macro_f1",
@@ -52,6 +34,7 @@ CURVES = (  # figures followed over training, at most five of which are drawn
     "quality/quadratic_kappa",
     "quality/spearman",
 )
+SPIKE = 0.05  # of the videos: what risk does among the first few says little
 BLAND_ALTMAN = {"bias": "bias", "+1.96 SD": "limit_high", "−1.96 SD": "limit_low"}
 
 
@@ -79,6 +62,7 @@ def write_report(folder: str | Path, frames: FramesOf | None = None) -> Path:
             views=_views(p, summary),
             worst_classes=worst_classes(summary.per_class),
             outsiders=_outsiders(p, summary),
+            no_outsiders=bool(p.scores) and not (p.set != "in").any(),
             scores=_score_tables(summary),
             fpr95=FPR95,
             least_patients=LEAST_PATIENTS,
@@ -97,14 +81,8 @@ def page_environment(**filters: Callable[..., Any]) -> Environment:
     """The templates of this folder, with the filters of figures and further ones."""
     loader = FileSystemLoader(Path(__file__).parent / "templates")
     environment = Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"figure": shown_figure, "interval": shown_interval} | filters
+    environment.filters |= {"figure": shown_figure, "interval": shown_interval, "score": score_title} | filters
     return environment
-
-
-def headlines(summary: Summary) -> list[tuple[str, str]]:
-    """Names and titles of the main figures that a run has and that are defined."""
-    named = ((name.format(score=summary.score), title) for name, title in HEADLINES)
-    return [(name, title) for name, title in named if name in summary.defined]
 
 
 def learning_curves(path: Path, score: str) -> list[tuple[str, Markup]]:
@@ -126,7 +104,9 @@ def learning_curves(path: Path, score: str) -> list[tuple[str, Markup]]:
             x, y = np.array(points, float).T
             # Evaluations may be few, and one alone makes no line.
             dots = np.full(len(x), 0.01) if part == "val" and len(x) <= 30 else None
-            title = name if part == "train" else f"{name}, validation"
+            title = {"loss": "training" if part == "train" else "validation", "lr": "learning rate"}.get(
+                name, figure_title(name, score)
+            )
             found.append(Line(title, x, _cut_start(y) if name == "loss" else y, colour=first + len(found), dots=dots))
         return found
 
@@ -164,16 +144,47 @@ def _views(p: Predictions, summary: Summary) -> dict[str, Markup]:
         _calibration_line("as trained", 1, p.probability, right),
         _calibration_line(f"at temperature {temperature:.3g}{own}", 0, confidence, right),
     ]
-    unit = (0.0, 1.0)
+    corner = upper_corner([np.r_[line.x, line.y] for line in calibrated])
     return {
         "confusion": figures.matrix(confusion_matrix(p.label, p.prediction, classes), _names(summary.classes, classes)),
         "reliability": figures.line_chart(
-            calibrated, "confidence", "accuracy", x_range=unit, y_range=unit, diagonal=True
+            calibrated, "confidence", "accuracy", x_range=corner, y_range=corner, diagonal=True
         ),
-        "risk": figures.line_chart(
-            [Line("by confidence", *risk_coverage(confidence, right))], "share covered", "share wrong", x_range=unit
-        ),
+        "risk": _risk_chart("by confidence", confidence, right),
     }
+
+
+def upper_corner(values: Sequence[np.ndarray]) -> tuple[float, float]:
+    """The range of an axis from 0 to 1, or of its upper end where all values lie there."""
+    every = np.concatenate(values)
+    low = np.floor(10 * np.min(every[np.isfinite(every)], initial=1.0)) / 10
+    return (min(float(low), 0.9) if low >= 0.5 else 0.0), 1.0
+
+
+def _risk_chart(name: str, order: np.ndarray, right: np.ndarray) -> Markup:
+    """Risk over coverage, without the spike of a first video that is wrong; nothing where none is."""
+    if right.all():
+        return Markup("")
+    x, y = risk_coverage(order, right)
+    high = 1.25 * np.max(y[x >= SPIKE], initial=0.0)
+    spike = (x < SPIKE) & (y > high)
+    return figures.line_chart(
+        [Line(name, x, np.where(spike, np.nan, y))], "share covered", "share wrong", x_range=(0, 1)
+    )
+
+
+def _roc_chart(curves: Sequence[Line]) -> Markup:
+    """The curves, or their upper left corner where they all lie there."""
+    reached = [float(line.x[line.y >= 0.99][0]) for line in curves]
+    right = next(limit for limit in (0.1, 0.2, 0.5, 1.0) if max(reached) <= limit)
+    x = np.linspace(0, right, 400)
+    if right < 1:
+        curves = [Line(one.name, x, np.interp(x, one.x, one.y), one.colour) for one in curves]
+    first = [one.y[one.x == 0].max() if right == 1 else np.interp(0, one.x, one.y) for one in curves]
+    bounds = upper_corner([np.array(first)]) if right < 1 else (0.0, 1.0)
+    return figures.line_chart(
+        curves, "outsiders accepted", "known views accepted", x_range=(0.0, right), y_range=bounds
+    )
 
 
 def _calibration_line(name: str, colour: int, confidence: np.ndarray, right: np.ndarray) -> Line:
@@ -190,7 +201,7 @@ def _outsiders(p: Predictions, summary: Summary) -> dict[str, Markup]:
     from sklearn.metrics import roc_curve  # here, as importing it takes a second that a start should not wait
 
     p = p.where(np.isfinite(p.scores[score]))
-    values, inside, unit = p.scores[score], p.set == "in", (0.0, 1.0)
+    values, inside, name_of_score = p.scores[score], p.set == "in", score_title(score)
     titles = {"in": "known views", "near": "near outsiders", "far": "far outsiders", "ood": "other outsiders"}
     groups = {title: values[p.set == kind] for kind, title in titles.items() if (p.set == kind).any()}
     roc: list[Line] = []
@@ -203,14 +214,9 @@ def _outsiders(p: Predictions, summary: Summary) -> dict[str, Markup]:
     known = p.labelled | ~inside
     right = (p.prediction == np.where(inside, p.label, -2))[known]
     return {
-        "roc": figures.line_chart(roc, "outsiders accepted", "known views accepted", x_range=unit, y_range=unit),
-        "histogram": figures.histogram(groups, f"score: {score}", tau),
-        "risk": figures.line_chart(
-            [Line(f"by {score}, an outsider covered is wrong", *risk_coverage(values[known], right))],
-            "share covered",
-            "share wrong",
-            x_range=unit,
-        ),
+        "roc": _roc_chart(roc),
+        "histogram": figures.histogram(groups, name_of_score, tau),
+        "risk": _risk_chart(f"by {name_of_score}, an outsider covered is wrong", values[known], right),
     }
 
 

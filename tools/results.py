@@ -17,8 +17,8 @@ import numpy as np
 if not __package__:  # started as a file
     sys.path[0] = str(Path(__file__).resolve().parents[1] / "src")
 
-from echoviewclip.evaluation.report import headlines
 from echoviewclip.evaluation.summary import read_summary
+from echoviewclip.evaluation.titles import headlines
 from echoviewclip.utils.errors import UserError, exit_code
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from yacs.config import CfgNode
 
-from echoviewclip.evaluation.report import headlines
 from echoviewclip.evaluation.summary import Summary
+from echoviewclip.evaluation.titles import headlines
 from echoviewclip.trainers.next_step import Call, next_command, trained_checkpoint
 from echoviewclip.trainers.saving import RunFiles
 from echoviewclip.utils.progress import hours
