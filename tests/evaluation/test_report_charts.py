@@ -97,7 +97,7 @@ def test_on_a_phone_confusions_are_a_list_and_on_paper_the_summary_is_alone(tmp_
     write_metrics(tmp_path / "metrics.json", summarise(p, stage="view", classes=list("abcdefghi"), draws=0))
     file = write_report(tmp_path)
     with browser() as page:
-        shown = "[...document.querySelectorAll('figure.wide, li.phone')].map((one) => one.checkVisibility())"
+        shown = "[...document.querySelectorAll('figure.matrix, li.phone')].map((one) => one.checkVisibility())"
         page.open(file, width=390)
         matrix, *items = page.evaluate(shown)
         assert not matrix and len(items) == 4 and all(items)
