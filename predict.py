@@ -28,6 +28,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--output", default="output/predict", metavar="DIR", help="default: output/predict")
     parser.add_argument("--report", metavar="FILE", help="write the page of the study, FILE.html (docs/study.md)")
     parser.add_argument("--protocol", metavar="NAME", help="what the report expects: adult-tte, contrast, a yaml file")
+    parser.add_argument("--part", metavar="I/N", help="answer the I-th of N shares of the videos, for array jobs")
     parser.add_argument(
         "--as-is", action="store_true", help="answer raw videos without preparing them as the training videos were"
     )
@@ -43,6 +44,9 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         raise UserError(unknown_option(unknown))
     if given.protocol and not given.report:
         raise UserError("--protocol says what a report expects; add --report study.html")
+    given.part = _share(given.part) if given.part else (1, 1)
+    if given.part != (1, 1) and given.report:
+        raise UserError("--report needs all videos at once; leave out --part")
     if not given.paths:
         raise UserError("no videos named; give files or folders (PATH), before --opts")
     if len(given.opts) % 2:
@@ -54,6 +58,14 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     return given
 
 
+def _share(text: str) -> tuple[int, int]:
+    """I/N as two numbers."""
+    place, _, of = text.partition("/")
+    if not (place.isascii() and place.isdigit() and of.isascii() and of.isdigit() and 1 <= int(place) <= int(of)):
+        raise UserError(f"--part takes I/N with 1 ≤ I ≤ N, e.g. 3/8, not {text!r}")
+    return int(place), int(of)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parses, loads, answers, writes."""
     given = parse(arguments)
@@ -63,6 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from echoviewclip.datasets.reading import end_readers
     from echoviewclip.inference.answers import draw_table, write_answers
     from echoviewclip.inference.echo_model import EchoModel
+    from echoviewclip.inference.parts import AnswerParts, question
     from echoviewclip.inference.predictor import load_predictor
     from echoviewclip.study.report import StudyReport
     from echoviewclip.utils.distributed import is_main, processes
@@ -73,18 +86,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
     predictor = load_predictor(given.resume, given.cfg, given.changes)
     check_writable(given.output)
     report = StudyReport(given.report, given.protocol, given.paths, predictor) if given.report else None
+    parts = AnswerParts(given.output, question(given.resume, given.changes, given.cfg, given.as_is), videos)
+    pages: Sequence[Path] = ()
     try:
         with processes(predictor.config.DEVICE, predictor.config.TRAIN.TIMEOUT) as device:
-            watch = report.watch if report else None
-            table = EchoModel(predictor, device).predict_files(videos, as_is=given.as_is, watch=watch)
-            pages = report.write(table) if report else []
-            if is_main():
-                files = [*write_answers(given.output, table), *pages[:3]]
-                print(draw_table(table, files))
-                print("".join(f"left out: {line}\n" for line in summary(left_out.values())), end="")
+            model = EchoModel(predictor, device)
+            if report:  # its pictures come with the answers, so all have to come at once
+                table = model.predict_files(videos, as_is=given.as_is, watch=report.watch)
+                pages = report.write(table)
+            else:
+                model.predict_in_parts(videos, parts, as_is=given.as_is, share=given.part)
+            if not is_main():
+                return 0
     finally:
         end_readers()
-    return 1 if any(row.error for row in table) else 0
+    if given.part[1] > 1:
+        print(
+            f"share {given.part[0]} of {given.part[1]} is in {parts.folder}; the same without --part joins all shares"
+        )
+        return 0
+    columns, rows = (table.columns, table) if report else (parts.columns(), parts.rows())
+    written = write_answers(given.output, columns, rows)
+    parts.remove()
+    print(draw_table(written, pages[:3]))
+    print("".join(f"left out: {line}\n" for line in summary(left_out.values())), end="")
+    return 1 if written.counts.unanswered else 0
 
 
 if __name__ == "__main__":

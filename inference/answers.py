@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-from echoviewclip.inference.prediction import PredictionTable
+from echoviewclip.inference.prediction import Prediction, PredictionTable
 from echoviewclip.utils.files import atomic_path
 
 WIDTH = 100  # characters of a line of the table
+DRAWN = 200  # videos that the table shows; more are for programs
 
 COLUMNS: dict[str, tuple[str, Callable[..., str]]] = {  # of the table: heading, and how a value is written
     "file": ("file", str),
@@ -26,29 +28,60 @@ COLUMNS: dict[str, tuple[str, Callable[..., str]]] = {  # of the table: heading,
 NUMBERS = ("probability", "score", "quality_score", "frame")  # stand at the right
 
 
-def write_answers(folder: str | Path, table: PredictionTable) -> list[Path]:
+@dataclass
+class Counts:
+    """How many videos there were, how many got no answer, and how many have a warning."""
+
+    videos: int = 0
+    unanswered: int = 0
+    doubted: int = 0
+
+    def add(self, row: Prediction) -> None:
+        """Counts one more."""
+        self.videos += 1
+        self.unanswered += bool(row.error)
+        self.doubted += bool(row.warnings)
+
+
+@dataclass(frozen=True)
+class Written:
+    """Answers that are in `files`, `counts` of all, and the first of them as a table."""
+
+    files: list[Path]
+    counts: Counts
+    first: PredictionTable
+
+
+def write_answers(folder: str | Path, columns: Sequence[str], rows: Iterable[Prediction]) -> Written:
     """Writes `predictions.csv` (an empty cell is None) and `predictions.jsonl` to `folder`, each whole or not at all.
 
-    Bytes of a file name that are not UTF-8 are written as `\\udcXX`.
+    Bytes of a file name that are not UTF-8 are written as `\\udcXX`. Rows are read once, one by one.
     """
-    folder = Path(folder)
-    files = [folder / "predictions.csv", folder / "predictions.jsonl"]
-    rows = [{name: getattr(row, name) for name in table.columns} for row in table]
-    with atomic_path(files[0]) as temporary, _open(temporary) as file:
-        writer = csv.DictWriter(file, table.columns)
+    files = [Path(folder) / "predictions.csv", Path(folder) / "predictions.jsonl"]
+    counts, first = Counts(), []
+    with atomic_path(files[0]) as table, atomic_path(files[1]) as lines, _open(table) as cells, _open(lines) as objects:
+        writer = csv.DictWriter(cells, columns)
         writer.writeheader()
-        writer.writerows(rows)
-    with atomic_path(files[1]) as temporary, _open(temporary) as file:
-        file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-    return files
+        for row in rows:
+            values = {name: getattr(row, name) for name in columns}
+            writer.writerow(values)
+            objects.write(json.dumps(values, ensure_ascii=False) + "\n")
+            counts.add(row)
+            if counts.videos <= DRAWN:
+                first.append(row)
+    return Written(files, counts, PredictionTable(tuple(columns), first))
 
 
 def _open(file: Path) -> TextIO:
     return file.open("w", newline="", encoding="utf-8", errors="backslashreplace")
 
 
-def draw_table(table: PredictionTable, files: Sequence[Path]) -> str:
-    """A line for each video, no longer than WIDTH, and what stands in `files`; long names lose their middle."""
+def draw_table(written: Written, more: Sequence[Path] = ()) -> str:
+    """A line for each of the first videos, no longer than WIDTH, and what was written where, `more` files among it.
+
+    Long names lose their middle.
+    """
+    table = written.first
     columns = [name for name in COLUMNS if name in table.columns]
     head = [COLUMNS[name][0] for name in columns]
     cells = [[_cell(name, getattr(row, name)) for name in columns] for row in table]
@@ -66,25 +99,27 @@ def draw_table(table: PredictionTable, files: Sequence[Path]) -> str:
         return "  ".join(aligned).rstrip()
 
     lines = [line(head), *(line(values, row.error) for values, row in zip(cells, table, strict=True)), ""]
-    return "\n".join(lines + summary(table, files))
+    return "\n".join(lines + summary(written, more))
 
 
 def _cell(name: str, value: object) -> str:
     return "" if value is None else printable(COLUMNS[name][1](value))
 
 
-def summary(table: PredictionTable, files: Sequence[Path]) -> list[str]:
+def summary(written: Written, more: Sequence[Path] = ()) -> list[str]:
     """What decides, how many videos there were, and where the files are."""
-    first, unread = table[0], sum(bool(row.error) for row in table)
+    counts, table = written.counts, written.first
     lines = []
+    if counts.videos > len(table):
+        lines.append(f"… and {counts.videos - len(table)} more in the files below")
     if "decision" in table.columns:
-        lines.append(f"accepted where the score ({first.score_name}) is at least τ = {first.tau:.4g}")
+        lines.append(f"accepted where the score ({table[0].score_name}) is at least τ = {table[0].tau:.4g}")
     elif "view" in table.columns:
         lines.append("accepted or rejected: not answered, since the checkpoint has no τ")
-    videos = "1 video" if len(table) == 1 else f"{len(table)} videos"
-    if doubted := sum(bool(row.warnings) for row in table):
-        lines.append(f"{doubted} with a warning; what it is stands in the column `warnings`")
-    lines.append(f"{videos}, {unread} without an answer: {', '.join(map(str, files))}")
+    if counts.doubted:
+        lines.append(f"{counts.doubted} with a warning; what it is stands in the column `warnings`")
+    videos = "1 video" if counts.videos == 1 else f"{counts.videos} videos"
+    lines.append(f"{videos}, {counts.unanswered} without an answer: {', '.join(map(str, [*written.files, *more]))}")
     return lines
 
 

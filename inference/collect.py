@@ -91,6 +91,7 @@ def collect(
     fitted: FeatureStatistics | None = None,
     features: bool = False,
     watch: Watch | None = None,
+    within: tuple[int, int] | None = None,
 ) -> tuple[Answers[np.ndarray], dict[str, str], dict[str, str]]:
     """Every answer of the model about every video of the loader's data set, in the order of its list.
 
@@ -104,6 +105,7 @@ def collect(
     Answers leave the device batch by batch. By the statistics of training features `fitted`, videos are scored as they
     come; features and intermediate features are kept only where `features` are asked for, so that without them memory
     grows by the answers alone. `watch` is told of this process' batches while they are here.
+    The videos may be part of more, `within` them: how many came before, and how many there are, for what is shown.
     """
     model.eval()
     with precision.autocast():
@@ -115,7 +117,8 @@ def collect(
     stream = fitted.stream() if fitted else None
     faults: dict[str, str] = {}
     warnings: dict[str, str] = {}
-    with Progress(title, videos, shown=is_main()) as progress:
+    before, total = within or (0, videos)
+    with Progress(title, total, done=before, shown=is_main()) as progress:
         for batch in batches:
             faults |= dict(batch.faults)
             warnings |= dict(batch.warnings)

@@ -16,10 +16,20 @@ from echoviewclip.datasets.video.arrays import ArrayVideo
 from echoviewclip.datasets.video.base import Video
 from echoviewclip.inference.collect import Watch
 from echoviewclip.inference.features import VideoFeatures, encode_videos
+from echoviewclip.inference.parts import AnswerParts
 from echoviewclip.inference.precision import Precision
 from echoviewclip.inference.prediction import PredictionTable
-from echoviewclip.inference.predictor import NO_ARRAYS, Changes, Predictor, load_predictor, open_videos, predict
+from echoviewclip.inference.predictor import (
+    NO_ARRAYS,
+    Changes,
+    Predictor,
+    load_predictor,
+    open_videos,
+    predict,
+    tell_differences,
+)
 from echoviewclip.inference.stream import Stream
+from echoviewclip.utils.distributed import barrier, from_main, is_main
 from echoviewclip.utils.errors import UserError
 
 Source = str | Path | np.ndarray
@@ -104,11 +114,29 @@ class EchoModel:
         """
         return predict(self.predictor, files, self.device, as_is=as_is, arrays=arrays, watch=watch)
 
+    def predict_in_parts(
+        self, files: Sequence[str], parts: AnswerParts, *, as_is: bool = False, share: tuple[int, int] = (1, 1)
+    ) -> None:
+        """Answers about the `files` that `parts` lack, part by part, as far as it is the turn of this `share`.
+
+        A share is (place, of): the place-th, from 1, of so many that run this, at a time or one after the other.
+        """
+        tell_differences(self.predictor, files, as_is)
+        for part in parts.share(*share):
+            if from_main(part.done):
+                continue
+            videos, within = files[part.start : part.end], (part.start, len(files))
+            table = predict(self.predictor, videos, self.device, as_is=as_is, within=within)
+            if is_main():
+                parts.write(part, table)
+            barrier()
+
     def features(
         self, videos: Source | Sequence[Source], *, as_is: bool = False, fps: float | None = None
     ) -> VideoFeatures:
         """What the positive branch sees in each video, and in its sampled frames; arguments as for `predict`."""
         names, arrays = _read_sources(videos, fps)
+        tell_differences(self.predictor, names, as_is, arrays)
         loader = open_videos(self.predictor, Annotations.of_paths(names), as_is, arrays)
         model = self.predictor.model.to(self.device).eval()
         precision = Precision(self.predictor.config.TRAIN.OPT_LEVEL, model, self.device, trains=False)

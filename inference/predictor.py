@@ -111,26 +111,47 @@ def predict(
     as_is: bool = False,
     arrays: Mapping[str, Video] = NO_ARRAYS,
     watch: Watch | None = None,
+    within: tuple[int, int] | None = None,
 ) -> PredictionTable:
     """A row for each video, in order; one that cannot be read has an `error` and no other answers.
 
     Videos that lie in no prepared folder are prepared in memory as the training videos were, unless `as_is`; the log
     says where pictures are not as in training. `arrays` are those of `videos` that are in memory, by name.
-    `watch` is told of this process' batches.
+    `watch` is told of this process' batches. `within` says that the videos are part of more (`collect`), of which the
+    log has told already what is not as in training.
 
     Moves the model to `device`. Under torchrun each process reads its share, and all get all answers.
     """
     config, annotations = predictor.config, Annotations.of_paths(videos)
+    if within is None:
+        tell_differences(predictor, videos, as_is, arrays)
     loader = open_videos(predictor, annotations, as_is, arrays)
     model = predictor.model.to(device)
     precision = Precision(config.TRAIN.OPT_LEVEL, model, device, trains=False)
     with reading_faults():
         answers, faults, warnings = collect(
-            model, loader, DeviceTransform(train=False), precision, "predict", fitted=predictor.fitted, watch=watch
+            model,
+            loader,
+            DeviceTransform(train=False),
+            precision,
+            "predict",
+            fitted=predictor.fitted,
+            watch=watch,
+            within=within,
         )
     predictions = to_predictions(answers, annotations, "in")
     names = (predictor.views, predictor.grades)
     return to_table(predictions, *names, predictor.calibration, faults, warnings)
+
+
+def tell_differences(
+    predictor: Predictor, videos: Sequence[str], as_is: bool = False, arrays: Mapping[str, Video] = NO_ARRAYS
+) -> None:
+    """Logs where the pictures of `videos` will not be as those of the training were."""
+    files = [name for name in videos if name not in arrays]
+    if is_main() and files:
+        for sentence in before_answers(files, predictor.preparation, as_is):
+            log.warning("%s", sentence)
 
 
 def open_videos(
@@ -138,10 +159,7 @@ def open_videos(
 ) -> DataLoader:
     """Batches of videos as the model wants to see them (`predict`); this process' share."""
     config, videos = predictor.config, list(annotations.paths())
-    files = [name for name in videos if name not in arrays]
-    if is_main() and files:
-        for sentence in before_answers(files, predictor.preparation, as_is):
-            log.warning("%s", sentence)
+    files = any(name not in arrays for name in videos)
     batches = math.ceil(len(videos) / config.TRAIN.BATCH_SIZE)
     workers = min(reading_processes(config), batches) if batches > 1 and files else 0
     return evaluation_batches(config, annotations, _opener(predictor, as_is, arrays), workers)

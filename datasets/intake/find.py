@@ -17,6 +17,7 @@ from echoviewclip.datasets.video.open import open_video
 from echoviewclip.utils.errors import UserError
 
 SUFFIXES = (".mp4", ".avi", ".mov", ".m4v", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".dcm", ".dicom")
+LISTS = (".txt", ".csv", ".json")
 STILL_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff")
 LISTS = (".txt", ".csv", ".json")
 READERS = 8  # threads that look at first bytes, which on a network drive is waiting
@@ -134,15 +135,18 @@ def private_folder(destination: Path) -> Path:
 
 
 def find_videos(paths: Sequence[str | Path], left_out: dict[str, str] | None = None) -> list[str]:
-    """The videos that `paths` name, each once: files as they are given, and what lies in folders, at any depth.
+    """The videos that `paths` name, each once: files as given, those of lists, what lies in folders at any depth.
 
-    A folder that holds images and neither videos nor DICOM is one video, the images its frames. Why files in folders
-    are not among them goes to `left_out`. Raises UserError for a path that is not there and a folder without videos.
+    A list is a text, CSV or JSON file as for training (docs/data.md), whose labels are passed over. A folder that holds
+    images and neither videos nor DICOM is one video, the images its frames. Why files in folders are not among them
+    goes to `left_out`. Raises UserError for a path that is not there, a faulty list and a folder without videos.
     """
     found: list[str] = []
     for path in map(Path, paths):
         if path.is_dir():
             found += _in_folder(path, {} if left_out is None else left_out)
+        elif path.suffix.lower() in LISTS and path.is_file():
+            found += read_annotations(path, any_label=True, allow_outside=True).paths()
         elif path.exists():
             found.append(str(path))
         else:

@@ -5,10 +5,17 @@ from __future__ import annotations
 from dataclasses import fields
 from pathlib import Path
 
-from echoviewclip.inference.answers import WIDTH, draw_table
+from echoviewclip.inference.answers import DRAWN, WIDTH, Counts, Written, draw_table, write_answers
 from echoviewclip.inference.prediction import Prediction, PredictionTable
 
 ALL = tuple(field.name for field in fields(Prediction))
+
+
+def written(rows: list[Prediction], *files: Path) -> Written:
+    counts = Counts()
+    for row in rows:
+        counts.add(row)
+    return Written(list(files), counts, PredictionTable(ALL, rows))
 
 
 def test_table_is_word_for_word_this():
@@ -30,7 +37,7 @@ def test_table_is_word_for_word_this():
         error=None,
     )
     broken = Prediction("longer name.avi", error="is empty")
-    assert draw_table(PredictionTable(ALL, [answer, broken]), [Path("out/predictions.csv")]) == (
+    assert draw_table(written([answer, broken], Path("out/predictions.csv"))) == (
         "file             view          prob  decision   score  quality  value  frame\n"
         "a.avi            Apical 4C 2D  0.99  accepted  0.9877  good      0.80     12\n"
         "longer name.avi  is empty\n"
@@ -57,6 +64,16 @@ def test_table_fits_its_width_with_the_longest_names():
         error=None,
     )
     broken = Prediction(answer.file, error="cannot be read: " + "x" * 200)
-    head, row, error = draw_table(PredictionTable(ALL, [answer, broken]), []).splitlines()[:3]
+    head, row, error = draw_table(written([answer, broken])).splitlines()[:3]
     assert len(row) == len(error) == WIDTH >= len(head)
     assert row.startswith("/archive/") and "…" in row and "0001.dcm  Parasternal" in row and "RVOT PW" in row
+
+
+def test_of_many_videos_the_first_are_shown_and_all_are_written(tmp_path):
+    rows = (Prediction(f"{k}.avi", view="Apical 4C 2D", error="is empty" if k == 250 else None) for k in range(300))
+    done = write_answers(tmp_path, ("file", "view", "error"), rows)
+    assert len((tmp_path / "predictions.csv").read_text().splitlines()) == 301
+    assert len((tmp_path / "predictions.jsonl").read_text().splitlines()) == 300
+    lines = draw_table(done).splitlines()
+    assert lines[DRAWN].startswith("199.avi") and lines[DRAWN + 2] == "… and 100 more in the files below"
+    assert lines[-1].startswith("300 videos, 1 without an answer: ")

@@ -16,7 +16,7 @@ import torch
 
 from echoviewclip import predict
 from echoviewclip.inference.answers import write_answers
-from echoviewclip.inference.prediction import Prediction, PredictionTable
+from echoviewclip.inference.prediction import Prediction
 from echoviewclip.utils import files
 from echoviewclip.utils.checkpoint import load_checkpoint, save_checkpoint
 from echoviewclip.utils.errors import UserError, exit_code
@@ -111,7 +111,7 @@ def test_the_first_write_into_a_folder_sweeps_it(tmp_path, monkeypatch):
         patch.setattr(os, "getpid", ended_process)
         left = temporary_path(tmp_path / "last.pth")
     left.touch()
-    write_answers(tmp_path, PredictionTable(("file",), [Prediction("a")]))
+    write_answers(tmp_path, ("file",), [Prediction("a")])
     assert {file.name for file in tmp_path.iterdir()} == {"predictions.csv", "predictions.jsonl"}
 
 
