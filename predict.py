@@ -87,13 +87,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     check_writable(given.output)
     report = StudyReport(given.report, given.protocol, given.paths, predictor) if given.report else None
     parts = AnswerParts(given.output, question(given.resume, given.changes, given.cfg, given.as_is), videos)
-    pages: Sequence[Path] = ()
     try:
         with processes(predictor.config.DEVICE, predictor.config.TRAIN.TIMEOUT) as device:
             model = EchoModel(predictor, device)
             if report:  # its pictures come with the answers, so all have to come at once
                 table = model.predict_files(videos, as_is=given.as_is, watch=report.watch)
-                pages = report.write(table)
+                report.gather()
             else:
                 model.predict_in_parts(videos, parts, as_is=given.as_is, share=given.part)
             if not is_main():
@@ -108,6 +107,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     columns, rows = (table.columns, table) if report else (parts.columns(), parts.rows())
     written = write_answers(given.output, columns, rows)
     parts.remove()
+    pages = report.write(table) if report else []
     print(draw_table(written, pages[:3]))
     print("".join(f"left out: {line}\n" for line in summary(left_out.values())), end="")
     return 1 if written.counts.unanswered else 0

@@ -36,14 +36,15 @@ def to_predictions(answers: Answers[np.ndarray], annotations: Annotations, kind:
     positive, negative, quality = answers.positive, answers.negative, answers.quality
     if positive is not None and positive.logits is not None:
         columns["probabilities"] = positive.probabilities
-        columns["attention"] = positive.attention
         columns["scores"] = ood_scores(answers)
+    attention = attention_of(answers)
+    if attention is not None:
+        columns["attention"] = attention
     if negative is not None and negative.logits is not None:
         columns["negative"] = negative.probabilities
     if quality is not None:
         columns["grade_probabilities"] = quality.probabilities
         columns["score_prediction"] = quality.score
-        columns.setdefault("attention", quality.attention)
     if quality_list:
         columns["grade"] = annotations.labels
         columns["score_target"] = annotations.scores
@@ -51,6 +52,14 @@ def to_predictions(answers: Answers[np.ndarray], annotations: Annotations, kind:
     else:
         columns["label"] = annotations.labels if kind == "in" else np.full(len(annotations), -1)
     return Predictions(**columns)
+
+
+def attention_of(answers: Answers[np.ndarray]) -> np.ndarray | None:
+    """The weights of the frames, float32 [N, V·T], in the branch that names the view, or else that grades."""
+    positive, quality = answers.positive, answers.quality
+    if positive is not None and positive.logits is not None:
+        return positive.attention
+    return quality.attention if quality is not None else None
 
 
 def ood_scores(answers: Answers[np.ndarray]) -> dict[str, np.ndarray]:

@@ -20,6 +20,7 @@ from torch import Tensor
 from echoviewclip.datasets.sample import Sample
 from echoviewclip.inference.collect import Answers
 from echoviewclip.inference.prediction import most_attended
+from echoviewclip.inference.scoring import attention_of
 from echoviewclip.utils.distributed import gather
 
 WEBP = {"quality": 75, "method": 0}  # larger methods take twice the time for a tenth of the bytes
@@ -87,12 +88,12 @@ class FilmMaker:
     def __call__(self, batch: Sample, video: Tensor, answers: Answers[np.ndarray]) -> None:
         """Takes a batch in; at most one more batch of raw frames is held."""
         self._finish()
-        attention = answers.positive if answers.positive is not None else answers.quality
+        attention = attention_of(answers)
         if attention is None:
             return
         pictures = video[:, self.crops // 2 :: self.crops].permute(0, 1, 2, 4, 5, 3).cpu().numpy()  # [B, C, T, S, S, 3]
         for row in np.flatnonzero(~answers.failed):
-            weights, frames = attention.attention[row], answers.frames[row]
+            weights, frames = attention[row], answers.frames[row]
             timing = Timing(int(batch.length[row]), *map(_known, (batch.fps[row], batch.heart_rate[row])))
             if np.isfinite(weights).all():
                 given = pictures[row], frames, weights, self.crops, timing

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from echoviewclip.datasets.configured import evaluation_views
 from echoviewclip.inference.prediction import PredictionTable
 from echoviewclip.inference.predictor import Predictor
 from echoviewclip.study.clips import to_studies
-from echoviewclip.study.films import FilmMaker
+from echoviewclip.study.films import Film, FilmMaker
 from echoviewclip.study.findings import find
 from echoviewclip.study.groups import find_groups
 from echoviewclip.study.page import Facts, write_index, write_study
 from echoviewclip.study.protocol import choose_protocol
 from echoviewclip.study.tables import write_tables
-from echoviewclip.utils.distributed import is_main
 from echoviewclip.utils.errors import UserError
 from echoviewclip.utils.files import check_writable
 
@@ -48,29 +47,28 @@ class StudyReport:
         self.protocol = choose_protocol(protocol, predictor.views if names_views else ())
         self.groups = find_groups(config.DATA.LABEL_LIST, predictor.views)
         self.watch = FilmMaker(evaluation_views(config)[1])
+        self._films: Mapping[int, Film] = {}
+
+    def gather(self) -> None:
+        """Joins what all processes saw; each has to call it before the main one writes."""
+        self._films = self.watch.films()
 
     def write(self, table: PredictionTable) -> list[Path]:
-        """Writes the report of the answers and returns its files, the page first; in the main process alone.
-
-        Under torchrun all processes have to call it.
-        """
-        films = self.watch.films()
-        if not is_main():
-            return []
+        """Writes the report of the answers and returns its files, the page first."""
         grades = tuple(self.predictor.grades) if "quality" in table.columns else ()
         views = tuple(self.predictor.views) if "view" in table.columns else ()
         first = table[0] if "decision" in table.columns else None
         score, tau = (first.score_name, first.tau) if first else (None, None)
         facts = Facts(table.columns, views, grades, score, tau, self.protocol)
-        studies = to_studies(table, films, self.paths, self.groups, grades)
+        studies = to_studies(table, self._films, self.paths, self.groups, grades)
         found = [find(study, self.groups, self.protocol, grades) for study in studies]
         files = [self.file, self.file.with_suffix(".csv"), self.file.with_suffix(".json")]
         write_tables(files[1], files[2], found, table.columns, self.protocol)
         if len(found) == 1:
             write_study(self.file, found[0], facts)
             return files
-        folder = self.file.with_suffix("")
-        # Numbers, since the name of a folder may be a patient's.
+        # Not the page's own name, which may be that of the folder of studies; numbers, since names may be patients'.
+        folder = self.file.with_name(f"{self.file.stem}-pages")
         pages = [folder / f"{number:0{max(3, len(str(len(found))))}d}.html" for number in range(1, len(found) + 1)]
         for page, one in zip(pages, found, strict=True):
             write_study(page, one, facts, index=f"../{self.file.name}")

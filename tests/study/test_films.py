@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 
-from echoviewclip.inference.collect import Answers, ViewAnswers
+from echoviewclip.inference.collect import Answers, QualityAnswers, ViewAnswers
 from echoviewclip.inference.echo_model import EchoModel
 from echoviewclip.inference.predictor import load_predictor
 from echoviewclip.study.films import FilmMaker, Timing, lay_out, make_film
@@ -31,6 +33,12 @@ def pattern(*shape, seed=0):
     """Coarse grey noise, uint8 [..., SIZE, SIZE, 3]: frames that differ from each other."""
     blocks = np.random.default_rng(seed).integers(0, 256, (*shape, SIZE // 8, SIZE // 8, 1), dtype=np.uint8)
     return blocks.repeat(8, axis=-3).repeat(8, axis=-2).repeat(3, axis=-1)
+
+
+def batch_of(*lengths):
+    """What a film needs of a batch of videos that state neither rate."""
+    unknown = torch.full((len(lengths),), torch.nan)
+    return SimpleNamespace(length=torch.tensor(lengths), fps=unknown, heart_rate=unknown)
 
 
 @pytest.mark.parametrize("test", [(1, 1), (2, 1), (2, 3)], ids=["1 clip", "2 clips", "2 clips x 3 crops"])
@@ -99,22 +107,29 @@ def test_the_sheet_has_the_frames_row_by_row():
 def test_videos_without_an_answer_have_no_film():
     """One that could not be read, one whose answer is not finite."""
     attention = torch.tensor([[0.5, 0.5], [torch.nan, torch.nan], [0.25, 0.75]]).numpy()
-    positive = ViewAnswers(None, attention, None, None, None)
+    positive = ViewAnswers(None, attention, None, np.zeros((3, 2), np.float32), None)
     failed = np.array([True, False, False])
     answers = Answers(np.array([4, 5, 6]), failed, np.array([[-1, -1], [0, 1], [0, 1]]), positive, None, None, None)
-    batch = type(
-        "Batch",
-        (),
-        {
-            "length": torch.tensor([0, 2, 2]),
-            "fps": torch.full((3,), torch.nan),
-            "heart_rate": torch.full((3,), torch.nan),
-        },
-    )
     maker = FilmMaker(crops=1)
-    maker(batch, torch.zeros(3, 1, 2, 3, SIZE, SIZE, dtype=torch.uint8), answers)
+    maker(batch_of(0, 2, 2), torch.zeros(3, 1, 2, 3, SIZE, SIZE, dtype=torch.uint8), answers)
     assert list(maker.films()) == [6]
     assert maker.films()[6].timing == Timing(2, None, None)
+
+
+def test_a_model_that_only_grades_shows_where_the_quality_branch_looked():
+    """As the column `frame` does."""
+    views = ViewAnswers(None, np.array([[0.9, 0.1]], np.float32), None, None, None)
+    quality = QualityAnswers(np.array([[0.2, 0.8]], np.float32), *[np.zeros((1, 3), np.float32)] * 3)
+    answers = Answers(np.array([0]), np.array([False]), np.array([[0, 1]]), views, None, quality, None)
+    maker = FilmMaker(crops=1)
+    maker(batch_of(2), torch.zeros(1, 1, 2, 3, SIZE, SIZE, dtype=torch.uint8), answers)
+    assert maker.films()[0].weights == pytest.approx([0.2, 0.8]) and maker.films()[0].peak == 1
+
+
+def test_a_still_image_is_a_film_of_one_frame():
+    weights = np.full(4, 0.25, np.float32)
+    film = make_film(pattern(1, 1).repeat(4, 1), np.zeros(4, np.int64), weights, 1, Timing(1, None, None))
+    assert (film.frames, film.weights, film.peak, film.columns) == ((0,), (1.0,), 0, 1)
 
 
 @pytest.mark.parametrize(

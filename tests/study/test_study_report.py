@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
 
 import pytest
 
 from echoviewclip.predict import main
 from echoviewclip.utils.errors import UserError
+from tests.datasets.intake.test_no_names import TEXTS, dicoms, with_text
 from tests.tiny_data import VIEWS
 
 PROTOCOL = f"""
@@ -73,10 +75,13 @@ def test_a_study_is_one_page_with_its_tables(tiny_runs, archive, capsys):
 def test_several_studies_are_a_page_each_and_one_over_all(tiny_runs, archive):
     page = archive / "all.html"
     assert answer(tiny_runs["view"] / "last.pth", "one", "two", "--report", str(page)) == 1  # one cannot be read
-    assert sorted(path.name for path in (archive / "all").iterdir()) == ["001.html", "002.html"]  # no folder's name
+    assert sorted(path.name for path in (archive / "all-pages").iterdir()) == [
+        "001.html",
+        "002.html",
+    ]  # no folder's name
     text = page.read_text(encoding="utf-8")
-    assert 'href="all/001.html"' in text and 'href="all/002.html"' in text
-    second = (archive / "all/002.html").read_text(encoding="utf-8")
+    assert 'href="all-pages/001.html"' in text and 'href="all-pages/002.html"' in text
+    second = (archive / "all-pages/002.html").read_text(encoding="utf-8")
     assert 'href="../all.html"' in second and "bad.avi" in second
     content = json.loads((archive / "all.json").read_text(encoding="utf-8"))
     assert [study["study"] for study in content["studies"]] == ["one", "two"]
@@ -90,6 +95,21 @@ def test_a_report_changes_no_answer(tiny_runs, archive):
     answer(checkpoint, "one", "--output", "with", "--report", "x.html")
     for name in ("predictions.csv", "predictions.jsonl"):
         assert (archive / "plain" / name).read_bytes() == (archive / "with" / name).read_bytes()
+
+
+def test_nothing_that_stands_in_a_file_is_on_the_page(tiny_runs, archive):
+    """A name planted in each text of a header: some of these videos are answered, some are not."""
+    whole = dicoms(archive / "object.dcm")[0]
+    (archive / "named").mkdir()
+    for number, (tag, representation) in enumerate(TEXTS):
+        (archive / "named" / f"{number:02d}.dcm").write_bytes(with_text(whole, tag, representation))
+    files = [str(path) for path in sorted((archive / "named").iterdir())]
+    assert answer(tiny_runs["quality"] / "last.pth", *files, "--report", "x.html") == 1
+    clips = json.loads((archive / "x.json").read_text(encoding="utf-8"))["studies"][0]["clips"]
+    assert len(clips) == len(TEXTS) and 0 < sum(bool(clip["error"]) for clip in clips) < len(TEXTS)
+    for name in ("x.html", "x.csv", "x.json"):
+        text = (archive / name).read_text(encoding="utf-8")
+        assert "DOE" not in re.sub("[A-Za-z0-9+/=]{200,}", "", text) and "JANE" not in text
 
 
 @pytest.mark.parametrize(
