@@ -7,6 +7,7 @@ set_up requirements-dev.txt
 bash tools/check.sh
 only=(-m "not slow")
 [ "${1:-}" = --all ] && only=() && shift
-# A process for each core, up to four (each may hold 3 GB), with a thread of its own.
+# A process for each core, up to four (each may hold 3 GB), with a thread of its own. Each has its part of the tests in
+# their order, so that files' fixtures are made once, and takes over from the others' when it is done.
 export OMP_NUM_THREADS=1
-exec .venv/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile ${only[@]+"${only[@]}"} "$@"
+exec .venv/bin/python -m pytest -n auto --maxprocesses 4 --dist worksteal ${only[@]+"${only[@]}"} "$@"

@@ -130,19 +130,34 @@ class FeatureStatistics:
 
 def _whitening(residuals: np.ndarray) -> np.ndarray:
     """Square root of the inverse of the residuals' shrunk covariance, `[D, D]`; directions of no variance stay 0."""
-    from sklearn.covariance import ledoit_wolf  # here, as importing it takes a second that only fitting should wait
+    # Here, as importing it takes a second that only fitting should wait.
+    from sklearn.covariance import ledoit_wolf, ledoit_wolf_shrinkage
 
-    values, vectors = _eigen(ledoit_wolf(residuals, assume_centered=True)[0])
+    videos, dimensions = residuals.shape
+    if videos >= dimensions:
+        values, vectors = _eigen(ledoit_wolf(residuals, assume_centered=True)[0])
+        return (vectors * _inverse_roots(values)) @ vectors.T
+    # Shrinking gives all directions but the residuals' own one variance, so that these few are all there is to find.
+    shrinkage = ledoit_wolf_shrinkage(residuals, assume_centered=True)
+    _, singular, axes = svd(residuals, full_matrices=False, lapack_driver="gesvd")
+    squares = singular**2 / videos
+    rest = shrinkage * squares.sum() / dimensions
+    roots = _inverse_roots(np.append((1 - shrinkage) * squares + rest, rest))
+    return roots[-1] * np.eye(dimensions) + (axes.T * (roots[:-1] - roots[-1])) @ axes
+
+
+def _inverse_roots(values: np.ndarray) -> np.ndarray:
+    """1/√value of each variance `[D]`; 0 where there is none."""
     # The inverse of a root below that of float32's smallest number could overflow where it is used.
     kept = values > max(values.max() * 1e-10, np.finfo(np.float32).tiny)
-    return (vectors / np.where(kept, np.sqrt(np.where(kept, values, 1)), np.inf)) @ vectors.T
+    return np.where(kept, 1 / np.sqrt(np.where(kept, values, 1)), 0)
 
 
 def _eigen(covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Eigenvalues `[D]` and eigenvectors `[D, D]`, in columns, of a covariance `[D, D]`.
 
-    With fewer videos than dimensions, shrinking makes most eigenvalues equal. LAPACK's default driver (evr) fails on
-    some such matrices; divide and conquer (evd) does not. The singular values of a covariance are its eigenvalues.
+    LAPACK's default driver (evr) fails on some matrices whose eigenvalues are nearly equal, as shrinking makes them;
+    divide and conquer (evd) does not. The singular values of a covariance are its eigenvalues.
     """
     symmetric = (covariance + covariance.T) / 2
     if len(symmetric) == 1:  # which this driver refuses in scipy before 1.14

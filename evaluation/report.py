@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -77,8 +78,9 @@ def write_report(folder: str | Path, frames: FramesOf | None = None) -> Path:
     return path
 
 
+@cache
 def page_environment(**filters: Callable[..., Any]) -> Environment:
-    """The templates of this folder, with the filters of figures and further ones."""
+    """The templates of this folder, with the filters of figures and further ones; each compiled once in a process."""
     loader = FileSystemLoader(Path(__file__).parent / "templates")
     environment = Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"figure": shown_figure, "interval": shown_interval, "score": score_title} | filters

@@ -16,4 +16,4 @@ if [ "$(cat "$venv/bounds.txt" 2>/dev/null)" != "$bounds" ]; then
   mv "$venv/asked.txt" "$venv/bounds.txt"
 fi
 export OMP_NUM_THREADS=1
-exec "$venv/bin/python" -m pytest -n auto --maxprocesses 4 --dist loadfile -m "not slow" "$@"
+exec "$venv/bin/python" -m pytest -n auto --maxprocesses 4 --dist worksteal -m "not slow" "$@"

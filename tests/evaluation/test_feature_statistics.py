@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.linalg import LinAlgError
+from sklearn.covariance import ledoit_wolf
 
 from echoviewclip.evaluation import feature_statistics
 from echoviewclip.evaluation.feature_statistics import BLOCK, FeatureStatistics
@@ -30,6 +31,15 @@ def test_nearly_equal_eigenvalues_are_no_obstacle(size, seed):
     features = unit_features(9, size, seed)
     found = FeatureStatistics.fit(features, np.zeros(9, int)).scores(features)
     assert all(np.isfinite(values).all() for values in found.values())
+
+
+@pytest.mark.parametrize("shape", [(9, 30), (29, 30), (30, 30), (90, 30)])
+def test_whitening_is_the_root_of_the_inverse_whatever_the_number_of_videos(shape):
+    residuals = np.random.default_rng(0).normal(size=shape) * np.linspace(0.5, 3, shape[1])
+    whitening = feature_statistics._whitening(residuals)
+    np.testing.assert_allclose(whitening, whitening.T, atol=1e-12)
+    covariance = ledoit_wolf(residuals, assume_centered=True)[0]
+    np.testing.assert_allclose(whitening @ whitening @ covariance, np.eye(shape[1]), atol=1e-10)
 
 
 def test_where_the_first_decomposition_fails_the_second_says_the_same(monkeypatch):

@@ -38,7 +38,9 @@ def fixtures():
     for folder in (HERE, os.environ.get("PARITY_FIXTURES")):
         for manifest in sorted(Path(folder).glob("*.json")) if folder else ():
             if not manifest.stem.startswith("train_"):  # tests/trainers/test_parity_training.py
-                yield pytest.param(manifest, id=manifest.stem)
+                # What stage 1 answers is computed, and compared, on the way to the answers of stage 2.
+                slow = [pytest.mark.slow] * (folder == HERE and manifest.stem == "stage1_view")
+                yield pytest.param(manifest, id=manifest.stem, marks=slow)
 
 
 def fixture_weights(folder: Path):

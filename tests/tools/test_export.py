@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from pathlib import Path
 
@@ -11,18 +10,21 @@ import torch
 
 from echoviewclip.inference.resume import load_weights
 from echoviewclip.models.build import build_model, configured_towers
+from echoviewclip.tools import export
 from echoviewclip.utils.checkpoint import load_checkpoint
+from echoviewclip.utils.errors import exit_code
 from tests.tiny_data import VIEWS, configure, tiny_clips, tiny_options
-
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize(("half", "tolerance"), [(False, 0.0), (True, 5e-3)])
-def test_a_model_of_exported_towers_has_the_features_of_the_checkpoint(tiny_runs, tmp_path, half, tolerance):
+def test_a_model_of_exported_towers_has_the_features_of_the_checkpoint(
+    tiny_runs, tmp_path, monkeypatch, capsys, half, tolerance
+):
     file = tmp_path / "towers.safetensors"
-    command = [sys.executable, "tools/export.py", str(tiny_runs["view"] / "last.pth"), str(file)]
-    done = subprocess.run(command + ["--half"] * half, cwd=ROOT, capture_output=True, text=True)
-    assert (done.returncode, done.stdout) == (0, f"{file}\n"), done.stderr
+    command = ["export.py", str(tiny_runs["view"] / "last.pth"), str(file)]
+    monkeypatch.setattr(sys, "argv", command + ["--half"] * half)
+    assert exit_code(export.main) == 0
+    assert capsys.readouterr().out == f"{file}\n"
 
     config = configure("configs/phantom/view.yaml", tiny_options(Path(), Path(), MODEL__PRETRAINED=str(file)))
     again, first = (build_model(config, VIEWS, configured_towers(config, random)).eval() for random in (False, True))
@@ -35,7 +37,7 @@ def test_a_model_of_exported_towers_has_the_features_of_the_checkpoint(tiny_runs
         torch.testing.assert_close(*pair, rtol=0, atol=tolerance)
 
 
-def test_a_file_that_is_no_checkpoint_is_refused(tmp_path):
-    command = [sys.executable, "tools/export.py", "none.pth", str(tmp_path / "out.safetensors")]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (2, "error: none.pth: no such checkpoint (--resume, MODEL.RESUME)\n")
+def test_a_file_that_is_no_checkpoint_is_refused(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["export.py", "none.pth", str(tmp_path / "out.safetensors")])
+    assert exit_code(export.main) == 2
+    assert capsys.readouterr().err == "error: none.pth: no such checkpoint (--resume, MODEL.RESUME)\n"

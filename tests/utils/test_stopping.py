@@ -43,8 +43,7 @@ def signalled(patch: pytest.MonkeyPatch, kind: type, method: str, number: int, w
     patch.setattr(kind, method, method_with_signal)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
-@pytest.mark.parametrize("step", [1, 3])
+@pytest.mark.parametrize(("number", "step"), [(signal.SIGTERM, 1), (signal.SIGUSR1, 3)])
 def test_a_run_that_is_asked_to_stop_saves_its_last_step_and_goes_on(whole, tiny_folder, monkeypatch, number, step):
     run = whole.with_name("run")
     before = [signal.getsignal(each) for each in stopping.SIGNALS]

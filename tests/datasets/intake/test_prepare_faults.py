@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import faulthandler
+import math
 import os
 import signal
 import socket
@@ -119,16 +120,18 @@ def test_a_file_that_kills_its_process_is_named_and_met_once(seven, run, tmp_pat
 
 
 def test_a_file_that_takes_too_long_is_named(seven, tmp_path, monkeypatch):
-    convert = module.convert
+    convert, begun = module.convert, time.monotonic()
+    prepare(seven, tmp_path / "whole", Options(keep_names=True), 2)
+    enough = 2 + 2 * math.ceil(time.monotonic() - begun)  # for a file, however busy the machine is
     monkeypatch.setattr(
         module,
         "convert",
-        lambda root, name, *others: time.sleep(60 * (name == "3.mp4")) or convert(root, name, *others),
+        lambda root, name, *others: time.sleep(600 * (name == "3.mp4")) or convert(root, name, *others),
     )
     begun = time.monotonic()
-    records = prepare(seven, tmp_path / "done", Options(keep_names=True), 2, seconds=2)
-    assert time.monotonic() - begun < 30
-    assert faults(records) == {"3.mp4": "took more than 2 s; --retry tries again"}
+    records = prepare(seven, tmp_path / "done", Options(keep_names=True), 2, seconds=enough)
+    assert time.monotonic() - begun < 300
+    assert faults(records) == {"3.mp4": f"took more than {enough} s; --retry tries again"}
     assert len(manifest(tmp_path / "done")) == 6
 
 
