@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 
 from echoviewclip.utils.checkpoint import load_checkpoint
@@ -16,12 +20,23 @@ def test_an_output_folder_below_a_file_is_one_line(tiny_folder, tmp_path):
     assert said == f"{tmp_path}/file/run: cannot be written: Not a directory"
 
 
+@pytest.fixture(scope="module")
+def whole(tiny_folder, tmp_path_factory) -> Path:
+    """What an undisturbed run leaves; moved from where others run, since checkpoints name their folder."""
+    folder = tmp_path_factory.mktemp("full") / "run"
+    train(tiny(tiny_folder, folder, **TWO_EPOCHS))
+    return folder.rename(folder.with_name("whole"))
+
+
+@pytest.fixture
+def run(whole) -> Iterator[Path]:
+    """Where the undisturbed run was, empty."""
+    yield whole.with_name("run")
+    shutil.rmtree(whole.with_name("run"))
+
+
 @pytest.mark.parametrize("room", [0, 100, 1_000_000])  # not even a log, no line of metrics.jsonl, no checkpoint
-def test_a_training_on_a_full_disk_is_one_line_and_goes_on_when_there_is_room(tiny_folder, tmp_path, room, capsys):
-    run, whole = tmp_path / "run", tmp_path / "whole"
-    train(tiny(tiny_folder, run, **TWO_EPOCHS))
-    run.rename(whole)
-    capsys.readouterr()
+def test_a_training_on_a_full_disk_is_one_line_and_goes_on_when_there_is_room(tiny_folder, whole, run, room, capsys):
     with disk_with(room):
         said = refusal(lambda: train(tiny(tiny_folder, run, **TWO_EPOCHS)))
     assert said.startswith(f"{run}/") and said.endswith(": cannot be written: File too large")
@@ -30,8 +45,8 @@ def test_a_training_on_a_full_disk_is_one_line_and_goes_on_when_there_is_room(ti
     assert_same_files(run, whole)
 
 
-def test_a_disk_that_fills_up_keeps_the_last_checkpoint(tiny_folder, tmp_path, capsys):
-    run = train(tiny(tiny_folder, tmp_path, **TWO_EPOCHS))
+def test_a_disk_that_fills_up_keeps_the_last_checkpoint(tiny_folder, whole, run):
+    shutil.copytree(whole, run)
     before = (run / "last.pth").read_bytes()
     with disk_with(1_000_000):
         said = refusal(lambda: train(tiny(tiny_folder, run, **TWO_EPOCHS | {"TRAIN__EPOCHS": 3})))
