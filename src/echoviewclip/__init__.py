@@ -15,11 +15,23 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 
-def load(*arguments: Any, **options: Any) -> EchoModel:
-    """`EchoModel.load`: a checkpoint that answers about videos. Raises UserError."""
+def load(
+    file: str | Path, device: str = "auto", *, cfg: str | Path | None = None, changes: Sequence[tuple[str, Any]] = ()
+) -> EchoModel:
+    """A checkpoint that answers about videos (`inference.echo_model.EchoModel`).
+
+    Args:
+        file: a checkpoint of any stage, or a folder that tools/export.py wrote.
+        device: `auto` takes the GPU where there is one.
+        cfg: the yaml file of a checkpoint that carries no configuration.
+        changes: settings to change, (key, value) each.
+
+    Raises:
+        UserError: the file is missing, damaged or not a checkpoint, a setting is wrong.
+    """
     from echoviewclip.inference.echo_model import EchoModel  # here, so that nothing heavy waits for the name alone
 
-    return EchoModel.load(*arguments, **options)
+    return EchoModel.load(file, device, cfg=cfg, changes=changes)
 
 
 def from_pretrained(name: str | Path, revision: str | None = None, **options: Any) -> EchoModel:
