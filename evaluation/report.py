@@ -24,6 +24,7 @@ from echoviewclip.evaluation.summary import Summary, read_summary
 from echoviewclip.evaluation.titles import figure_title, headlines, score_title
 from echoviewclip.evaluation.worst import FramesOf, shown_name, worst_videos
 from echoviewclip.utils.files import write_text
+from echoviewclip.utils.progress import hours
 
 CURVES = (  # figures followed over training, at most five of which are drawn
     "top1",
@@ -71,6 +72,7 @@ def write_report(folder: str | Path, frames: FramesOf | None = None) -> Path:
             worst=worst_videos(p, summary, frames),
             failed=[shown_name(path) for path in p.path[p.failed].tolist()],
             config=_config(folder / "config.yaml"),
+            provenance=_provenance(summary),
         )
     )
     path = folder / "report.html"
@@ -247,6 +249,18 @@ def _quality(p: Predictions, summary: Summary) -> dict[str, Markup]:
         ),
         "agreement": figures.scatter(mean, difference, "mean of score and target", "score − target", levels),
     }
+
+
+def _provenance(summary: Summary) -> list[tuple[str, str]]:
+    """What the page says of how the evaluation came about, without folders."""
+    found = summary.provenance
+    if found is None:
+        return []
+    command = " ".join(str(hide_folders(word)) for word in found.words)
+    rows = [("Date", found.date.replace("T", " ")), ("Program", f"EchoViewCLIP {found.version}"), ("Command", command)]
+    rows.append(("Time taken", hours(found.seconds)))
+    files = [(Path(file).name, f"SHA-256 {digest}" if digest else "has gone") for file, digest in found.files.items()]
+    return [*rows, *files]
 
 
 def _config(path: Path) -> str:

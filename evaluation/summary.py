@@ -29,6 +29,7 @@ from echoviewclip.evaluation.classification import (
 )
 from echoviewclip.evaluation.ood import ood_statistic
 from echoviewclip.evaluation.predictions import SETS, Predictions
+from echoviewclip.evaluation.provenance import Provenance
 from echoviewclip.evaluation.quality import ViewQuality, per_view, quality_statistic
 from echoviewclip.utils.errors import UserError
 from echoviewclip.utils.files import write_text
@@ -48,6 +49,7 @@ class Summary:
         intervals: 95 % intervals (low, high) of them; None where the data cannot tell.
         per_class, confused, per_view: rows of the classes, of pairs of classes, of the quality of each view.
         environment: versions, and what it ran on.
+        provenance: how it came about; None where nobody said.
     """
 
     stage: str
@@ -65,6 +67,7 @@ class Summary:
     confused: list[ConfusedPair] = field(default_factory=list)
     per_view: list[ViewQuality] = field(default_factory=list)
     environment: dict[str, str] = field(default_factory=dict)
+    provenance: Provenance | None = None
 
     @property
     def defined(self) -> dict[str, float]:
@@ -151,6 +154,8 @@ def read_summary(path: Path) -> Summary:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         known = {field.name: content[field.name] for field in fields(Summary) if field.name in content}
+        if known.get("provenance"):
+            known["provenance"] = Provenance(**known["provenance"])
         summary = Summary(**known)
         metrics = {name: np.nan if value is None else float(value) for name, value in summary.metrics.items()}
     except FileNotFoundError:
@@ -258,6 +263,8 @@ def _installed(library: str) -> bool:
 
 
 def _plain(value: object) -> object:
+    if isinstance(value, Provenance):
+        value = vars(value)
     if isinstance(value, dict):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Collection, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -45,7 +45,8 @@ from echoviewclip.trainers.feature_cache import FeatureCache, remove_own_cache
 from echoviewclip.trainers.folder import check_folder, lock, remove_run, removed_if_unused, results_folder
 from echoviewclip.trainers.loop import Trainer
 from echoviewclip.trainers.next_step import Call
-from echoviewclip.trainers.saving import RunFiles
+from echoviewclip.trainers.provenance import provenance_of
+from echoviewclip.trainers.saving import LAST, RunFiles
 from echoviewclip.trainers.stages import build_stage
 from echoviewclip.utils.config import without_effect
 from echoviewclip.utils.distributed import barrier, is_main
@@ -97,7 +98,7 @@ def run(
             )
         sets = evaluation_sets(config)
         checkpoint = read_checkpoint(config, views, grades, read)
-        start = Start(with_activation(config, checkpoint), views, grades, checkpoint, sets)
+        start = Start(with_activation(config, checkpoint), views, grades, checkpoint, sets, begin)
         if start.training:
             for sentence in without_effect(start.config, given):
                 log.warning("%s", sentence)
@@ -114,13 +115,14 @@ def _check_start(config: CfgNode) -> None:
 
 @dataclass(frozen=True)
 class Start:
-    """What a run begins with: its configuration, the checkpoint that it goes on from, and the lists to evaluate."""
+    """What a run begins with: configuration, the checkpoint that it goes on from, the lists to evaluate, the time."""
 
     config: CfgNode
     views: list[str]
     grades: list[str]
     checkpoint: AnyCheckpoint | None
     sets: list[EvaluationSet]
+    begin: float
 
     @property
     def training(self) -> bool:
@@ -207,6 +209,11 @@ def _run(
         remove_own_cache(config)
     else:
         evaluation, files = evaluator(model, start.saved.epoch if start.saved else None, intervals=True), None
+    if is_main():
+        lists = [*(part.annotations.file for part in start.sets), train.file if train is not None else None]
+        checkpoints = [checkpoint.file if checkpoint else None, *([folder / LAST] if (folder / LAST).is_file() else [])]
+        came_about = provenance_of(start.begin, [*lists, *checkpoints])
+        evaluation = replace(evaluation, summary=replace(evaluation.summary, provenance=came_about))
     write_results(folder, evaluation, [part.annotations for part in start.sets], config.DATA.DECODER)
     return files, evaluation.summary
 
