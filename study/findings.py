@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from echoviewclip.study.clips import Clip, Study, best_first
+from echoviewclip.study.films import Film
 from echoviewclip.study.groups import ViewGroups
 from echoviewclip.study.protocol import Measurement, Protocol
 
@@ -61,6 +62,12 @@ class Choice:
     nearest: Clip | None = None
     lacks: tuple[str, ...] = ()
 
+    @property
+    def film(self) -> Film | None:
+        """What there is to play."""
+        clip = self.clip or self.nearest
+        return clip.film if clip else None
+
 
 @dataclass(frozen=True)
 class MeasurementChoice:
@@ -68,6 +75,11 @@ class MeasurementChoice:
 
     measurement: Measurement
     choices: list[Choice]
+
+    @property
+    def ready(self) -> bool:
+        """Whether each view has a clip that will do."""
+        return all(choice.clip for choice in self.choices)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import pytest
 
 from echoviewclip.study.films import Timing, make_film
 from echoviewclip.study.findings import find
-from echoviewclip.study.page import Facts, write_study
+from echoviewclip.study.page import Facts, write_index, write_study
 from echoviewclip.study.protocol import choose_protocol
 from echoviewclip.utils.label_list import read_names
 from tests.browser import CHROMIUM, NO_CHROMIUM, browser
@@ -193,6 +193,25 @@ def test_play_all_plays_what_is_on_the_screen(page):
     )
     page.evaluate("document.getElementById('all-play').click()")
     assert page.evaluate("playing.size") == 0
+
+
+def test_the_page_over_studies_filters_and_sorts(tab, tmp_path):
+    protocol = choose_protocol("adult-tte", NAMES)
+    given = [study(clip(0, A4C), clip(1, A2C), name="Exam 1"), study(clip(0, PLAX), name="exam 2"), study(name="other")]
+    found = [find(one, groups(), protocol, GRADES) for one in given]
+    write_index(tmp_path / "x.html", found, ["1", "2", "3"], Facts(COLUMNS, NAMES, GRADES, "msp", 1.0, protocol))
+    tab.said.clear()
+    tab.open(tmp_path / "x.html", 390)
+    assert tab.evaluate("document.documentElement.scrollWidth") <= 390
+    names = f"{VISIBLE}('tbody tr').map((row) => row.cells[0].textContent)"
+    assert tab.evaluate(names) == ["Exam 1", "exam 2", "other"]
+    tab.evaluate("document.querySelectorAll('th button')[1].click(), document.querySelectorAll('th button')[1].click()")
+    assert tab.evaluate(names) == ["other", "exam 2", "Exam 1"]  # fewest videos first
+    tab.press("/", *"exam not")
+    assert tab.evaluate(names) == ["exam 2"]
+    assert tab.evaluate("document.getElementById('count').textContent") == "1 of 3 studies"
+    tab.press("Escape")
+    assert len(tab.evaluate(names)) == 3 and tab.said == []
 
 
 def test_the_print_has_the_pictures_and_none_of_the_controls(page):

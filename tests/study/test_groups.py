@@ -27,8 +27,11 @@ MODES = {  # of the phantom's simulator, which knows how each view is recorded
 WINDOWS = {"apical": "Apical", "right_focus": "Apical", "vena_cava": "Subcostal", "suprasternal": "Suprasternal"}
 
 
-def test_every_view_of_the_label_list_has_its_place_and_no_other_is_named():
-    assert sorted(groups().places) == sorted(NAMES)
+@pytest.mark.parametrize("labels", ["ultracls", "ev9v", "tmed2", "echonet_pediatric"])
+def test_every_view_of_a_label_list_has_its_place_and_no_other_is_named(labels):
+    names = read_names(f"labels/{labels}.csv")
+    assert sorted(read_groups(f"labels/{labels}.yaml").places) == sorted(names)
+    assert find_groups(f"labels/{labels}.csv", names) == read_groups(f"labels/{labels}.yaml")
 
 
 @pytest.mark.parametrize("view", NAMES)

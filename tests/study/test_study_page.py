@@ -179,7 +179,7 @@ def test_the_page_over_studies_counts_and_links(tmp_path):
     page = (tmp_path / "x.html").read_text(encoding="utf-8")
     tags = Tags(page)
     assert [attributes["href"] for attributes in tags.having("href")] == ["x/001.html", "x/002.html"]
-    rows = re.findall(r"<tr><td(.*?)</tr>", page, re.S)
+    rows = re.findall(r"<tr data-text=[^>]*><td(.*?)</tr>", page, re.S)
     assert [re.findall(r'<td [^>]*data-value="([^"]*)"', row) for row in rows] == [
         ["5", "2", "22", "1", "2", "1", "a"],  # videos, views, to look at, rejected, good, no answer, ejection fraction
         ["1", "1", "23", "0", "1", "0", "b"],
