@@ -55,7 +55,7 @@ class Progress:
         self._clock, self._ended = clock, threading.Event()
         self._begin = now = clock()
         self._recent = deque([(now, done)])
-        self._next_line, self._next_drawing = now + FIRST, now
+        self._next_line, self._next_drawing, self._next_figures = now + FIRST, now, now
         self._thread = threading.Thread(target=self._look_after, daemon=True)
 
     def __enter__(self) -> Progress:
@@ -88,7 +88,9 @@ class Progress:
             self._recent.append((now, done))
             while now - self._recent[0][0] > RECENT and len(self._recent) > 2:
                 self._recent.popleft()
-        if self.shown and now >= min(self._next_line, self._next_drawing):
+        # Not when a drawing is due: the thread keeps that up without figures, which are this thread's to ask for.
+        if self.shown and (now >= self._next_line or (now >= self._next_figures and on_terminal())):
+            self._next_figures = now + REDRAW
             self.figures = figures() if figures else ""
             self.show()
 

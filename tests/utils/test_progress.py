@@ -121,6 +121,15 @@ def test_figures_are_asked_for_only_when_they_are_shown(clock, capsys):
     assert "loss 6.0" in capsys.readouterr().err
 
 
+def test_on_a_terminal_figures_are_fresh_although_the_thread_draws_the_line(clock, monkeypatch):
+    with terminal(monkeypatch) as sent, Progress("train", 100, "clips", clock=clock) as progress:
+        progress.show()  # as the thread does
+        sent()
+        clock.now = 1.0
+        progress.move(1, figures=lambda: "loss 0.7")
+        assert sent().endswith("0:01:39 left  1.0 clips/s  loss 0.7")
+
+
 def test_processes_but_the_main_one_are_silent(clock, capsys):
     with Progress("train", 10, shown=False, clock=clock) as progress:
         clock.now = 100.0
