@@ -77,7 +77,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from echoviewclip.inference.echo_model import EchoModel
     from echoviewclip.inference.parts import AnswerParts, question
     from echoviewclip.inference.predictor import load_predictor
-    from echoviewclip.study.report import StudyReport
     from echoviewclip.utils.distributed import is_main, processes
     from echoviewclip.utils.files import check_writable
 
@@ -85,7 +84,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     videos = find_videos(given.paths, left_out)
     predictor = load_predictor(given.resume, given.cfg, given.changes)
     check_writable(given.output)
-    report = StudyReport(given.report, given.protocol, given.paths, predictor) if given.report else None
+    report = None
+    if given.report:
+        from echoviewclip.study.report import StudyReport
+
+        report = StudyReport(given.report, given.protocol, given.paths, predictor)
     parts = AnswerParts(given.output, question(given.resume, given.changes, given.cfg, given.as_is), videos)
     try:
         with processes(predictor.config.DEVICE, predictor.config.TRAIN.TIMEOUT) as device:
