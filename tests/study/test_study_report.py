@@ -13,6 +13,7 @@ from echoviewclip.predict import main
 from echoviewclip.utils.errors import UserError
 from tests.datasets.intake.test_no_names import TEXTS, dicoms, with_text
 from tests.tiny_data import VIEWS
+from tests.trainers.test_distributed import two_processes
 
 PROTOCOL = f"""
 name: Tiny
@@ -95,6 +96,16 @@ def test_a_report_changes_no_answer(tiny_runs, archive):
     answer(checkpoint, "one", "--output", "with", "--report", "x.html")
     for name in ("predictions.csv", "predictions.jsonl"):
         assert (archive / "plain" / name).read_bytes() == (archive / "with" / name).read_bytes()
+
+
+@pytest.mark.slow
+def test_two_processes_make_the_page_that_one_makes(tiny_runs, tiny_folder, tmp_path):
+    """Each has the films of its own videos, and the first one writes."""
+    words = [tiny_folder / "videos", "--resume", tiny_runs["quality"] / "last.pth", "--device", "cpu", "--workers", 0]
+    assert main([*map(str, words), "--output", str(tmp_path), "--report", str(tmp_path / "one.html")]) == 0
+    two_processes(*words, "--output", tmp_path, "--report", tmp_path / "two.html", program=["predict.py"])
+    one, two = (path.read_bytes() for path in (tmp_path / "one.html", tmp_path / "two.html"))
+    assert one == two and one.count(b'id="film-') == len(list((tiny_folder / "videos").iterdir()))
 
 
 def test_nothing_that_stands_in_a_file_is_on_the_page(tiny_runs, archive):
