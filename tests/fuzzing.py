@@ -180,7 +180,8 @@ def damage(content: bytes, draw: random.Random, tokens: Sequence[bytes]) -> byte
         del changed[second:]
     elif kind == "flip" and changed:
         for _ in range(draw.randrange(1, 12)):
-            changed[int(draw.random() ** draw.choice((1, 4)) * len(changed))] ^= 1 << draw.randrange(8)
+            at = int(draw.random() ** draw.choice((1, 4)) * len(changed))
+            changed[min(at, len(changed) - 1)] ^= 1 << draw.randrange(8)  # hypothesis draws 1.0 as well
     elif kind == "token":
         token = draw.choice(tokens)
         changed[second : second + (len(token) if draw.random() < 0.7 else 0)] = token

@@ -67,7 +67,8 @@ class CachedClips(Dataset):
         file = at.file(self.folder)
         try:
             with safe_open(file, "pt") as stored:
-                found = {name: stored.get_slice(name)[at.row] for name in stored.keys()}  # noqa: SIM118 – not a dict
+                part = slice(at.row, at.row + 1)  # which the lowest safetensors takes for a row, too
+                found = {name: stored.get_slice(name)[part][0] for name in stored.keys()}  # noqa: SIM118 – not a dict
                 faults = [(name, reason) for name, reason in json.loads(stored.metadata()["faults"])]
         except FileNotFoundError:
             return Mistake(

@@ -85,7 +85,10 @@ CSVS = {
     "a quote without an end": ('path,label\n"a.avi,1\n' + "b.avi,1\n" * 20_000, ":"),
     "a label of 100 kB": (f"path,label\na.avi,{LONG}\n", ":2: the label 'xxx"),
     "many labels": (f"path,label\na.avi,{'1 ' * 5000}\n", ":2: several labels (1 1 1"),
-    "a zero byte": ("path,label\na\0.avi,1\n", ":2: a zero byte in the path"),
+    "a zero byte": (
+        "path,label\na\0.avi,1\n",
+        ":2: not a CSV table: line contains NUL" if sys.version_info < (3, 11) else ":2: a zero byte in the path",
+    ),
     "columns without number": (f"path,label\n{'a,' * 10_000}\n", ":2: 10001 columns where the header has 2"),
 }
 
