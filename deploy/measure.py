@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from echoviewclip.datasets.configured import evaluation_batches, read_list
 from echoviewclip.datasets.cropping import clips_on
@@ -18,6 +17,7 @@ from echoviewclip.deploy.formats import INPUT
 from echoviewclip.deploy.graph import Graph
 from echoviewclip.inference.predictor import Predictor
 from echoviewclip.utils.errors import UserError
+from echoviewclip.utils.progress import track
 
 CLASSES = {"view_probabilities": "view", "quality_probabilities": "grade"}
 Runner = Callable[[Tensor], list[np.ndarray]]
@@ -55,7 +55,7 @@ def measure(predictor: Predictor, files: Mapping[str, Path], list_file: str) -> 
     places: list[np.ndarray] = []
     loader = evaluation_batches(config, annotations)
     with reading_faults(), torch.no_grad():
-        for batch in tqdm(read(loader), total=len(loader), desc="measure", leave=False, disable=None):
+        for batch in track(read(loader), "measure", len(loader), "batches"):
             good = ~batch.failed
             if not good.any():
                 continue
