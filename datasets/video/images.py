@@ -15,6 +15,7 @@ from echoviewclip.datasets.video.reasons import Unreadable, silence
 
 silence("PIL")
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff")
+FORMATS = ("JPEG", "PNG", "BMP", "TIFF")  # whatever the name says: Pillow has readers of many more, some little tried
 TURNED = (5, 6, 7, 8)  # orientations (EXIF 2.3, tag 0x0112) whose rows are columns of what is stored
 
 
@@ -89,14 +90,14 @@ def _numbers_first(member: tuple[str, object]) -> list[tuple[int, str]]:
 
 def _image_size(source: Path | str | BinaryIO) -> tuple[int, int]:
     """Width and height as `_read_image` returns them."""
-    with Image.open(source) as image:
+    with Image.open(source, formats=FORMATS) as image:
         is_turned = image.format != "TIFF" and image.getexif().get(ExifTags.Base.Orientation) in TURNED
         return image.size[::-1] if is_turned else image.size
 
 
 def _read_image(source: Path | str | BinaryIO) -> np.ndarray:
     """uint8 [H, W, 3], upright as its orientation says; the size is checked before memory is spent."""
-    with Image.open(source) as image:
+    with Image.open(source, formats=FORMATS) as image:
         if image.width * image.height > MAX_PIXELS:
             raise Unreadable(f"an image of {image.width}×{image.height} pixels")
         ImageOps.exif_transpose(image, in_place=True)

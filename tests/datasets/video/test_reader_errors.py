@@ -28,6 +28,14 @@ def test_the_content_decides_not_the_suffix(tmp_path):
         assert (len(video), len(still)) == (24, 1)
 
 
+@pytest.mark.parametrize("kind", ["PPM", "TGA", "ICNS", "WEBP", "PCX"])
+def test_an_image_of_a_kind_that_is_not_offered_is_refused_whatever_its_name(tmp_path, kind):
+    (tmp_path / "folder").mkdir()
+    Image.fromarray(FRAMES[0]).resize((64, 64)).save(tmp_path / "folder" / "picture1.png", format=kind)
+    with pytest.raises(VideoError, match="cannot be read: it is not an image, or is damaged"):
+        open_video(tmp_path / "folder").frames([0])
+
+
 def test_errors_name_the_file_and_say_what_is_wrong(tmp_path):
     (tmp_path / "empty.avi").touch()
     (tmp_path / "text.avi").write_text("not a video\n" * 100)
