@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 
+from echoviewclip.deploy.towers import towers_of
 from echoviewclip.inference.checkpoint import read_file
 from echoviewclip.inference.predictor import load_predictor
-from echoviewclip.tools import export
 from echoviewclip.utils import checkpoint_fields
 from echoviewclip.utils.checkpoint import DamagedCheckpoint, load_checkpoint, save_checkpoint
 from echoviewclip.utils.errors import UserError
@@ -100,7 +100,7 @@ def test_changed_fields_load_as_they_are_or_are_refused_in_one_line(tmp_path):
         ({"epoch": 0.5}, "`epoch` is not the number of an epoch"),
         ({"model": {"w": torch.tensor([1.0, torch.nan])}}, "weights are not finite: w"),
         ({"preparation": {"size": 256}}, "`preparation` is not how the training videos were prepared"),
-        ({"training": {}}, "`training` is not the state of a training"),
+        ({"training": {"epoch": 1}}, "`training` is not the state of a training"),
     ],
 )
 def test_the_message_names_the_field(tmp_path, change, message):
@@ -127,7 +127,7 @@ def test_weights_that_are_not_finite_answer_nothing(tiny_folder, two_epochs, tmp
         lambda: train(tiny(tiny_folder, tmp_path / "test", MODEL__RESUME=str(file), TEST__ONLY_TEST=True)),
         lambda: train(tiny(tiny_folder, tmp_path / "next", "negation", MODEL__RESUME=str(file))),
         lambda: load_predictor(file),
-        lambda: export.towers_of(read_file(file)),
+        lambda: towers_of(read_file(file)),
     ]
     for command in commands:
         with pytest.raises(UserError, match=r"weights are not finite: positive\.projection; take another"):
