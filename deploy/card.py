@@ -13,8 +13,9 @@ from yacs.config import CfgNode
 import echoviewclip
 from echoviewclip.datasets.configured import evaluation_views, read_list
 from echoviewclip.deploy.measure import Loss
-from echoviewclip.evaluation.report import headlines, shown_figure, shown_interval
+from echoviewclip.evaluation.pages import shown_figure, shown_interval
 from echoviewclip.evaluation.summary import Summary, read_summary
+from echoviewclip.evaluation.titles import headlines
 from echoviewclip.inference.checkpoint import Checkpoint
 from echoviewclip.inference.predictor import Predictor
 from echoviewclip.utils.errors import UserError

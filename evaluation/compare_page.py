@@ -10,7 +10,7 @@ from markupsafe import Markup, escape
 
 from echoviewclip.evaluation.compare import Difference, Run, changed_settings
 from echoviewclip.evaluation.figures import svg
-from echoviewclip.evaluation.report import hide_folders, page_environment
+from echoviewclip.evaluation.pages import hide_folders, page_environment
 from echoviewclip.utils.files import write_text
 
 WIDTH, ROW, LEFT, TOP = 640, 26, 200, 8

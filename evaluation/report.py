@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
-from functools import cache
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import yaml
-from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup
 
 from echoviewclip.evaluation import figures
@@ -19,6 +16,7 @@ from echoviewclip.evaluation.calibration import at_temperature, reliability, ris
 from echoviewclip.evaluation.classification import confusion_matrix, worst_classes
 from echoviewclip.evaluation.figures import Line
 from echoviewclip.evaluation.ood import FPR95
+from echoviewclip.evaluation.pages import hide_folders, page_environment
 from echoviewclip.evaluation.predictions import Predictions, read_predictions
 from echoviewclip.evaluation.summary import Summary, read_summary
 from echoviewclip.evaluation.titles import figure_title, headlines, score_title
@@ -78,15 +76,6 @@ def write_report(folder: str | Path, frames: FramesOf | None = None) -> Path:
     path = folder / "report.html"
     write_text(path, page)
     return path
-
-
-@cache
-def page_environment(**filters: Callable[..., Any]) -> Environment:
-    """The templates of this folder, with the filters of figures and further ones; each compiled once in a process."""
-    loader = FileSystemLoader(Path(__file__).parent / "templates")
-    environment = Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"figure": shown_figure, "interval": shown_interval, "score": score_title} | filters
-    return environment
 
 
 def learning_curves(path: Path, score: str) -> list[tuple[str, Markup]]:
@@ -273,29 +262,5 @@ def _config(path: Path) -> str:
         return f"config.yaml cannot be read: {error}"
 
 
-def hide_folders(value: object) -> object:
-    """A setting, or a tree of them; of absolute paths only a file's own name, since folders may name a patient."""
-
-    def without_folders(part: str) -> str:
-        name = shown_name(part.strip())
-        return part if name == part.strip() else f"…/{name}" if "." in name else "…"
-
-    if isinstance(value, dict):
-        return {key: hide_folders(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [hide_folders(item) for item in value]
-    return ",".join(map(without_folders, value.split(","))) if isinstance(value, str) else value
-
-
 def _names(names: list[str], count: int) -> list[str]:
     return [*names, *(f"class {k}" for k in range(len(names), count))][:count]
-
-
-def shown_figure(value: float | None) -> str:
-    """Three decimals, or a dash where the figure is not defined."""
-    return "–" if value is None or not np.isfinite(value) else f"{value:.3f}".replace("-", "−")
-
-
-def shown_interval(bounds: list[float] | None) -> str:
-    """`0.812 to 0.902`; empty where there is none."""
-    return f"{shown_figure(bounds[0])} to {shown_figure(bounds[1])}" if bounds else ""

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from jinja2 import Environment, FileSystemLoader
 from PIL import Image
 
 from echoviewclip.datasets.video.base import VideoError
 from echoviewclip.datasets.video.open import open_video
+from echoviewclip.evaluation.pages import page_environment
 from echoviewclip.evaluation.worst import shown_name
 from echoviewclip.experiment.corrections import COLUMNS, KEEP, REMOVE, TAKE
 from echoviewclip.experiment.noise import Judged
@@ -24,9 +24,6 @@ PICTURES, HEIGHT = 5, 144  # frames of a video, and their height in pixels
 
 def write_noise_page(file: Path, judged: Judged, suspects: Sequence[tuple[int, int]]) -> None:
     """Writes the page; videos that cannot be read have no picture."""
-    environment = Environment(
-        loader=FileSystemLoader(list(map(str, TEMPLATES))), autoescape=True, trim_blocks=True, lstrip_blocks=True
-    )
     cards = []
     for i, other in suspects:
         own, p, name = int(judged.videos.labels[i]), judged.probabilities[i], judged.videos.name(i)
@@ -41,13 +38,17 @@ def write_noise_page(file: Path, judged: Judged, suspects: Sequence[tuple[int, i
                 "picture": _strip(judged.videos.path(i), judged.config.DATA.DECODER),
             }
         )
-    page = environment.get_template("noise.html").render(
-        cards=cards,
-        rows={"columns": COLUMNS, "cards": [{k: v for k, v in card.items() if k != "picture"} for card in cards]},
-        views=judged.views,
-        total=len(judged.videos),
-        how=judged.how,
-        decisions={"keep": KEEP, "take": TAKE, "remove": REMOVE},
+    page = (
+        page_environment(TEMPLATES)
+        .get_template("noise.html")
+        .render(
+            cards=cards,
+            rows={"columns": COLUMNS, "cards": [{k: v for k, v in card.items() if k != "picture"} for card in cards]},
+            views=judged.views,
+            total=len(judged.videos),
+            how=judged.how,
+            decisions={"keep": KEEP, "take": TAKE, "remove": REMOVE},
+        )
     )
     write_text(file, page)
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup
 
 from echoviewclip.evaluation import report
+from echoviewclip.evaluation.pages import page_environment
 from echoviewclip.evaluation.summary import Summary, read_summary
 from echoviewclip.experiment.folds import Fold
 from echoviewclip.experiment.stage_files import read_head
@@ -28,7 +28,7 @@ MAIN = {  # figure of a stage that its card shows, the first that there is
     "quality": ("quality/quadratic_kappa", "quality/spearman", "quality/accuracy"),
 }
 FILES = {"log.txt": "log", "config.yaml": "configuration"}
-TEMPLATES = (Path(__file__).parent / "templates", Path(report.__file__).parent / "templates")
+TEMPLATES = Path(__file__).parent / "templates"
 
 
 @dataclass
@@ -58,23 +58,20 @@ class FoldTable:
 
 def write_page(folder: Path, output: Path, steps: Sequence[Step], folds: Sequence[Fold]) -> Path:
     """Writes `output/index.html` about the experiment that the files in `folder` describe; returns it."""
-    environment = Environment(
-        loader=FileSystemLoader([str(path) for path in TEMPLATES]),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"figure": report.shown_figure, "interval": report.shown_interval}
     files = stage_files(folder)
     stages = [_make_card(stage, [step for step in steps if step.stage == stage], output) for stage in files]
     last = next((stage for stage in reversed(stages) if stage.summary), None)
-    page = environment.get_template("experiment.html").render(
-        name=load_config(files["view"]).DATA.DATASET,
-        facts=read_head(files["view"]),
-        stages=stages,
-        folds=[table for stage in files if (table := _over_folds(stage, folds))],
-        checkpoint=output / last.stage / "best.pth" if last else None,
-        absent=[stage for stage in STAGES if stage not in files],
+    page = (
+        page_environment(TEMPLATES)
+        .get_template("experiment.html")
+        .render(
+            name=load_config(files["view"]).DATA.DATASET,
+            facts=read_head(files["view"]),
+            stages=stages,
+            folds=[table for stage in files if (table := _over_folds(stage, folds))],
+            checkpoint=output / last.stage / "best.pth" if last else None,
+            absent=[stage for stage in STAGES if stage not in files],
+        )
     )
     path = output / "index.html"
     write_text(path, page)

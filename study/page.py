@@ -5,21 +5,20 @@ from __future__ import annotations
 import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader
+from jinja2 import Template
 from markupsafe import Markup
 
-from echoviewclip.evaluation import report
 from echoviewclip.evaluation.figures import svg
+from echoviewclip.evaluation.pages import page_environment
 from echoviewclip.study.clips import Clip
 from echoviewclip.study.films import Film
 from echoviewclip.study.findings import Findings, ViewClips
 from echoviewclip.study.protocol import Protocol
 from echoviewclip.utils.files import atomic_path
 
-TEMPLATES = (Path(__file__).parent / "templates", Path(report.__file__).parent / "templates")
+TEMPLATES = Path(__file__).parent / "templates"
 WIDTH, HEIGHT, EDGE = 240, 40, 5  # of the drawing of the attention, and what it leaves free, in its own units
 ASSUMED_FPS = 30  # at which videos are played that state no rate
 
@@ -48,14 +47,14 @@ def write_study(file: Path, found: Findings, facts: Facts, index: str = "") -> N
     windows: dict[str, dict[str, list[ViewClips]]] = {}
     for view in found.views:
         windows.setdefault(view.window, {}).setdefault(view.mode, []).append(view)
-    template = _environment().get_template("study.html")
+    template = _template("study.html")
     page = template.render(found=found, facts=facts, windows=windows, index=index)
     _write(file, page)
 
 
 def write_index(file: Path, found: Sequence[Findings], pages: Sequence[str], facts: Facts) -> None:
     """Writes the page over several studies; `pages` are the addresses of theirs."""
-    page = _environment().get_template("studies.html").render(studies=list(zip(found, pages, strict=True)), facts=facts)
+    page = _template("studies.html").render(studies=list(zip(found, pages, strict=True)), facts=facts)
     _write(file, page)
 
 
@@ -65,24 +64,22 @@ def _write(file: Path, page: str) -> None:
         path.write_text(page, encoding="utf-8", errors="backslashreplace")
 
 
-@cache
-def _environment() -> Environment:
-    environment = Environment(
-        loader=FileSystemLoader([str(path) for path in TEMPLATES]),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "number": shown_number,
-        "base64": lambda data: Markup(base64.b64encode(data).decode()),  # needs no escaping, which takes its time
-        "attention": draw_attention,
-        "length": shown_length,
-        "shade": shade,
-        "times": times,
-        "places": places,
-    }
-    return environment
+def _template(name: str) -> Template:
+    return page_environment(
+        TEMPLATES,
+        number=shown_number,
+        base64=_encode,
+        attention=draw_attention,
+        length=shown_length,
+        shade=shade,
+        times=times,
+        places=places,
+    ).get_template(name)
+
+
+def _encode(data: bytes) -> Markup:
+    """Base64, which needs no escaping: that would take its time."""
+    return Markup(base64.b64encode(data).decode())
 
 
 def shown_number(value: float | None, digits: int = 4) -> str:

@@ -18,7 +18,7 @@ if not __package__:  # started as a file
 
 from echoviewclip.evaluation.compare import Difference, Run, changed_settings, differences, read_runs
 from echoviewclip.evaluation.compare_page import shown_difference, write_comparison
-from echoviewclip.evaluation.report import shown_figure
+from echoviewclip.evaluation.pages import shown_figure
 from echoviewclip.utils.errors import exit_code, shortened
 
 WIDEST = 36  # characters of a setting

@@ -7,7 +7,6 @@ import json
 import re
 import shutil
 import subprocess
-from html.parser import HTMLParser
 
 import numpy as np
 import pytest
@@ -22,6 +21,7 @@ from echoviewclip.evaluation.worst import shown_name, worst_videos
 from echoviewclip.tools.report import frames_from, main
 from echoviewclip.utils.errors import UserError
 from tests.media import write_video
+from tests.page_tags import Tags
 from tests.synthetic_run import make_predictions, make_run
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -42,29 +42,6 @@ def run(tmp_path_factory):
 @pytest.fixture(scope="module")
 def page(run):
     return write_report(run, noise).read_text(encoding="utf-8")
-
-
-class Tags(HTMLParser):
-    """Collects tags with attributes, and checks that what is opened is closed."""
-
-    VOID = ("meta", "br", "line", "path", "rect", "circle", "image")
-
-    def __init__(self, page):
-        super().__init__()
-        self.found, self.open = [], []
-        self.feed(page)
-        assert self.open == []
-
-    def handle_starttag(self, tag, attributes):
-        self.found.append((tag, dict(attributes)))
-        if tag not in self.VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attributes):
-        self.found.append((tag, dict(attributes)))
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
 
 
 def test_every_section_and_the_figures_with_their_intervals_are_there(page, run):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 import re
-from html.parser import HTMLParser
 
 import pytest
 
@@ -13,37 +12,12 @@ from echoviewclip.study.findings import find
 from echoviewclip.study.page import Facts, draw_attention, shown_length, write_index, write_study
 from echoviewclip.study.protocol import choose_protocol
 from echoviewclip.utils.label_list import read_names
+from tests.page_tags import Tags
 from tests.study.builders import A2C, A4C, COLUMNS, GRADES, PLAX, clip, film, groups, rejected, study, unreadable
 
 HOSTILE = '"><script>alert(1)</script>\udcff\u202e.avi'
 NAMES = tuple(read_names("labels/ultracls.csv"))
 PROTOCOL = choose_protocol("adult-tte", NAMES)
-
-
-class Tags(HTMLParser):
-    """All tags with their attributes, and the texts of a page; checks that what is opened is closed."""
-
-    VOID = ("meta", "img", "input", "path", "circle", "line")
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.found, self.open = [], []
-        self.feed(page)
-        assert self.open == []
-
-    def handle_starttag(self, tag, attributes):
-        self.found.append((tag, dict(attributes)))
-        if tag not in self.VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attributes):
-        self.found.append((tag, dict(attributes)))
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def having(self, name):
-        return [attributes for _, attributes in self.found if name in attributes]
 
 
 def write(folder, *clips, columns=COLUMNS, grades=GRADES, protocol=PROTOCOL, name="s"):
