@@ -75,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from echoviewclip.datasets.reading import end_readers
     from echoviewclip.inference.answers import draw_table, write_answers
     from echoviewclip.inference.echo_model import EchoModel
-    from echoviewclip.inference.parts import AnswerParts, question
+    from echoviewclip.inference.parts import AnswerParts, question_of
     from echoviewclip.inference.predictor import load_predictor
     from echoviewclip.utils.distributed import is_main, processes
     from echoviewclip.utils.files import check_writable
@@ -89,7 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from echoviewclip.study.report import StudyReport
 
         report = StudyReport(given.report, given.protocol, given.paths, predictor)
-    parts = AnswerParts(given.output, question(given.resume, given.changes, given.cfg, given.as_is), videos)
+    parts = AnswerParts(given.output, question_of(given.resume, given.changes, given.cfg, given.as_is), videos)
     try:
         with processes(predictor.config.DEVICE, predictor.config.TRAIN.TIMEOUT) as device:
             model = EchoModel(predictor, device)

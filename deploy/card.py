@@ -12,7 +12,7 @@ from yacs.config import CfgNode
 
 import echoviewclip
 from echoviewclip.datasets.configured import evaluation_views, read_list
-from echoviewclip.deploy.measure import Loss
+from echoviewclip.deploy.measure import Agreement
 from echoviewclip.evaluation.pages import shown_figure, shown_interval
 from echoviewclip.evaluation.summary import Summary, read_summary
 from echoviewclip.evaluation.titles import headlines
@@ -33,7 +33,7 @@ class ListFacts:
 
 
 @dataclass(frozen=True)
-class Judged:
+class ListEvaluation:
     """An evaluation of the checkpoint on a list, with its main figures by name and title."""
 
     on: str
@@ -42,9 +42,13 @@ class Judged:
 
 
 def write_card(
-    file: Path, checkpoint: Checkpoint, predictor: Predictor, graphs: Mapping[str, Path], losses: Mapping[str, Loss]
+    file: Path,
+    checkpoint: Checkpoint,
+    predictor: Predictor,
+    graphs: Mapping[str, Path],
+    agreements: Mapping[str, Agreement],
 ) -> None:
-    """Writes the card of `checkpoint`, whose `graphs` by format lose `losses`, to `file` as Markdown."""
+    """Writes the card of `checkpoint` to `file` as Markdown; `graphs` and `agreements` with them are by format."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent / "templates"), trim_blocks=True, lstrip_blocks=True
     )
@@ -61,7 +65,7 @@ def write_card(
         parameters=sum(parameter.numel() for parameter in predictor.model.parameters()),
         evaluations=_evaluations(checkpoint),
         graphs=graphs,
-        losses=losses,
+        agreements=agreements,
     )
     write_text(file, card)
 
@@ -83,9 +87,9 @@ def _facts(config: CfgNode, name: str) -> ListFacts | None:
     return ListFacts(Path(name).name, len(annotations), patients, int(classes))
 
 
-def _evaluations(checkpoint: Checkpoint) -> list[Judged]:
+def _evaluations(checkpoint: Checkpoint) -> list[ListEvaluation]:
     """Evaluations of these weights beside the checkpoint: the run's own, and those of `--only_test`."""
-    found: list[Judged] = []
+    found: list[ListEvaluation] = []
     run = checkpoint.file.parent if checkpoint.file else Path()
     for file in [*sorted(run.glob("evaluation/*/metrics.json")), run / "metrics.json"]:
         try:
@@ -94,5 +98,5 @@ def _evaluations(checkpoint: Checkpoint) -> list[Judged]:
             continue
         if (summary.stage, summary.epoch) == (checkpoint.origin.stage, checkpoint.epoch):
             name = file.parent.name if file.parent != run else "the validation list of the training"
-            found.append(Judged(name, summary, headlines(summary)))
+            found.append(ListEvaluation(name, summary, headlines(summary)))
     return found

@@ -20,8 +20,8 @@ INPUT = "video"
 
 def trace(graph: Graph) -> ExportedProgram:
     """The graph as torch.export sees it, for any number of videos."""
-    with torch.no_grad(), _silent():
-        return torch.export.export(graph.eval(), (graph.example(),), dynamic_shapes=({0: Dim("videos", min=1)},))
+    with torch.no_grad(), _exporters_silenced():
+        return torch.export.export(graph, (graph.example(),), dynamic_shapes=({0: Dim("videos", min=1)},))
 
 
 def write_torch(program: ExportedProgram, graph: Graph, file: Path) -> None:
@@ -32,8 +32,8 @@ def write_torch(program: ExportedProgram, graph: Graph, file: Path) -> None:
 
 def write_onnx(program: ExportedProgram, graph: Graph, file: Path) -> None:
     """Float32. Raises UserError where a library for it is not installed."""
-    _need("onnx", "onnxscript")
-    with _silent():
+    _check_installed("onnx", "onnxscript")
+    with _exporters_silenced():
         onnx = torch.onnx.export(
             program,
             (),
@@ -54,13 +54,13 @@ def write_int8(program: ExportedProgram, graph: Graph, file: Path) -> None:
     The scores by distance stay as they are: they live on differences of large numbers. Raises UserError where a library
     for it is not installed.
     """
-    _need("onnx", "onnxscript", "onnxruntime")
+    _check_installed("onnx", "onnxscript", "onnxruntime")
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     whole = file.with_name(f".{file.name}.float32.onnx")
     try:
         write_onnx(program, graph, whole)
-        with atomic_path(file) as temporary, _silent():
+        with atomic_path(file) as temporary, _exporters_silenced():
             quantize_dynamic(
                 whole,
                 temporary,
@@ -81,7 +81,7 @@ FORMATS: dict[str, tuple[str, Callable[[ExportedProgram, Graph, Path], None]]] =
 """Name of a format → its file, and what writes it."""
 
 
-def _need(*modules: str) -> None:
+def _check_installed(*modules: str) -> None:
     """Raises UserError where one of them is not installed."""
     from importlib.util import find_spec
 
@@ -90,7 +90,7 @@ def _need(*modules: str) -> None:
 
 
 @contextmanager
-def _silent() -> Iterator[None]:
+def _exporters_silenced() -> Iterator[None]:
     """Without what the exporters say about themselves."""
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)

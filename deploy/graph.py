@@ -20,14 +20,15 @@ from echoviewclip.models.outputs import present
 
 
 class Graph(nn.Module):
-    """A predictor as a function of pixels, in float32.
+    """A predictor as a function of pixels, in float32 and evaluation mode.
 
     Attributes:
-        inputs: uint8 [B, V, T, 3, S, S], the clips of B videos, cut and resized: what `Sample.video` holds. B is free.
-        outputs: names of what `forward` gives, in its order.
+        views, frames, size: V, T and S of what it reads: clips × crops of a video, frames of a clip, pixels of a side.
+        score_name, tau: what decides; None where nothing does.
     """
 
     def __init__(self, predictor: Predictor) -> None:
+        """Copies the predictor's model."""
         super().__init__()
         config, calibration = predictor.config, predictor.calibration
         model = copy.deepcopy(predictor.model).float().eval().requires_grad_(False)
@@ -44,21 +45,23 @@ class Graph(nn.Module):
         self.distance = None
         if self.score_name is not None and self.score_name not in OF_ONE_PASS:
             self.distance = DistanceScore(self.score_name, present(predictor.fitted))
+        self.eval()
 
     @property
     def outputs(self) -> Sequence[str]:
+        """Names of what `forward` gives, in its order."""
         view = ["view_probabilities", "attention"] if self.answers_view else []
         decision = ["score", "accepted"] if self.tau is not None else []
         quality = ["quality_probabilities", "quality_score"] if "quality" in self.parts else []
         return view + decision + quality
 
     def example(self, videos: int = 2) -> Tensor:
-        """Pixels of so many videos, each its own."""
+        """Noise as so many videos, uint8 [videos, V, T, 3, S, S]; the same at every call."""
         shape = (videos, self.views, self.frames, 3, self.size, self.size)
         return torch.randint(0, 256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
     def forward(self, video: Tensor) -> tuple[Tensor, ...]:
-        """uint8 [B, V, T, 3, S, S] → what `outputs` names.
+        """The clips of B videos, cut and resized, RGB uint8 [B, V, T, 3, S, S] → what `outputs` names. B is free.
 
         Float32 `view_probabilities` [B, K] at the checkpoint's temperature, `attention` [B, V·T] over the frames,
         `score` [B], `quality_probabilities` [B, G], `quality_score` [B] in [0, 1]; bool `accepted` [B], score ≥ τ.

@@ -1,4 +1,4 @@
-"""What a graph's answers lose against the checkpoint's own, measured on a list of videos."""
+"""How far a graph's answers agree with the checkpoint's own, on a list of videos."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
+from yacs.config import CfgNode
 
 from echoviewclip.datasets.configured import evaluation_batches, read_list
 from echoviewclip.datasets.cropping import clips_on
 from echoviewclip.datasets.reading import read, reading_faults
 from echoviewclip.deploy.formats import INPUT
 from echoviewclip.deploy.graph import Graph
-from echoviewclip.inference.predictor import Predictor
 from echoviewclip.utils.errors import UserError
 from echoviewclip.utils.progress import track
 
@@ -24,7 +24,7 @@ Runner = Callable[[Tensor], list[np.ndarray]]
 
 
 @dataclass(frozen=True)
-class Loss:
+class Agreement:
     """Answers of a graph against those of the checkpoint in float32, over the videos of a list.
 
     Attributes:
@@ -32,7 +32,7 @@ class Loss:
         videos: how many were compared.
         differences: the largest absolute difference of each output that is a number; of `score` as a share of its
             spread, from the 5 % to the 95 % quantile.
-        agreement: share of videos with the same `view`, `decision` and `grade`, as far as they are answered.
+        same: share of videos with the same `view`, `decision` and `grade`, as far as they are answered.
         accuracy: share of videos whose `view` and `grade` are those of the list, by the checkpoint and by the graph, as
             far as the list says them.
     """
@@ -40,15 +40,16 @@ class Loss:
     list: str
     videos: int
     differences: dict[str, float]
-    agreement: dict[str, float]
+    same: dict[str, float]
     accuracy: dict[str, tuple[float, float]]
 
 
-def measure(predictor: Predictor, files: Mapping[str, Path], list_file: str) -> dict[str, Loss]:
-    """`Loss` of each graph in `files`, by format, on a list. Raises UserError where no video of it can be read."""
-    config = predictor.config
+def measure(config: CfgNode, graph: Graph, files: Mapping[str, Path], list_file: str) -> dict[str, Agreement]:
+    """How far what was written of `graph`, in `files` by format, agrees with it on a list of the configuration's data.
+
+    Raises UserError where the list, or every video of it, cannot be read.
+    """
     annotations = read_list(config, list_file)
-    graph = Graph(predictor).eval()
     runners: dict[str, Runner] = {"": lambda clips: [part.numpy() for part in graph(clips)]}
     runners |= {name: open_graph(name, file) for name, file in files.items()}
     answers: dict[str, list[list[np.ndarray]]] = {name: [] for name in runners}
@@ -80,26 +81,26 @@ def measure(predictor: Predictor, files: Mapping[str, Path], list_file: str) -> 
 
 def compare(
     name: str, ours: Mapping[str, np.ndarray], theirs: Mapping[str, np.ndarray], truth: Mapping[str, np.ndarray]
-) -> Loss:
-    """`Loss` on the list `name` of outputs by name, whose first axis are the N videos.
+) -> Agreement:
+    """`Agreement` on the list `name` of outputs by name, whose first axis are the N videos.
 
     `truth` holds the classes of `view` and `grade`, int [N], below 0 where the list has none.
     """
-    differences, agreement, accuracy = {}, {}, {}
+    differences, same, accuracy = {}, {}, {}
     for output, values in ours.items():
         if output == "accepted":
-            agreement["decision"] = float((values == theirs[output]).mean())
+            same["decision"] = float((values == theirs[output]).mean())
             continue
         difference = float(np.abs(values.astype(np.float64) - theirs[output]).max())
         differences[output] = difference / _spread(values) if output == "score" else difference
         if what := CLASSES.get(output):
             first, second = values.argmax(axis=1), theirs[output].argmax(axis=1)
-            agreement[what] = float((first == second).mean())
+            same[what] = float((first == second).mean())
             known = truth.get(what, np.empty(0)) >= 0
             if known.any():
                 right = truth[what][known]
                 accuracy[what] = float((first[known] == right).mean()), float((second[known] == right).mean())
-    return Loss(name, len(next(iter(ours.values()))), differences, agreement, accuracy)
+    return Agreement(name, len(next(iter(ours.values()))), differences, same, accuracy)
 
 
 def _spread(values: np.ndarray) -> float:

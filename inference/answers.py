@@ -44,7 +44,7 @@ class Counts:
 
 
 @dataclass(frozen=True)
-class Written:
+class AnswerFiles:
     """Answers that are in `files`, `counts` of all, and the first of them as a table."""
 
     files: list[Path]
@@ -52,7 +52,7 @@ class Written:
     first: PredictionTable
 
 
-def write_answers(folder: str | Path, columns: Sequence[str], rows: Iterable[Prediction]) -> Written:
+def write_answers(folder: str | Path, columns: Sequence[str], rows: Iterable[Prediction]) -> AnswerFiles:
     """Writes `predictions.csv` (an empty cell is None) and `predictions.jsonl` to `folder`, each whole or not at all.
 
     Bytes of a file name that are not UTF-8 are written as `\\udcXX`. Rows are read once, one by one.
@@ -69,14 +69,14 @@ def write_answers(folder: str | Path, columns: Sequence[str], rows: Iterable[Pre
             counts.add(row)
             if counts.videos <= DRAWN:
                 first.append(row)
-    return Written(files, counts, PredictionTable(tuple(columns), first))
+    return AnswerFiles(files, counts, PredictionTable(tuple(columns), first))
 
 
 def _open(file: Path) -> TextIO:
     return file.open("w", newline="", encoding="utf-8", errors="backslashreplace")
 
 
-def draw_table(written: Written, more: Sequence[Path] = ()) -> str:
+def draw_table(written: AnswerFiles, more: Sequence[Path] = ()) -> str:
     """A line for each of the first videos, no longer than WIDTH, and what was written where, `more` files among it.
 
     Long names lose their middle.
@@ -106,7 +106,7 @@ def _cell(name: str, value: object) -> str:
     return "" if value is None else printable(COLUMNS[name][1](value))
 
 
-def summary(written: Written, more: Sequence[Path] = ()) -> list[str]:
+def summary(written: AnswerFiles, more: Sequence[Path] = ()) -> list[str]:
     """What decides, how many videos there were, and where the files are."""
     counts, table = written.counts, written.first
     lines = []

@@ -13,6 +13,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import echoviewclip
+from echoviewclip.datasets.intake.preparation import VERSION
 from echoviewclip.inference.prediction import Prediction, PredictionTable
 from echoviewclip.utils.files import atomic_path
 
@@ -38,16 +40,23 @@ class Part:
 class AnswerParts:
     """The parts of a prediction under `folder/parts/`."""
 
-    def __init__(self, folder: str | Path, asked: str, videos: Sequence[str], size: int = SIZE) -> None:
-        """`asked` tells one question from another: the checkpoint and whatever changes its answers."""
-        self.folder, self.asked, self.videos, self.size = Path(folder) / "parts", asked, videos, size
+    def __init__(self, folder: str | Path, question: str, videos: Sequence[str], size: int = SIZE) -> None:
+        """`question` tells one from another: the checkpoint and whatever changes its answers (`question_of`)."""
+        self.folder, self.question, self.videos, self.size = Path(folder) / "parts", question, videos, size
+        # Videos are looked at once: one that changes meanwhile is another question to the next run, not to this one.
+        self._known: dict[int, Part] = {}
 
     def __len__(self) -> int:
         return -(-len(self.videos) // self.size)
 
     def __getitem__(self, number: int) -> Part:
+        if number not in self._known:
+            self._known[number] = self._part(number)
+        return self._known[number]
+
+    def _part(self, number: int) -> Part:
         start, end = number * self.size, min((number + 1) * self.size, len(self.videos))
-        found = hashlib.sha256(self.asked.encode())
+        found = hashlib.sha256(self.question.encode())
         for name in self.videos[start:end]:
             found.update(f"\0{name}\0{_state(name)}".encode(errors="surrogateescape"))
         return Part(number, start, end, self.folder / f"{number:06d}-{found.hexdigest()[:16]}.jsonl")
@@ -84,14 +93,17 @@ class AnswerParts:
             self.folder.rmdir()
 
 
-def question(checkpoint: str | Path, changes: Iterable[tuple[str, object]], *others: object) -> str:
-    """What `AnswerParts` call `asked`: a checkpoint by its size and time, settings, and what else changes answers.
+def question_of(
+    checkpoint: str | Path, changes: Iterable[tuple[str, object]], cfg: str | Path | None, as_is: bool
+) -> str:
+    """What is asked of videos: a checkpoint and its yaml file by their sizes and times, settings, this version.
 
     `changes` of what a machine has (device, processes, batches) change none, so shares may be of several machines.
     """
     file = Path(checkpoint)
     told = sorted([key, str(value)] for key, value in changes if key not in OF_MACHINE)
-    return json.dumps([_state(file / "model.json" if file.is_dir() else file), told, list(map(str, others))])
+    files = [_state(file / "model.json" if file.is_dir() else file), _state(cfg) if cfg else ""]
+    return json.dumps([echoviewclip.__version__, VERSION, *files, told, as_is])
 
 
 def _state(file: str | Path) -> str:

@@ -71,13 +71,22 @@ class Predictor:
 
 
 def load_predictor(file: str | Path, cfg: str | Path | None = None, changes: Changes = ()) -> Predictor:
-    """Reads a checkpoint; `cfg` is the yaml file of one that carries no configuration. Raises UserError."""
+    """`make_predictor` of the checkpoint in `file`."""
     for key, _ in changes:
         if key in ("TEST.ONLY_TEST", "TEST.FIT_FEATURES"):
             raise UserError(f"{key} changes nothing in predict.py, which reads no lists; leave it out")
-    checkpoint = read_file(file)
+    return make_predictor(read_file(file), cfg, changes)
+
+
+def make_predictor(checkpoint: AnyCheckpoint, cfg: str | Path | None = None, changes: Changes = ()) -> Predictor:
+    """The predictor of a checkpoint with settings changed, (key, value) each.
+
+    `cfg` is the yaml file of a checkpoint that carries no configuration. Raises UserError.
+    """
     if cfg and isinstance(checkpoint, Checkpoint):
-        raise UserError(f"{file}: carries its own configuration; leave out -cfg {cfg}, change settings with --opts")
+        raise UserError(
+            f"{checkpoint.file}: carries its own configuration; leave out -cfg {cfg}, change settings with --opts"
+        )
     config = with_activation(configuration_for(checkpoint, cfg, changes), checkpoint)
     views, grades = _names_of(checkpoint, config)
     if isinstance(checkpoint, BareWeights):

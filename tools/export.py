@@ -54,9 +54,9 @@ def main() -> int:
     if towers:
         write_towers(checkpoint, given.destination, given.half)
     else:
-        for name, loss in export_folder(checkpoint, given.destination, given.formats or (), given.measure).items():
-            same = ", ".join(f"{what} {share:.3f}" for what, share in loss.agreement.items())
-            print(f"{name}: same answers on {loss.videos} videos of {loss.list}: {same}")
+        for name, agreement in export_folder(checkpoint, given.destination, given.formats or (), given.measure).items():
+            same = ", ".join(f"{what} {share:.3f}" for what, share in agreement.same.items())
+            print(f"{name}: same answers on {agreement.videos} videos of {agreement.list}: {same}")
     print(given.destination)
     if given.push:
         print(upload_folder(given.destination, given.push))

@@ -143,6 +143,16 @@ def test_a_folder_is_a_checkpoint(checkpoint, videos, tmp_path):
     assert echoviewclip.from_pretrained(tmp_path / "out", device="cpu").predict(videos).rows == ours.rows
 
 
+def test_a_folder_of_something_else_is_left_alone_and_old_graphs_go(tiny_runs, checkpoint, tmp_path):
+    with pytest.raises(UserError, match="holds the config.yaml of something else, a run perhaps"):
+        export_folder(read_file(checkpoint), tiny_runs["view"])
+    export_folder(read_file(tiny_runs["view"] / "best.pth"), tmp_path)
+    (tmp_path / "model.onnx").touch()  # of the checkpoint that is there
+    export_folder(read_file(checkpoint), tmp_path)
+    assert not (tmp_path / "model.onnx").exists()
+    assert echoviewclip.load(tmp_path, "cpu").grades
+
+
 def test_the_card_says_what_the_run_found(tiny_runs, tmp_path):
     checkpoint = read_file(tiny_runs["view"] / "last.pth")
     export_folder(checkpoint, tmp_path / "out")
@@ -151,15 +161,15 @@ def test_the_card_says_what_the_run_found(tiny_runs, tmp_path):
     assert "Not a medical device" in card and str(tiny_runs["view"]) not in card
 
 
-def test_losses_are_those_of_hand_computation():
+def test_agreements_are_those_of_hand_computation():
     ours = {"view_probabilities": np.array([[0.9, 0.1], [0.6, 0.4]]), "score": np.array([0.0, 10.0])}
     ours["accepted"] = np.array([True, False])
     theirs = {"view_probabilities": np.array([[0.8, 0.2], [0.3, 0.7]]), "score": np.array([0.0, 10.9])}
     theirs["accepted"] = np.array([True, True])
-    loss = compare("val.txt", ours, theirs, {"view": np.array([0, -1])})
-    assert loss.agreement == {"view": 0.5, "decision": 0.5} and loss.accuracy == {"view": (1.0, 1.0)}
-    assert loss.differences["view_probabilities"] == pytest.approx(0.3)
-    assert loss.differences["score"] == pytest.approx(0.9 / 9)  # from the 5 % to the 95 % quantile
+    agreement = compare("val.txt", ours, theirs, {"view": np.array([0, -1])})
+    assert agreement.same == {"view": 0.5, "decision": 0.5} and agreement.accuracy == {"view": (1.0, 1.0)}
+    assert agreement.differences["view_probabilities"] == pytest.approx(0.3)
+    assert agreement.differences["score"] == pytest.approx(0.9 / 9)  # from the 5 % to the 95 % quantile
 
 
 def test_a_name_that_is_no_folder_is_looked_for_on_the_hub(monkeypatch, tmp_path, checkpoint):

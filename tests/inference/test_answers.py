@@ -5,17 +5,17 @@ from __future__ import annotations
 from dataclasses import fields
 from pathlib import Path
 
-from echoviewclip.inference.answers import DRAWN, WIDTH, Counts, Written, draw_table, write_answers
+from echoviewclip.inference.answers import DRAWN, WIDTH, AnswerFiles, Counts, draw_table, write_answers
 from echoviewclip.inference.prediction import Prediction, PredictionTable
 
 ALL = tuple(field.name for field in fields(Prediction))
 
 
-def written(rows: list[Prediction], *files: Path) -> Written:
+def written(rows: list[Prediction], *files: Path) -> AnswerFiles:
     counts = Counts()
     for row in rows:
         counts.add(row)
-    return Written(list(files), counts, PredictionTable(ALL, rows))
+    return AnswerFiles(list(files), counts, PredictionTable(ALL, rows))
 
 
 def test_table_is_word_for_word_this():

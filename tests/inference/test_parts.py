@@ -82,6 +82,21 @@ def test_a_part_of_another_question_is_not_taken(ask, videos):
     assert ask(*videos, "--part", "1/4") == videos[:2]
 
 
+def test_a_video_that_changes_meanwhile_is_another_question_to_the_next_run_only(ask, videos, monkeypatch):
+    changing = Path("changing.avi")
+    shutil.copy(videos[0], changing)
+    predict = echo_model.predict
+
+    def and_touch(*arguments, **options):
+        table = predict(*arguments, **options)
+        os.utime(changing, (1, 1))
+        return table
+
+    monkeypatch.setattr(echo_model, "predict", and_touch)
+    ask(changing, *videos)
+    assert [row["file"] for row in read()] == ["changing.avi", *videos]
+
+
 def test_shares_are_joined_by_the_command_without_a_share(ask, videos, capsys):
     ask(*videos)
     whole = read()
