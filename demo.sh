@@ -30,8 +30,8 @@ CFG=$run/quality/config.yaml bash train_qc.sh --only_test --resume $run/quality/
 
 step "5/6  One checkpoint answers all three: a study of the phantom, and a DICOM cine from a clinic"
 cine=$($python -c 'from pydicom.data import get_testdata_file as file; print(file("examples_ybr_color.dcm", download=False))')
-$python predict.py $data/study "$cine" --resume $run/quality/best.pth --output $run/predict \
-  --report $run/study.html
+$python predict.py $data/study --resume $run/quality/best.pth --output $run/predict --report $run/study.html
+$python predict.py "$cine" --resume $run/quality/best.pth --output $run/cine
 
 step "6/6  Results"
 $python tools/results.py $run/{view,negation,quality}/evaluation/*

@@ -144,7 +144,7 @@ def test_a_folder_is_a_checkpoint(checkpoint, videos, tmp_path):
 
 
 def test_a_folder_of_something_else_is_left_alone_and_old_graphs_go(tiny_runs, checkpoint, tmp_path):
-    with pytest.raises(UserError, match="holds the config.yaml of something else, a run perhaps"):
+    with pytest.raises(UserError, match=r"holds the config\.yaml of something else, a run perhaps"):
         export_folder(read_file(checkpoint), tiny_runs["view"])
     export_folder(read_file(tiny_runs["view"] / "best.pth"), tmp_path)
     (tmp_path / "model.onnx").touch()  # of the checkpoint that is there
