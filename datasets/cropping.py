@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from echoviewclip.datasets.sample import Sample
+from echoviewclip.utils.exact import exact_products
 
 EVAL_MARGIN = 256 / 224  # short side over crop side of the published evaluation
 
@@ -98,9 +99,10 @@ def crop_resize_batch(video: Tensor, boxes: Tensor, size: int) -> Tensor:
     rows, row_bits = _resize_matrices(boxes[..., 0], boxes[..., 2], height, size)  # [N, K, S, H], [N, K, 1, 1]
     columns, column_bits = _resize_matrices(boxes[..., 1], boxes[..., 3], width, size)
     lines = video.reshape(count, 1, -1, width).float()  # frames, colours and rows of pixels in one
-    lines = _round(lines @ columns.transpose(-1, -2), column_bits)
-    images = lines.view(count, -1, frames * colours, height, size)
-    squares = _round(rows.unsqueeze(2) @ images, row_bits.unsqueeze(2))
+    with exact_products(video.device):
+        lines = _round(lines @ columns.transpose(-1, -2), column_bits)
+        images = lines.view(count, -1, frames * colours, height, size)
+        squares = _round(rows.unsqueeze(2) @ images, row_bits.unsqueeze(2))
     return squares.view(count, -1, frames, colours, size, size).to(torch.uint8)
 
 
@@ -128,11 +130,21 @@ def _round(sums: Tensor, bits: Tensor) -> Tensor:
     return torch.floor((sums + 2.0 ** (bits - 1)) / 2.0**bits).clamp_(0, 255).float()
 
 
-def clips_on(device: torch.device, batch: Sample, size: int) -> Tensor:
-    """A batch's clips, uint8 [B, V, T, 3, size, size] on `device`, cut there where the worker left that to it."""
-    video = batch.video.to(device, non_blocking=True)
+def send_pixels(batch: Sample, device: torch.device) -> Sample:
+    """A batch whose pixels, and where they are cut, are on `device`, or on their way there."""
+    box = None if batch.box is None else batch.box.to(device, non_blocking=True)
+    return batch._replace(video=batch.video.to(device, non_blocking=True), box=box)
+
+
+def cut_clips(batch: Sample, size: int) -> Tensor:
+    """A batch's clips, uint8 [B, V, T, 3, size, size], cut on the device that they are on if the worker has not."""
     if batch.box is None:
-        return video
-    boxes = batch.box.to(device, non_blocking=True).unflatten(1, (video.shape[1], -1))  # clips, crops of each
-    clips = crop_resize_batch(video.flatten(0, 1), boxes.flatten(0, 1), size)
-    return clips.view(len(video), -1, *clips.shape[2:])
+        return batch.video
+    boxes = batch.box.unflatten(1, (batch.video.shape[1], -1))  # clips, crops of each
+    clips = crop_resize_batch(batch.video.flatten(0, 1), boxes.flatten(0, 1), size)
+    return clips.view(len(batch.video), -1, *clips.shape[2:])
+
+
+def clips_on(device: torch.device, batch: Sample, size: int) -> Tensor:
+    """`cut_clips` of a batch that has not been sent."""
+    return cut_clips(send_pixels(batch, device), size)

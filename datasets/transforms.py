@@ -48,24 +48,24 @@ class DeviceTransform(nn.Module):
 
     @torch.no_grad()
     def forward(self, video: torch.Tensor, seeds: torch.Tensor | None = None) -> torch.Tensor:
-        """uint8 [B, T, 3, S, S] and int64 seeds [B] (training only) → normalised [B, T, 3, S, S] of `dtype`."""
+        """uint8 [B, T, 3, S, S] and int64 seeds [B] (training only) → normalised [B, T, 3, S, S] of `dtype`.
+
+        Seeds stay in main memory: a GPU would have to be waited for.
+        """
         if self.training:
             if seeds is None:
                 raise ValueError("augmentation needs a seed for each clip")
             video = self._augment(video, [make_generator(seed) for seed in seeds.tolist()])
-        mean, std = (255 * torch.tensor(v, device=video.device).view(3, 1, 1) for v in (CLIP_MEAN, CLIP_STD))
+        mean, std = (_sent(255 * torch.tensor(v), video).view(3, 1, 1) for v in (CLIP_MEAN, CLIP_STD))
         return ((video.to(torch.float32) - mean) / std).to(self.dtype)
 
     def _augment(self, video: torch.Tensor, generators: list[np.random.Generator]) -> torch.Tensor:
         """Float32 or uint8 [B, T, 3, S, S] in [0, 255]; each clip uses its own generator."""
         draws = torch.tensor(np.stack([g.random(11) for g in generators]), dtype=torch.float32)
-        draws = draws.to(video.device)
-        chosen = draws[:, :4] < torch.tensor(
-            [self.flip, self.color_jitter, self.gray_scale, self.erasing], device=video.device
-        )
-        flip, jitter, gray, erase = chosen.unbind(1)
+        chosen = draws[:, :4] < torch.tensor([self.flip, self.color_jitter, self.gray_scale, self.erasing])
+        flip, jitter, gray, erase = _sent(chosen, video).unbind(1)
         if self.erasing > 0:
-            video = torch.where(_where(erase), erase_in_sector(video, draws[:, 8:]), video)
+            video = torch.where(_where(erase), erase_in_sector(video, _sent(draws[:, 8:], video)), video)
         if self.flip > 0:
             video = torch.where(_where(flip), video.flip(-1), video)
         if self.color_jitter > 0:
@@ -79,31 +79,36 @@ def _where(chosen: torch.Tensor) -> torch.Tensor:
     return chosen.view(-1, 1, 1, 1, 1)
 
 
+def _sent(numbers: torch.Tensor, video: torch.Tensor) -> torch.Tensor:
+    """A few numbers from main memory on the device of `video`, which need not be waited for."""
+    return numbers.to(video.device, non_blocking=True)
+
+
 def _luma(video: torch.Tensor) -> torch.Tensor:
     """Brightness [B, T, 1, S, S] of RGB, ITU-R BT.601."""
-    weights = torch.tensor([0.299, 0.587, 0.114], device=video.device).view(3, 1, 1)
+    weights = _sent(torch.tensor([0.299, 0.587, 0.114]), video).view(3, 1, 1)
     return (video * weights).sum(-3, keepdim=True)
 
 
 def jitter_colors(video: torch.Tensor, amounts: torch.Tensor) -> torch.Tensor:
-    """Changes brightness, contrast, saturation and hue by `amounts` [B, 4] in [−1, 1] of the half widths above.
+    """Changes brightness, contrast, saturation and hue by `amounts` [B, 4] in [−1, 1] of the half widths above, which
+    are in main memory.
 
     Hue turns the chroma plane of YIQ, which is linear and so needs no conversion of every pixel.
     [B, T, 3, S, S] in [0, 255] → float32 of the same shape and range.
     """
-    widths = torch.tensor([BRIGHTNESS, CONTRAST, SATURATION], device=video.device)
-    brightness, contrast, saturation = (1 + amounts[:, :3] * widths).view(-1, 3, 1, 1, 1, 1).unbind(1)
+    factors = 1 + amounts[:, :3] * torch.tensor([BRIGHTNESS, CONTRAST, SATURATION])
+    brightness, contrast, saturation = _sent(factors, video).view(-1, 3, 1, 1, 1, 1).unbind(1)
+    turns = _sent(_hue_matrices(amounts[:, 3] * HUE * 2 * torch.pi), video)
     video = (video * brightness).clamp(0, 255)
     video = torch.lerp(_luma(video).mean((1, 3, 4), keepdim=True), video, contrast).clamp(0, 255)
-    turn = _hue_matrices(amounts[:, 3] * HUE * 2 * torch.pi)
     video = torch.lerp(_luma(video), video, saturation)
-    return torch.einsum("bij,btjhw->btihw", turn, video).clamp(0, 255)
+    return torch.einsum("bij,btjhw->btihw", turns, video).clamp(0, 255)
 
 
 def _hue_matrices(angles: torch.Tensor) -> torch.Tensor:
     """[B] radians → [B, 3, 3] that turn RGB about the grey axis in YIQ."""
     to_yiq = torch.tensor([[0.299, 0.587, 0.114], [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]])
-    to_yiq = to_yiq.to(angles.device)
     zero, one = torch.zeros_like(angles), torch.ones_like(angles)
     cos, sin = angles.cos(), angles.sin()
     turn = torch.stack([one, zero, zero, zero, cos, -sin, zero, sin, cos], 1).view(-1, 3, 3)

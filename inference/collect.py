@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -11,12 +12,14 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from typing_extensions import NamedTuple  # generic ones, before Python 3.11
 
-from echoviewclip.datasets.cropping import clips_on
+from echoviewclip.datasets.ahead import sent_ahead
+from echoviewclip.datasets.cropping import cut_clips, send_pixels
 from echoviewclip.datasets.reading import read, videos_of
 from echoviewclip.datasets.sample import Sample
 from echoviewclip.datasets.transforms import DeviceTransform
 from echoviewclip.evaluation.feature_statistics import Distances, FeatureStatistics
 from echoviewclip.inference.precision import Precision
+from echoviewclip.inference.replayed import Replayed
 from echoviewclip.models.outputs import BranchOutput, ClassTexts, ModelOutput, present
 from echoviewclip.models.quality import expected_score
 from echoviewclip.models.video_clip import VideoCLIP
@@ -110,9 +113,12 @@ def collect(
     model.eval()
     with precision.autocast():
         texts = model.encode_texts(model.parts)
+    encode = Replayed(lambda clips: _output(model, texts, clips, precision))
     videos = len(videos_of(loader))
     share = -(-videos // world())
-    batches = stop.between(read(loader), -(-share // present(loader.batch_size))) if stop else read(loader)
+    batches = sent_ahead(read(loader), partial(send_pixels, device=precision.device), precision.device)
+    if stop:
+        batches = stop.between(batches, -(-share // present(loader.batch_size)))
     kept: list[Answers[np.ndarray]] = []
     stream = fitted.stream() if fitted else None
     faults: dict[str, str] = {}
@@ -122,8 +128,8 @@ def collect(
         for batch in batches:
             faults |= dict(batch.faults)
             warnings |= dict(batch.warnings)
-            video = clips_on(precision.device, batch, videos_of(loader).size)
-            found = _answers(model, texts, batch, video, present(loader.batch_size), transform, precision)
+            video = cut_clips(batch, videos_of(loader).size)
+            found = _answers(encode, batch, video, present(loader.batch_size), transform)
             answers = zip_with(lambda part: part.cpu().numpy(), found)
             if watch:
                 watch(batch, video, answers)
@@ -138,14 +144,13 @@ def collect(
     return _in_order([share for share in gather(own) if share is not None]), faults, warnings
 
 
+def _output(model: VideoCLIP, texts: ClassTexts, clips: Tensor, precision: Precision) -> ModelOutput:
+    with precision.autocast():
+        return model(clips, model.parts, texts)
+
+
 def _answers(
-    model: VideoCLIP,
-    texts: ClassTexts,
-    batch: Sample,
-    video: Tensor,
-    size: int,
-    transform: DeviceTransform,
-    precision: Precision,
+    encode: Callable[[Tensor], ModelOutput], batch: Sample, video: Tensor, size: int, transform: DeviceTransform
 ) -> Answers[Tensor]:
     """What the model answers about the clips `video` of a batch, a row a video, on the device.
 
@@ -155,10 +160,7 @@ def _answers(
     # Kernels round differently for batches of another size: filled up, the last one of a share has the usual size,
     # and an answer does not depend on how many processes share the list.
     video = torch.cat([video, video[-1:].expand(size - count, *video.shape[1:])])
-    clips = transform(video.flatten(0, 1))
-    with precision.autocast():
-        output = model(clips, model.parts, texts)
-    answers = merge_views(output, views)
+    answers = merge_views(encode(transform(video.flatten(0, 1))), views)
     where = (batch.place, batch.failed, batch.frames.flatten(1))
     return Answers(*where, *(zip_with(lambda values: values[:count], part) for part in answers))
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from echoviewclip.inference.half import half_precision
 from echoviewclip.utils.distributed import is_main
+from echoviewclip.utils.exact import has_tf32
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +29,8 @@ class Outcome(NamedTuple):
 
 
 class Precision:
-    """O0: float32. O1: autocast. O2: weights in half precision, updated through float32 master weights.
+    """O0: float32, on GPUs with products in TF32. O1: autocast. O2: weights in half precision, updated through float32
+    master weights.
 
     Half is bfloat16 where the device has it; else float16, with a gradient scaler. A processor without instructions for
     bfloat16 is many times slower in it than in float32, so there O1 is float32, and so is O2 of a model that only
@@ -40,12 +42,16 @@ class Precision:
     what a stage does not train is saved as it came.
     """
 
-    def __init__(self, level: str, model: nn.Module, device: torch.device, *, trains: bool = True) -> None:
+    def __init__(
+        self, level: str, model: nn.Module, device: torch.device, *, trains: bool = True, tf32: bool = True
+    ) -> None:
+        """`trains`: the model does more than answer. Without `tf32` products in float32 are exact on every device."""
         self.device = device
         self.half, slow = half_precision(device)
         self.halves = level == "O2"
         self.casts = (level == "O1" and not slow) or (level == "O2" and (trains or not slow))
         self.level, self.computes = level, self.half if self.casts else torch.float32
+        self.tf32 = tf32 and level == "O0" and has_tf32(device)
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.casts and self.half == torch.float16)
         self.trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
         self.master: dict[str, nn.Parameter] = dict(self.trained)
@@ -63,17 +69,26 @@ class Precision:
                     parameter.data = parameter.data.float() if name in halved else parameter.data
 
     def __str__(self) -> str:
-        return f"{self.level} ({_name(self.computes)})"
+        return f"{self.level} ({self.products})"
+
+    @property
+    def products(self) -> str:
+        """What matrices are multiplied in: float32, TF32, bfloat16 or float16."""
+        return "TF32" if self.tf32 else _name(self.computes)
 
     def _tell(self, slow: str) -> None:
         chosen = f"TRAIN.OPT_LEVEL {self.level} computes in {_name(self.computes)} on {self.device}"
         if self.casts and slow:
             log.warning("%s, slower than in float32 (O0): %s", chosen, slow)
+        elif self.tf32:
+            log.info("%s, products in TF32 (in float32 with NVIDIA_TF32_OVERRIDE=0)", chosen)
         elif self.level != "O0":
             log.info("%s%s", chosen, slow and f": {slow}")
 
     def autocast(self) -> AbstractContextManager:
-        """The context of forward passes."""
+        """The context of forward passes; it also sets how they, and backward passes after them, multiply in float32."""
+        if self.device.type == "cuda":
+            torch.set_float32_matmul_precision("high" if self.tf32 else "highest")
         return torch.autocast(self.device.type, dtype=self.half) if self.casts else nullcontext()
 
     def cast(self, model: Model) -> Model:

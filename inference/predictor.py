@@ -18,6 +18,7 @@ import torch
 from torch.utils.data import DataLoader
 from yacs.config import CfgNode
 
+from echoviewclip.clip.compiled import compile_blocks
 from echoviewclip.datasets.annotations import Annotations
 from echoviewclip.datasets.configured import evaluation_batches, reading_processes
 from echoviewclip.datasets.intake.pictures import Preparing
@@ -88,6 +89,10 @@ def make_predictor(checkpoint: AnyCheckpoint, cfg: str | Path | None = None, cha
             f"{checkpoint.file}: carries its own configuration; leave out -cfg {cfg}, change settings with --opts"
         )
     config = with_activation(configuration_for(checkpoint, cfg, changes), checkpoint)
+    if "TRAIN.COMPILE" not in dict(changes):  # worth a minute in a training, not for a few videos
+        config.defrost()
+        config.TRAIN.COMPILE = False
+        config.freeze()
     views, grades = _names_of(checkpoint, config)
     if isinstance(checkpoint, BareWeights):
         checkpoint = checkpoint.renamed(config)
@@ -136,6 +141,8 @@ def predict(
         tell_differences(predictor, videos, as_is, arrays)
     loader = open_videos(predictor, annotations, as_is, arrays)
     model = predictor.model.to(device)
+    if config.TRAIN.COMPILE:
+        compile_blocks(model, device)
     precision = Precision(config.TRAIN.OPT_LEVEL, model, device, trains=False)
     with reading_faults():
         answers, faults, warnings = collect(

@@ -16,6 +16,7 @@ from echoviewclip.inference.collect import Answers, merge_views, zip_with
 from echoviewclip.inference.precision import Precision
 from echoviewclip.inference.prediction import Prediction, to_table
 from echoviewclip.inference.predictor import Predictor
+from echoviewclip.inference.replayed import Replayed
 from echoviewclip.inference.scoring import to_predictions
 from echoviewclip.models.outputs import FrameFeatures, ModelOutput, present
 
@@ -42,6 +43,7 @@ class Stream:
         self.window: deque[FrameFeatures] = deque(maxlen=length)
         with torch.no_grad(), self.precision.autocast():
             self.texts = self.model.encode_texts(self.model.parts)
+        self.encode = Replayed(lambda frames: self.model.encode_frames(frames, self.model.parts))
 
     def add(self, frame: np.ndarray) -> Prediction:
         """Looks at one more frame uint8 [H, W, 3] RGB and answers about the window that ends with it.
@@ -54,7 +56,7 @@ class Stream:
         pixels = self.crop(torch.from_numpy(np.ascontiguousarray(frame)).permute(2, 0, 1)[None])
         parts = self.model.parts
         with self.precision.autocast():
-            self.window.append(self.model.encode_frames(self.transform(pixels.to(self.precision.device))[0], parts))
+            self.window.append(self.encode(self.transform(pixels.to(self.precision.device))[0]))
             indices = self._indices()
             clip = FrameFeatures.join([self.window[index] for index in indices])
             output = self.model.answer_from_frames(clip, parts, self.texts)

@@ -25,6 +25,7 @@ from echoviewclip.models.outputs import (
     present,
 )
 from echoviewclip.models.quality import QualityBranch
+from echoviewclip.utils.exact import exact_products
 
 INTERMEDIATE_SIZE = 512  # numbers at most that a block's patches become, unless the block itself is wider
 
@@ -210,7 +211,7 @@ class VideoCLIP(nn.Module, ABC):
     def _cosines_and_logits(self, features: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
         """Both [B, K], of features float32 [B, D] and class texts [K, D], L2-normalised."""
         # In float32 under autocast, too: half precision rounds cosines to steps of 1/256.
-        with torch.autocast(features.device.type, enabled=False):
+        with torch.autocast(features.device.type, enabled=False), exact_products(features.device):
             cosines = features @ classes.t()
             return cosines, self.logit_scale.float().exp() * cosines
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -27,6 +28,7 @@ from tests.media import write_video
 VIEWS = ("Apical_4C 2D", "Apical 2C 2D", "Short Axis", "Subcostal 4C")
 TRAINING, VALIDATION, OUTSIDE = 9, 7, 3  # videos; odd, so that batches and groups have a rest
 STAGES = ("view", "negation", "quality")
+DEVICE = os.environ.get("TEST_DEVICE", "cpu")  # cuda: the trainings and evaluations of the tests run there
 
 
 def write_standard_folder(folder: Path) -> Path:
@@ -67,7 +69,7 @@ def tiny_options(data: Path, output: Path, stage: str = "view", **changes: Any) 
     options: dict[str, Any] = {
         "OUTPUT": str(output),
         "PRINT_FREQ": 1,
-        "DEVICE": "cpu",
+        "DEVICE": DEVICE,
         "DATA.ROOT": str(data),
         "DATA.TRAIN_FILE": f"{start}train.txt",
         "DATA.VAL_FILE": f"{start}val.txt",
@@ -129,10 +131,12 @@ def tiny_clips(batch: int = 2, frames: int = 2, size: int = 32) -> Tensor:
     return torch.randn(batch, frames, 3, size, size, generator=torch.Generator().manual_seed(1))
 
 
-def train(config: CfgNode, content: dict[str, Any] | None = None, overwrite: bool = False) -> Path:
-    """Trains or evaluates in this process, as main.py does on one CPU; returns the folder of the results."""
+def train(
+    config: CfgNode, content: dict[str, Any] | None = None, overwrite: bool = False, device: str = DEVICE
+) -> Path:
+    """Trains or evaluates in this process, as main.py does alone on a device; returns the folder of the results."""
     with undisturbed_logging():
-        run(config, torch.device("cpu"), content, overwrite)
+        run(config, torch.device(device), content, overwrite)
     return results_folder(config)
 
 

@@ -48,6 +48,8 @@ def parse() -> argparse.Namespace:
         model = commands.add_parser(name)
         model.add_argument("--arch", choices=("tiny", *REGISTRY_NAME), default="ViT-B/16", help="(default: ViT-B/16)")
         model.add_argument("--batch", type=int, help=f"videos (default: {CPU_BATCH}, on a GPU {GPU_BATCH})")
+        if name in ("forward", "train"):
+            model.add_argument("--compile", action="store_true", help="measure TRAIN.COMPILE, too")
         model.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="(default: auto)")
     commands.add_parser("start", help="how long one waits for a command")
     for name in (*ROUNDS, "cache", "start"):
@@ -106,7 +108,8 @@ def setting_of(given: argparse.Namespace) -> Setting:
         raise UserError("--device is cuda, but no CUDA device is visible")
     cuda = given.device != "cpu" and torch.cuda.is_available()
     device = torch.device("cuda", torch.cuda.current_device()) if cuda else torch.device("cpu")
-    return Setting(given.arch, given.batch or (GPU_BATCH if cuda else CPU_BATCH), device)
+    batch = given.batch or (GPU_BATCH if cuda else CPU_BATCH)
+    return Setting(given.arch, batch, device, compile=getattr(given, "compile", False))
 
 
 if __name__ == "__main__":

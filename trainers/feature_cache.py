@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from yacs.config import CfgNode
 
+from echoviewclip.datasets.ahead import sent_ahead
 from echoviewclip.datasets.configured import reading_processes
 from echoviewclip.datasets.loader import TrainingData
 from echoviewclip.datasets.sample import Mistake
@@ -83,11 +84,14 @@ class FeatureCache:
             worker_init_fn=leave_signals_to_parent,
             timeout=self.config.TRAIN.TIMEOUT if workers else 0,
         )
+        yield from sent_ahead(self._read(loader), self._on_device, self.precision.device)
+
+    def _read(self, loader: DataLoader) -> Iterator[Batch]:
         for batch in loader:
             if isinstance(batch, Mistake):
                 raise UserError(batch.text)
             self.data.note(batch.faults)
-            yield self._on_device(batch)
+            yield batch
 
     def _plan(self, epoch: int, draw: int) -> list[list[Address]]:
         """Where this process finds the clips of each batch of an epoch, its outliers last."""

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 from yacs.config import CfgNode
 
+from echoviewclip.datasets.ahead import sent_ahead
 from echoviewclip.datasets.blending import Blending
-from echoviewclip.datasets.cropping import clips_on
+from echoviewclip.datasets.cropping import cut_clips, send_pixels
 from echoviewclip.datasets.loader import TrainingData
 from echoviewclip.datasets.outliers import SyntheticOutliers
 from echoviewclip.datasets.sample import Remark
@@ -54,11 +56,12 @@ class PixelInputs:
     def epoch(self, epoch: int, skip: int = 0) -> Iterator[Batch]:
         """See `Inputs`."""
         device = self.device
-        for number, batch in enumerate(self.data.epoch(epoch, skip), start=skip):
+        batches = sent_ahead(self.data.epoch(epoch, skip), partial(send_pixels, device=device), device)
+        for number, batch in enumerate(batches, start=skip):
             key = generator(self.config.SEED, epoch, number, rank())
             key.integers(2**63)  # the training loop's
-            clips = clips_on(device, batch, self.config.DATA.INPUT_SIZE).squeeze(1)
-            video = self.data.transform(clips, batch.seed.to(device, non_blocking=True))
+            clips = cut_clips(batch, self.config.DATA.INPUT_SIZE).squeeze(1)
+            video = self.data.transform(clips, batch.seed)
             labels, scores = (values.to(device, non_blocking=True) for values in (batch.label, batch.score))
             video, targets = self.blending(video, self.stage.targets(labels, scores), key)
             video, targets = self.outliers(video, targets, batch.label.numpy(), key)

@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from yacs.config import CfgNode
 
+from echoviewclip.clip.compiled import compile_blocks
 from echoviewclip.datasets.annotations import Annotations
 from echoviewclip.datasets.configured import reading_processes, training_data
 from echoviewclip.datasets.dataset import frames_from
@@ -180,6 +181,8 @@ def _run(
     model.to(device)
     check_statistics(start.statistics, model, config.DATA.INPUT_SIZE)
     stage.prepare(model)
+    if config.TRAIN.COMPILE:
+        compile_blocks(model, device)
     precision = Precision(config.TRAIN.OPT_LEVEL, model, device, trains=start.training)
     if start.training and not precision.trained:
         raise UserError(

@@ -93,7 +93,7 @@ def test_the_ceiling_has_the_shape_that_computes_most():
     shape = largest_linear(model, lambda: (model[0](many), model[1](few)))
     assert shape == (10, 4, 6) and product_operations(shape) == 2 * 10 * 4 * 6
     for times in (1, 3):
-        assert operations(product(shape, times, CPU, torch.float32)) == times * product_operations(shape)
+        assert operations(product(shape, times, Precision("O0", model, CPU))) == times * product_operations(shape)
 
 
 def test_the_plain_model_reads_77_tokens_every_time_and_the_trunk_twice():
@@ -160,7 +160,11 @@ def test_cache_has_a_row_for_each_stage_whole_and_from_the_cache():
 
 
 def test_the_command_shows_what_a_clip_takes_in_the_cache(monkeypatch, capsys, tmp_path):
-    rows = [result.Measured("step from files, quality", "whole", "float32", 1, 0.5, 2, 1.5, 10**9, 2e9, 0.5, 1, 1)]
+    rows = [
+        result.Measured(
+            "step from files, quality", "whole", "float32", 1, 0.5, 2, 1.5, 10**9, 2e9, 0.5, 1, 1, 3 * 10**9
+        )
+    ]
     monkeypatch.setattr(cache, "benchmark_cache", lambda *given: [cache.Cached("quality", rows, 2_340_000)])
     file = tmp_path / "cache.json"
     monkeypatch.setattr(sys, "argv", ["benchmark.py", "cache", "--device", "cpu", "--json", str(file)])
@@ -241,7 +245,7 @@ def test_start_tells_median_least_and_most():
 
 
 def test_the_command_prints_a_table_and_writes_its_figures(monkeypatch, capsys, tmp_path):
-    measured = result.Measured("forward, view", PLAIN, "float32", 1, 0.5, 2, 1.5, 10**9, 2e9, 0.5, 1, 1)
+    measured = result.Measured("forward, view", PLAIN, "float32", 1, 0.5, 2, 1.5, 10**9, 2e9, 0.5, 1, 1, 3 * 10**9)
     asked = []
     monkeypatch.setitem(benchmark.ROUNDS, "forward", lambda *given: asked.append(given) or [measured])
     file = tmp_path / "forward.json"
@@ -251,7 +255,11 @@ def test_the_command_prints_a_table_and_writes_its_figures(monkeypatch, capsys, 
     assert asked == [(Setting("tiny", benchmark.CPU_BATCH, CPU), 3)]
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("tiny, 2 videos of 4 frames at 112×112, on ")
-    assert lines[3].split()[:4] == ["forward,", "view", PLAIN, "float32"] and "50%" in lines[3]
+    assert (
+        lines[3].split()[:4] == ["forward,", "view", PLAIN, "float32"]
+        and "50%" in lines[3]
+        and lines[3].endswith(" 3.00")
+    )
     written = json.loads(file.read_text())
     assert written["benchmark"] == "forward" and written["rows"][0]["operations"] == 10**9
     assert set(written) == {"benchmark", "arguments", "date", "device", "torch", "rows"}

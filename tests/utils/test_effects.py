@@ -95,6 +95,7 @@ ELSEWHERE = {
         *("DATA.VAL_FILE", "DATA.OOD_FILE", "DATA.DATASET", "TEST.ONLY_TEST", "TEST.MULTI_VIEW_INFERENCE"),
         *("TEST.SCORE", "TEST.FIT_FEATURES", "TEST.ACCEPT_RATE"),
     ],
+    "tests/clip/test_compiled.py": ["TRAIN.COMPILE"],
     "tests/clip/test_clip_weights.py": ["MODEL.ARCH", "MODEL.PRETRAINED", "MODEL.QUICK_GELU"],
     "tests/utils/test_checkpoint.py": ["MODEL.RESUME", "MODEL.VARIANT"],
     "the same answers by design": ["DATA.DECODER", "DATA.RESIZE", "DATA.NUM_WORKERS", "TRAIN.USE_CHECKPOINT"],

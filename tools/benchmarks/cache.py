@@ -63,7 +63,7 @@ def of_stage(setting: Setting, stage: str, repeats: int) -> Cached:
         list(cache.epoch(0))  # computes the draw
         kinds: dict[str, Inputs] = {"whole": trainer.inputs, "cached": cache}
         forms = {name: step(trainer, batches_of(inputs)) for name, inputs in kinds.items()}
-        computes = dict.fromkeys(forms, trainer.precision.computes)
+        computes = dict.fromkeys(forms, trainer.precision)
         rows = result.measure(f"step from files, {stage}", forms, computes, model, setting, repeats)
         trainer.guard.read()  # raises where a loss was not finite
         return Cached(stage, rows, cache.clip_bytes())

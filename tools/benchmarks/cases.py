@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -9,29 +10,34 @@ import torch
 from torch import Tensor
 from yacs.config import CfgNode
 
+from echoviewclip.clip.compiled import compile_blocks, why_not
 from echoviewclip.clip.text import CONTEXT_LENGTH, ClassPrompts
 from echoviewclip.inference.precision import Precision
 from echoviewclip.models.build import build_model, configured_towers
 from echoviewclip.models.released import ReleasedVideoCLIP
 from echoviewclip.models.video_clip import VideoCLIP
 from echoviewclip.utils.config import load_config
+from echoviewclip.utils.errors import UserError
 from echoviewclip.utils.label_list import read_names
 
 ROOT = Path(__file__).resolve().parents[2]
 LABELS = ROOT / "labels/ultracls.csv"
 RELEASED = {"view": "train_stage1", "negation": "train_stage2", "quality": "train_qc"}
 STAGES = tuple(RELEASED)
+COMPILED, REPLAYED = "compiled", "replayed"  # the fastest level with TRAIN.COMPILE, and as a recording
 PLAIN = "plain"  # the released variant as its definition reads: all 77 tokens of a text, every time, float32
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What is measured on what: MODEL.ARCH, videos a batch, the device; `smaller` are settings that tests change."""
+    """What is measured on what: MODEL.ARCH, videos a batch, the device; `smaller` are settings that tests change, and
+    `compile` asks for compiled forms, too."""
 
     arch: str
     batch: int
     device: torch.device
     smaller: dict[str, object] = field(default_factory=dict)
+    compile: bool = False
 
     def config(self, stage: str, form: str) -> CfgNode:
         """Of a stage's training: for `PLAIN` the published recipe, else that of `configs/`."""
@@ -80,6 +86,14 @@ def precisions(model: VideoCLIP, device: torch.device, *, trains: bool) -> dict[
     """O0 and, where it computes in another precision on this device, O1."""
     found = {level: Precision(level, model, device, trains=trains) for level in ("O0", "O1")}
     return {level: found[level] for level in found if level == "O0" or found[level].computes != torch.float32}
+
+
+def compiled(model: VideoCLIP, device: torch.device) -> VideoCLIP:
+    """A copy whose blocks are compiled. Raises UserError where that cannot be done."""
+    copied = copy.deepcopy(model)
+    if not compile_blocks(copied, device):
+        raise UserError(f"torch.compile does not work here: {why_not(device)}")
+    return copied
 
 
 def clips(setting: Setting, config: CfgNode) -> Tensor:

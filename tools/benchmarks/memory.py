@@ -71,8 +71,7 @@ def _measure(setting: Setting, case: Case, queue: SimpleQueue[Memory]) -> None:
     before = held(setting.device)
     for _ in range(RUNS):
         run()
-    words = str(precision.computes).removeprefix("torch.")
-    queue.put(Memory(f"{kind}, {stage}", form, words, before, most_held(setting.device)))
+    queue.put(Memory(f"{kind}, {stage}", form, precision.products, before, most_held(setting.device)))
 
 
 def _form(setting: Setting, case: Case) -> tuple[Form, Precision]:
@@ -80,10 +79,10 @@ def _form(setting: Setting, case: Case) -> tuple[Form, Precision]:
     level = "O0" if form == PLAIN else form
     if kind == "forward":
         model = build(setting, stage, form).eval().requires_grad_(False)
-        precision = Precision(level, model, setting.device, trains=False)
+        precision = Precision(level, model, setting.device, trains=False, tf32=form != PLAIN)
         return answer(setting, model, precision, PARTS[stage], plain=form == PLAIN), precision
     model = model_of(setting, stage, form)
-    precision = Precision(level, model, setting.device)
+    precision = Precision(level, model, setting.device, tf32=form != PLAIN)
     return step(setting, stage, form, model, precision), precision
 
 

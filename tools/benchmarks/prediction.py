@@ -41,5 +41,5 @@ def benchmark_predict(setting: Setting, repeats: int, side: int = SIDE, length: 
             "reading": lambda: list(read(loader)),
             "model": answer(setting, model, precision, PARTS["quality"], plain=False),
         }
-        computes = dict.fromkeys(forms, precision.computes)
+        computes = dict.fromkeys(forms, precision)
         return measure(f"predict, {len(files)} videos", forms, computes, model, setting, repeats)

@@ -11,7 +11,7 @@ from echoviewclip.datasets.transforms import DeviceTransform
 from echoviewclip.inference.precision import Outcome, Precision
 from echoviewclip.models.outputs import NO_TEXTS
 from echoviewclip.models.video_clip import VideoCLIP
-from echoviewclip.tools.benchmarks.cases import PLAIN, STAGES, Setting, build, clips, precisions
+from echoviewclip.tools.benchmarks.cases import COMPILED, PLAIN, STAGES, Setting, build, clips, compiled, precisions
 from echoviewclip.tools.benchmarks.result import Measured, measure
 from echoviewclip.trainers.optimiser import build_optimiser
 from echoviewclip.trainers.stages import Stage, build_stage
@@ -26,11 +26,17 @@ def benchmark_train(setting: Setting, repeats: int) -> list[Measured]:
 def of_stage(setting: Setting, stage: str, repeats: int) -> list[Measured]:
     """The rows of a stage; its models are gone when it returns."""
     plain, ours = model_of(setting, stage, PLAIN), model_of(setting, stage, "ours")
-    forms = {PLAIN: (plain, Precision("O0", plain, setting.device))}
+    forms = {PLAIN: (plain, Precision("O0", plain, setting.device, tf32=False))}
     forms |= {level: (ours, precision) for level, precision in precisions(ours, setting.device, trains=True).items()}
+    same = {}
+    if setting.compile:
+        fastest = list(forms)[-1]
+        copied = compiled(ours, setting.device)
+        forms[COMPILED] = (copied, Precision(fastest, copied, setting.device))
+        same[COMPILED] = fastest
     work = {name: step(setting, stage, name, *form) for name, form in forms.items()}
-    computes = {name: precision.computes for name, (_, precision) in forms.items()}
-    rows = measure(f"training step, {stage}", work, computes, ours, setting, repeats)
+    computes = {name: precision for name, (_, precision) in forms.items()}
+    rows = measure(f"training step, {stage}", work, computes, ours, setting, repeats, same)
     for name, form in work.items():
         if form().failed:
             raise UserError(f"{name}: the loss of a training step of stage {stage} is not finite; nothing was measured")

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from echoviewclip.inference.precision import Precision
 from echoviewclip.tools.benchmarks.timing import Form
 
 Shape = tuple[int, int, int]
@@ -50,14 +51,17 @@ def _seen(model: nn.Module) -> Iterator[Counter[Shape]]:
             hook.remove()
 
 
-def product(shape: Shape, times: int, device: torch.device, dtype: torch.dtype) -> Form:
+def product(shape: Shape, times: int, precision: Precision) -> Form:
     """A linear layer of that shape alone, so many times: the ceiling for all that consists of such layers."""
     rows, inner, outer = shape
-    x, weight = (torch.randn(size, device=device).to(dtype) for size in ((rows, inner), (outer, inner)))
+    x, weight = (
+        torch.randn(size, device=precision.device).to(precision.computes) for size in ((rows, inner), (outer, inner))
+    )
 
     def run() -> None:
-        for _ in range(times):
-            nn.functional.linear(x, weight)
+        with precision.autocast():
+            for _ in range(times):
+                nn.functional.linear(x, weight)
 
     return run
 

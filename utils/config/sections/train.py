@@ -67,7 +67,8 @@ TRAIN = Section(
             "TRAIN.OPT_LEVEL",
             str,
             "O1",
-            "Precision; `O0`: float32, `O1`: autocast, `O2`: half-precision weights with float32 masters. Half is "
+            "Precision; `O0`: float32 (on GPUs since Ampere products are in TF32, unless NVIDIA_TF32_OVERRIDE is 0), "
+            "`O1`: autocast, `O2`: half-precision weights with float32 masters. Half is "
             "bfloat16, on GPUs without it float16 with a gradient scaler. On a processor without bfloat16 instructions "
             "(AVX512_BF16, AMX, ARM's BF16), or with ONEDNN_MAX_CPU_ISA below them, O1 computes in float32, and so do "
             "predict.py and --only_test at O2, with rounded weights; training at O2 stays in bfloat16 there, and is "
@@ -94,6 +95,14 @@ TRAIN = Section(
             bool,
             False,
             "Recompute activations in the backward pass: less memory, a third more time.",
+        ),
+        Key(
+            "TRAIN.COMPILE",
+            bool,
+            False,
+            "Compile the towers' transformer blocks (torch.compile) when they first run: faster steps, after a minute; "
+            "on a GPU it needs Triton, on a processor a C++ compiler. Where it fails, the blocks run as they are, and "
+            "the log says so.",
         ),
         Key(
             "TRAIN.CACHE_FEATURES",
