@@ -43,7 +43,7 @@ class Stream:
         self.window: deque[FrameFeatures] = deque(maxlen=length)
         with torch.no_grad(), self.precision.autocast():
             self.texts = self.model.encode_texts(self.model.parts)
-        self.encode = Replayed(lambda frames: self.model.encode_frames(frames, self.model.parts))
+        self.encode = Replayed(self._encode)
 
     def add(self, frame: np.ndarray) -> Prediction:
         """Looks at one more frame uint8 [H, W, 3] RGB and answers about the window that ends with it.
@@ -54,13 +54,16 @@ class Stream:
         if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3 or 0 in frame.shape:
             raise ValueError(f"expected a frame uint8 [H, W, 3], got {frame.dtype} {list(frame.shape)}")
         pixels = self.crop(torch.from_numpy(np.ascontiguousarray(frame)).permute(2, 0, 1)[None])
-        parts = self.model.parts
+        self.window.append(self.encode(self.transform(pixels.to(self.precision.device))[0]))
+        indices = self._indices()
+        clip = FrameFeatures.join([self.window[index] for index in indices])
         with self.precision.autocast():
-            self.window.append(self.encode(self.transform(pixels.to(self.precision.device))[0]))
-            indices = self._indices()
-            clip = FrameFeatures.join([self.window[index] for index in indices])
-            output = self.model.answer_from_frames(clip, parts, self.texts)
+            output = self.model.answer_from_frames(clip, self.model.parts, self.texts)
         return self._row(output, indices)
+
+    def _encode(self, frames: Tensor) -> FrameFeatures:
+        with self.precision.autocast():
+            return self.model.encode_frames(frames, self.model.parts)
 
     def _indices(self) -> np.ndarray:
         """The frames of the window that make the clip, int64 [T]."""
