@@ -110,7 +110,7 @@ class Evaluator:
             fitted_here=self.calibration.found_on(predictions) if self.calibration else False,
             classes=self.views,
             grades=self.grades,
-            draws=1000 if intervals else 0,
+            draws=self.config.TEST.BOOTSTRAP_DRAWS if intervals else 0,
             seed=self.config.SEED,
             environment={
                 "data set": self.config.DATA.DATASET,

@@ -25,6 +25,7 @@ from echoviewclip.trainers.meter import LossMeter
 from echoviewclip.trainers.optimiser import MovingAverage, build_optimiser, learning_rate, load_optimiser
 from echoviewclip.trainers.picture import ProgressPicture
 from echoviewclip.trainers.saving import RunFiles
+from echoviewclip.trainers.shares import accumulation_steps
 from echoviewclip.trainers.stages import Stage
 from echoviewclip.utils.distributed import barrier, from_main, is_main, rank, share_buffers, world
 from echoviewclip.utils.errors import UserError
@@ -66,7 +67,7 @@ class Trainer:
             devices = [device.index] if device.type == "cuda" else None
             self.parallel = DistributedDataParallel(model, device_ids=devices, broadcast_buffers=False)
         self.inputs = inputs or PixelInputs(config, stage, data, device)
-        self.group = config.TRAIN.ACCUMULATION_STEPS
+        self.group = accumulation_steps(config, world())
         self.batches = data.batches  # in an epoch
         # Of a whole optimiser step, here. The last step of an epoch may have fewer, whose gradients weigh no more.
         self.clips = min(self.group * config.TRAIN.BATCH_SIZE, len(data.sampler))

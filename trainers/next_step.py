@@ -28,7 +28,10 @@ PACKAGE = Path(echoviewclip.__file__).parent
 LISTS = ("DATA.TRAIN_FILE", "DATA.VAL_FILE", "DATA.OOD_FILE")
 LIST_FORMATS = (".csv", ".json", ".txt")
 # What a user set for one stage that the next shares: the data, the model, the machine. The recipe is each stage's own.
-SHARED = ("DEVICE", "SEED", "TRAIN.BATCH_SIZE", "TRAIN.ACCUMULATION_STEPS", "TRAIN.OPT_LEVEL", "TRAIN.TIMEOUT")
+SHARED = (
+    *("DEVICE", "SEED", "TRAIN.BATCH_SIZE", "TRAIN.ACCUMULATION_STEPS", "TRAIN.GLOBAL_BATCH"),
+    *("TRAIN.OPT_LEVEL", "TRAIN.TIMEOUT"),
+)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from yacs.config import CfgNode
 
 from echoviewclip.clip.compiled import compile_blocks
 from echoviewclip.datasets.annotations import Annotations
-from echoviewclip.datasets.configured import reading_processes, training_data
+from echoviewclip.datasets.configured import training_data
 from echoviewclip.datasets.dataset import frames_from
 from echoviewclip.datasets.intake.check import check_annotations
 from echoviewclip.datasets.reading import reading_faults
@@ -48,6 +48,7 @@ from echoviewclip.trainers.loop import Trainer
 from echoviewclip.trainers.next_step import Call
 from echoviewclip.trainers.provenance import provenance_of
 from echoviewclip.trainers.saving import LAST, RunFiles
+from echoviewclip.trainers.shares import say_shares
 from echoviewclip.trainers.stages import build_stage
 from echoviewclip.utils.config import without_effect
 from echoviewclip.utils.distributed import barrier, is_main
@@ -92,11 +93,7 @@ def run(
         _check_start(config)
         set_up_logging(folder, anew=overwrite)
         torch.manual_seed(config.SEED)
-        if (workers := reading_processes(config)) < config.DATA.NUM_WORKERS:
-            log.info(
-                "DATA.NUM_WORKERS %d is above this process' share of the cores: %d reading processes, same results",
-                *(config.DATA.NUM_WORKERS, workers),
-            )
+        say_shares(config)
         sets = evaluation_sets(config)
         checkpoint = read_checkpoint(config, views, grades, read)
         start = Start(with_activation(config, checkpoint), views, grades, checkpoint, sets, begin)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from echoviewclip.evaluation import bootstrap
 from echoviewclip.utils.checkpoint import load_checkpoint, save_checkpoint
 from echoviewclip.utils.config.choices import FITTED_SCORES
 from echoviewclip.utils.errors import UserError
@@ -195,3 +196,25 @@ def test_a_score_by_distance_decides_where_the_configuration_names_it(tiny_folde
     with (run / "predictions.csv").open(newline="") as lines:
         inside = [float(row["s_knn"]) for row in csv.DictReader(lines) if row["set"] == "in"]
     assert np.mean(np.array(inside) >= calibration["tau"]) >= 0.95
+
+
+def test_intervals_are_of_as_many_draws_as_asked_for(tiny_runs, tmp_path, monkeypatch):
+    drawn = []
+    multinomial = np.random.Generator.multinomial
+
+    class Counted:
+        def __init__(self, *key: int) -> None:
+            self.random = generator(*key)
+
+        def multinomial(self, *arguments, size: int):
+            drawn.append(size)
+            return multinomial(self.random, *arguments, size=size)
+
+    generator = bootstrap.generator
+    monkeypatch.setattr(bootstrap, "generator", Counted)
+    monkeypatch.setattr(bootstrap, "LEAST_PATIENTS", 2)
+    run = tiny_runs["view"]
+    for draws in (0, 7):
+        again = [("OUTPUT", str(tmp_path / str(draws))), ("TEST.ONLY_TEST", True), ("TEST.BOOTSTRAP_DRAWS", draws)]
+        train(configure(str(run / "config.yaml"), [*again, ("MODEL.RESUME", str(run / "last.pth"))]))
+        assert set(drawn) == ({draws} if draws else set())

@@ -165,6 +165,26 @@ def test_a_run_s_config_yaml_starts_the_same_run(written):
     assert config_from_text(config.dump()) == config
 
 
+def test_of_the_step_s_videos_and_its_batches_whoever_sets_one_takes_back_the_other(written):
+    def batches(file: Path | None, *pairs: tuple[str, str]) -> tuple[int, int]:
+        train = load_config(file, pairs).TRAIN
+        return train.GLOBAL_BATCH, train.ACCUMULATION_STEPS
+
+    by_batches = written("TRAIN: {ACCUMULATION_STEPS: 16}", "batches.yaml")
+    by_videos = written("BASE: batches.yaml\nTRAIN: {GLOBAL_BATCH: 256}", "videos.yaml")
+    assert batches(by_batches) == (0, 16)
+    assert batches(by_videos) == batches(by_batches, ("TRAIN.GLOBAL_BATCH", "256")) == (256, 1)
+    assert batches(by_videos, ("TRAIN.ACCUMULATION_STEPS", "4")) == (0, 4)
+    saved = load_config(by_videos).dump()
+    assert batches(written(saved, "config.yaml")) == (256, 1)
+    assert config_from_text(saved).TRAIN.GLOBAL_BATCH == 256
+    both = [("TRAIN.GLOBAL_BATCH", "256"), ("TRAIN.ACCUMULATION_STEPS", "4")]
+    assert mistake(by_batches, both) == (
+        "command line: TRAIN.GLOBAL_BATCH 256 and TRAIN.ACCUMULATION_STEPS 4 are both given, and one follows from the "
+        "other; leave one out"
+    )
+
+
 def test_multi_view_inference_means_four_clips_and_three_crops_unless_others_are_named(written):
     config = load_config(written("TEST: {MULTI_VIEW_INFERENCE: True}"))
     assert evaluation_views(config) == (4, 3)

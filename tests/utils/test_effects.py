@@ -49,6 +49,7 @@ COMPUTED: dict[str, tuple[object, dict]] = {
     "TRAIN.LR": (1e-2, {}),
     "TRAIN.BATCH_SIZE": (3, {}),
     "TRAIN.ACCUMULATION_STEPS": (2, {}),
+    "TRAIN.GLOBAL_BATCH": (4, {}),
     "TRAIN.EPOCHS": (2, {}),
     "TRAIN.WARMUP_EPOCHS": (0.5, {}),
     "TRAIN.LR_SCHEDULER": ("constant", {}),
@@ -93,7 +94,7 @@ ELSEWHERE = {
     ],
     "tests/trainers/test_evaluation.py": [
         *("DATA.VAL_FILE", "DATA.OOD_FILE", "DATA.DATASET", "TEST.ONLY_TEST", "TEST.MULTI_VIEW_INFERENCE"),
-        *("TEST.SCORE", "TEST.FIT_FEATURES", "TEST.ACCEPT_RATE"),
+        *("TEST.SCORE", "TEST.FIT_FEATURES", "TEST.ACCEPT_RATE", "TEST.BOOTSTRAP_DRAWS"),
     ],
     "tests/clip/test_compiled.py": ["TRAIN.COMPILE"],
     "tests/clip/test_clip_weights.py": ["MODEL.ARCH", "MODEL.PRETRAINED", "MODEL.QUICK_GELU"],

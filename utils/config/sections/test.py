@@ -60,5 +60,12 @@ TEST = Section(
             "Share of the validation videos that the threshold accepts.",
             bounds=[ABOVE_0],
         ),
+        Key(
+            "TEST.BOOTSTRAP_DRAWS",
+            int,
+            1000,
+            "Draws of patients behind each interval of 95 %; 0: no intervals.",
+            bounds=[at_least(0)],
+        ),
     ),
 )

@@ -50,6 +50,14 @@ TRAIN = Section(
             bounds=[at_least(1)],
         ),
         Key(
+            "TRAIN.GLOBAL_BATCH",
+            int,
+            0,
+            "Videos of an optimiser step over all processes, from which TRAIN.ACCUMULATION_STEPS is computed; 0: "
+            "processes × TRAIN.BATCH_SIZE × TRAIN.ACCUMULATION_STEPS.",
+            bounds=[at_least(0)],
+        ),
+        Key(
             "TRAIN.LR_SCHEDULER",
             str,
             "cosine",
