@@ -13,9 +13,9 @@ from echoviewclip.datasets.dataset import VideoDataset
 from echoviewclip.datasets.loader import TrainingData, evaluation_loader
 from echoviewclip.datasets.transforms import DeviceTransform
 from echoviewclip.datasets.video.open import Opener
+from echoviewclip.utils.cores import usable_cores
 from echoviewclip.utils.distributed import rank, world
 from echoviewclip.utils.label_list import read_names
-from echoviewclip.utils.workers import usable_cores
 
 
 def read_list(config: CfgNode, file: str, *, outsiders: bool = False, faults: list[str] | None = None) -> Annotations:

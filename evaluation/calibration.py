@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import math
 
 import numpy as np
 from scipy.special import digamma, log_softmax, softmax
 
-from echoviewclip.evaluation.bootstrap import Statistic, figures, group_sums, levels, ratio
+from echoviewclip.evaluation.bootstrap import Levels, Statistic, figures, levels, ratio
 from echoviewclip.evaluation.classification import checked
 
 TEMPERATURES = (0.05, 20.0)
@@ -118,19 +119,25 @@ def calibration_statistic(confidence: np.ndarray, correct: np.ndarray, bins: int
 
 def risk_statistic(order_by: np.ndarray, correct: np.ndarray) -> Statistic:
     """The figure aurc of `calibration_metrics` alone, for any score `[N]` that orders videos, highest first."""
-    level, wrong = levels(order_by), ~np.asarray(correct, bool)
+    levels, wrong = Levels(order_by), ~np.asarray(correct, bool)
 
     def statistic(weights: np.ndarray) -> dict[str, np.ndarray]:
-        count, errors = group_sums(weights, level), group_sums(weights * wrong, level)  # [B, levels]
+        count, errors = levels.sums(weights), levels.sums(weights * wrong)  # [B, levels]
         after, errors_after = count.cumsum(axis=1), errors.cumsum(axis=1)
         before, errors_before = after - count, errors_after - errors
         # Σ over the places i of a level of (errors_before + (i − before)·rate) / i, through harmonic numbers.
-        rate = np.nan_to_num(ratio(errors, count))
-        harmonic = digamma(after + 1) - digamma(before + 1)
-        risks = errors + (errors_before - before * rate) * harmonic
+        rate = errors / np.maximum(count, 1)
+        sums = harmonic(int(after.max(initial=0)))
+        risks = errors + (errors_before - before * rate) * (sums[after.astype(int)] - sums[before.astype(int)])
         return {"aurc": ratio(risks.sum(axis=1), weights.sum(axis=1))}
 
     return statistic
+
+
+@functools.lru_cache(maxsize=4)
+def harmonic(most: int) -> np.ndarray:
+    """Harmonic numbers 0, 1, 1 + 1/2, … `[most + 1]`, less a constant: weights are whole numbers of videos."""
+    return digamma(np.arange(most + 1) + 1.0)
 
 
 def risk_coverage(order_by: np.ndarray, correct: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import expit, log_softmax, logsumexp, softmax
 
-from echoviewclip.evaluation.bootstrap import Statistic, figures, group_sums, levels, ratio
+from echoviewclip.evaluation.bootstrap import Statistic, figures, levels, ratio, running_sums
 
 FPR95 = (
     "share of outsiders with a score of at least t, where t is the highest threshold that accepts "
@@ -78,27 +78,45 @@ def ood_statistic(scores: np.ndarray, inside: np.ndarray) -> Statistic:
     if np.isnan(scores).any():
         raise ValueError("scores that are nan: leave failed videos out and count them")
     level = levels(scores)
+    ranked = np.argsort(level, kind="stable")
+    ins, outs = ranked[inside[ranked]], ranked[~inside[ranked]]  # best first
+    level_in, level_out = level[ins], level[outs]
+    # Of each video: how many of its own and of the other side stand at its level or above, and above it.
+    ins_at_ins, outs_at_ins = (np.searchsorted(side, level_in, side="right") for side in (level_in, level_out))
+    ins_at_outs, ins_above_outs = (np.searchsorted(level_in, level_out, side=side) for side in ("right", "left"))
+    outs_above_outs = np.searchsorted(level_out, level_out, side="left")
 
     def statistic(weights: np.ndarray) -> dict[str, np.ndarray]:
-        if not len(scores):
-            return {name: np.full(len(weights), np.nan) for name in ("auroc", "aupr_in", "aupr_out", "fpr95")}
-        ins, outs = group_sums(weights * inside, level), group_sums(weights * ~inside, level)  # [B, levels]
-        true, false = ins.cumsum(axis=1), outs.cumsum(axis=1)
+        of_ins, of_outs = weights.take(ins, axis=1), weights.take(outs, axis=1)
+        true, false = running_sums(of_ins), running_sums(of_outs)
         all_in, all_out = true[:, -1], false[:, -1]
         both = all_in * all_out  # zero where a side is empty: nothing is defined then
-        enough = (true >= 0.95 * all_in[:, None] - 1e-9).argmax(axis=1)
-        at_95 = np.take_along_axis(false, enough[:, None], axis=1)[:, 0]
+        above, at = true.take(ins_above_outs, axis=1), true.take(ins_at_outs, axis=1)
+        precision = _precision(true.take(ins_at_ins, axis=1), false.take(outs_at_ins, axis=1))
+        precision_out = _precision(all_out[:, None] - false.take(outs_above_outs, axis=1), all_in[:, None] - above)
         return {
-            "auroc": ratio((outs * (true - ins / 2)).sum(axis=1), both),
-            "aupr_in": ratio(_average_precision(ins, outs) * all_out, both),
-            "aupr_out": ratio(_average_precision(outs[:, ::-1], ins[:, ::-1]) * all_in, both),
-            "fpr95": ratio(at_95 * all_in, both),
+            "auroc": ratio(_product(of_outs, above + at) / 2, both),
+            "aupr_in": ratio(_product(of_ins, precision) * all_out, both),
+            "aupr_out": ratio(_product(of_outs, precision_out) * all_in, both),
+            "fpr95": ratio(_accepted_at_95(true, false, outs_at_ins) * all_in, both),
         }
 
     return statistic
 
 
-def _average_precision(positives: np.ndarray, negatives: np.ndarray) -> np.ndarray:
-    """Σ positives·precision over the levels `[B, levels]`, best first: average precision times all positives, `[B]`."""
-    true = positives.cumsum(axis=1)
-    return (positives * np.nan_to_num(ratio(true, true + negatives.cumsum(axis=1)))).sum(axis=1)
+def _accepted_at_95(true: np.ndarray, false: np.ndarray, outs_at_ins: np.ndarray) -> np.ndarray:
+    """Outsiders at or above the first insider with whom 95 % of the insiders are accepted, `[B]`."""
+    if not len(outs_at_ins):
+        return np.zeros(len(true))
+    enough = [np.searchsorted(row[1:], 0.95 * row[-1] - 1e-9) for row in true]
+    return np.take_along_axis(false, outs_at_ins[enough][:, None], axis=1)[:, 0]
+
+
+def _precision(positives: np.ndarray, negatives: np.ndarray) -> np.ndarray:
+    """Share of positives; 0 where there is neither, at videos that weigh nothing."""
+    return positives / np.maximum(positives + negatives, 1e-300)
+
+
+def _product(weights: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Sums of values `[B, n]` by weights `[B, n]`, `[B]`."""
+    return np.einsum("bn,bn->b", weights, values)

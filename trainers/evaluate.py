@@ -22,6 +22,7 @@ from echoviewclip.inference.precision import Precision
 from echoviewclip.inference.scoring import to_predictions
 from echoviewclip.models.outputs import present
 from echoviewclip.models.video_clip import VideoCLIP
+from echoviewclip.utils.distributed import is_main
 from echoviewclip.utils.errors import UserError
 from echoviewclip.utils.stopping import Stop
 
@@ -110,7 +111,7 @@ class Evaluator:
             fitted_here=self.calibration.found_on(predictions) if self.calibration else False,
             classes=self.views,
             grades=self.grades,
-            draws=self.config.TEST.BOOTSTRAP_DRAWS if intervals else 0,
+            draws=self.config.TEST.BOOTSTRAP_DRAWS if intervals and is_main() else 0,  # who writes them
             seed=self.config.SEED,
             environment={
                 "data set": self.config.DATA.DATASET,

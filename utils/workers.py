@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import signal
 import threading
 import time
@@ -26,13 +25,6 @@ class Lost:
 
     reason: str
     late: bool = False  # it took too long, rather than died
-
-
-def usable_cores() -> int:
-    """The cores that this process may use, which a scheduler or a container may have made fewer than there are."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def run_jobs(

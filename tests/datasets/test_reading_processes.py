@@ -8,7 +8,7 @@ import pytest
 
 from echoviewclip.datasets import configured
 from echoviewclip.datasets.configured import read_list, reading_processes, training_data
-from echoviewclip.utils.workers import usable_cores
+from echoviewclip.utils.cores import usable_cores
 from tests.tiny_data import metrics, tiny, train
 
 

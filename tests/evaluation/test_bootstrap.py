@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from echoviewclip.evaluation.bootstrap import figures, group_sums, intervals, ratio
+from echoviewclip.evaluation.bootstrap import Levels, figures, intervals, ratio
 from echoviewclip.evaluation.ood import ood_statistic
 
 
@@ -56,6 +56,7 @@ def test_figures_are_plain_floats():
     assert type(figures(mean_of(np.array([1.0])), 1)["mean"]) is float
 
 
-def test_group_sums():
+def test_levels_add_up_the_weights_of_equal_scores_highest_first():
     weights = np.array([[1.0, 2, 3, 4], [0, 1, 0, 1]])
-    np.testing.assert_array_equal(group_sums(weights, np.array([1, 0, 1, 2])), [[2, 4, 4], [1, 0, 1]])
+    np.testing.assert_array_equal(Levels(np.array([0.5, 0.9, 0.5, -1.0])).sums(weights), [[2, 4, 4], [1, 0, 1]])
+    np.testing.assert_array_equal(Levels(np.array([0.5, 0.9, 0.6, -1.0])).sums(weights), [[2, 3, 1, 4], [1, 0, 0, 1]])
