@@ -1,4 +1,4 @@
-"""The towers by name: the four of OpenAI's CLIP and a small one that trains on a CPU."""
+"""The towers by name: the four of OpenAI's CLIP, and two small ones that train on a CPU."""
 
 from __future__ import annotations
 
@@ -34,6 +34,13 @@ TINY: dict[str, Any] = {
     "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 64, "heads": 2, "layers": 2},
 }
 
+# Four blocks of a vision transformer, for trying out on a CPU what a pyramid of convolutions cannot do (DROP_BLACK).
+VIT_TINY: dict[str, Any] = {
+    **TINY,
+    "vision_cfg": {"image_size": 112, "layers": 4, "width": 128, "head_width": 32, "patch_size": 16},
+}
+SMALL = {"tiny": TINY, "ViT-tiny/16": VIT_TINY}
+
 
 def build_towers(arch: str, image_size: int, quick_gelu: bool) -> open_clip.CLIP:
     """CLIP's two towers with random weights, for square images of `image_size` pixels.
@@ -41,12 +48,12 @@ def build_towers(arch: str, image_size: int, quick_gelu: bool) -> open_clip.CLIP
     `quick_gelu` is the activation that OpenAI's weights were trained with (x·sigmoid(1.702·x)).
     Raises UserError for an unknown name or a size that the patches do not divide.
     """
-    if arch == "tiny":
-        config = {**TINY, "vision_cfg": dict(TINY["vision_cfg"])}
+    if arch in SMALL:
+        config = {**SMALL[arch], "vision_cfg": dict(SMALL[arch]["vision_cfg"])}
     elif arch in REGISTRY_NAME:
         config = open_clip.get_model_config(REGISTRY_NAME[arch])
     else:
-        raise UserError(f"MODEL.ARCH: unknown architecture {arch!r}; known: tiny, {', '.join(REGISTRY_NAME)}")
+        raise UserError(f"MODEL.ARCH: unknown architecture {arch!r}; known: {', '.join((*SMALL, *REGISTRY_NAME))}")
     patch = config["vision_cfg"]["patch_size"]
     if image_size % patch:
         raise UserError(f"DATA.INPUT_SIZE {image_size} is not a multiple of {patch}, the patch size of {arch}")

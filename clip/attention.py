@@ -6,6 +6,8 @@ import torch.nn.functional as F
 from open_clip.transformer import ResidualAttentionBlock
 from torch import Tensor, nn
 
+from echoviewclip.clip.packing import Padding
+
 
 class SelfAttention(nn.Module):
     """Multi-head self-attention with the parameters of `nn.MultiheadAttention`, under the same names.
@@ -22,13 +24,21 @@ class SelfAttention(nn.Module):
         self.in_proj_weight, self.in_proj_bias = source.in_proj_weight, source.in_proj_bias
         self.out_proj = source.out_proj
 
-    def forward(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Tokens [N, L, D] → [N, L, D]; `mask` [L, L] is added to the attention logits."""
+    def forward(self, tokens: Tensor, mask: Tensor | Padding | None = None) -> Tensor:
+        """Tokens [N, L, D] → [N, L, D]; `mask` [L, L] is added to the attention logits.
+
+        With a `Padding` in its place tokens are packed, [M, D] → [M, D], and each sees those of its frame.
+        """
         joint = F.linear(tokens, self.in_proj_weight, self.in_proj_bias)  # [N, L, 3·D]
+        padding = mask if isinstance(mask, Padding) else None
+        if isinstance(mask, Padding):
+            joint, mask = mask.add(joint), mask.filled
+        elif mask is not None:
+            mask = mask.to(joint.dtype)
         queries, keys, values = joint.unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        mask = None if mask is None else mask.to(queries.dtype)
         attended = F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask)  # [N, heads, L, D / heads]
-        return self.out_proj(attended.transpose(1, 2).flatten(2))
+        joined = attended.transpose(1, 2).flatten(2)
+        return self.out_proj(padding.remove(joined) if padding else joined)
 
 
 class AttentionBlock(nn.Module):
@@ -40,8 +50,9 @@ class AttentionBlock(nn.Module):
         self.ln_1, self.attn = source.ln_1, SelfAttention(source.attn)
         self.ln_2, self.mlp = source.ln_2, source.mlp
 
-    def forward(self, tokens: Tensor, attn_mask: Tensor | None = None) -> Tensor:
-        """Tokens [N, L, D] → [N, L, D]; `attn_mask` [L, L] is added to the attention logits."""
+    def forward(self, tokens: Tensor, attn_mask: Tensor | Padding | None = None) -> Tensor:
+        """Tokens [N, L, D] → [N, L, D]; `attn_mask` [L, L] is added to the attention logits, and a `Padding` in its
+        place says that they are packed, [M, D]."""
         tokens = tokens + self.attn(self.ln_1(tokens), attn_mask)
         return tokens + self.mlp(self.ln_2(tokens))
 

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from echoviewclip.clip.packing import ALL, Packing
+
 AnyModule = TypeVar("AnyModule", bound=nn.Module)
 
 
@@ -44,39 +46,49 @@ class Blocks(nn.Module):
         return self.forward_intermediates(tokens, mask, clips=clips)[0]
 
     def forward_intermediates(
-        self, tokens: Tensor, mask: Tensor | None = None, indices: Collection[int] = (), clips: int | None = None
+        self,
+        tokens: Tensor,
+        mask: Tensor | None = None,
+        indices: Collection[int] = (),
+        clips: int | None = None,
+        packing: Packing = ALL,
     ) -> tuple[Tensor, dict[int, Tensor]]:
-        """As `forward`, and by index the tokens [N, L', width'] after each of the blocks `indices`, from 0."""
-        intermediates = {}
+        """As `forward`, and by index the tokens [N, L', width'] after each of the blocks `indices`, from 0.
+
+        Only the tokens of `packing` are computed; the others are 0 in what is returned.
+        """
+        intermediates, clips = {}, clips or tokens.shape[0]
+        tokens = packing.pack(tokens)
         for i, block in enumerate(self.blocks):
             if str(i) in self.prompts:
-                tokens = self._replace(tokens, self.prompts[str(i)])
+                tokens = packing.pack(self._replace(packing.unpack(tokens), self.prompts[str(i)]))
             if self.training and self.drop_path[i]:
-                tokens = self._run_for_some(block, tokens, mask, clips or tokens.shape[0], self.drop_path[i])
+                tokens = self._run_for_some(block, tokens, mask, clips, self.drop_path[i], packing)
             else:
-                tokens = self._run(block, tokens, mask)
+                tokens = self._run(block, tokens, mask, packing)
             if i in indices:
-                intermediates[i] = tokens
-        return tokens, intermediates
+                intermediates[i] = packing.unpack(tokens)
+        return packing.unpack(tokens), intermediates
 
-    def _run(self, block: nn.Module, tokens: Tensor, mask: Tensor | None) -> Tensor:
+    def _run(self, block: nn.Module, tokens: Tensor, mask: Tensor | None, packing: Packing) -> Tensor:
+        seen = mask if packing.padding is None else packing.padding
         if self.recompute and torch.is_grad_enabled():
             first_and_again = partial(_contexts, block)
-            return checkpoint(block, tokens, attn_mask=mask, use_reentrant=False, context_fn=first_and_again)
-        return block(tokens, attn_mask=mask)
+            return checkpoint(block, tokens, attn_mask=seen, use_reentrant=False, context_fn=first_and_again)
+        return block(tokens, attn_mask=seen)
 
     def _run_for_some(
-        self, block: nn.Module, tokens: Tensor, mask: Tensor | None, clips: int, probability: float
+        self, block: nn.Module, tokens: Tensor, mask: Tensor | None, clips: int, probability: float, packing: Packing
     ) -> Tensor:
         """A block for the clips that keep it, each with all its frames; what it adds is larger by 1 / (1 − p)."""
         # Drawn on the CPU: the device need not be asked how many they are. Of none, gradients are zero, not missing.
-        kept = (torch.rand(clips) >= probability).nonzero().flatten().to(tokens.device, non_blocking=True)
-        grouped = tokens.unflatten(0, (clips, -1))
-        before = grouped[kept].flatten(0, 1)
-        after = before + (self._run(block, before, mask) - before) / (1 - probability)
-        return (
-            grouped.to(after.dtype).index_copy(0, kept, after.unflatten(0, (len(kept), grouped.shape[1]))).flatten(0, 1)
-        )
+        chosen = (torch.rand(clips) >= probability).nonzero().flatten()
+        part, kept = packing.of(chosen), chosen.to(tokens.device, non_blocking=True)
+        grouped = packing.unpack(tokens).unflatten(0, (clips, -1))
+        before = part.pack(grouped[kept].flatten(0, 1))
+        after = before + (self._run(block, before, mask, part) - before) / (1 - probability)
+        after = part.unpack(after).unflatten(0, (len(kept), grouped.shape[1]))
+        return packing.pack(grouped.to(after.dtype).index_copy(0, kept, after).flatten(0, 1))
 
     def _replace(self, tokens: Tensor, prompt: Tensor) -> Tensor:
         start, stop, _ = self.slot.indices(tokens.shape[1])

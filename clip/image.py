@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import open_clip
 import torch
 from torch import Tensor, nn
 
 from echoviewclip.clip.attention import AttentionBlock, own_block
 from echoviewclip.clip.blocks import Blocks
+from echoviewclip.clip.packing import ALL, Packing, SomeTokens
 from echoviewclip.clip.pyramid import block_width
 
 
@@ -44,6 +46,29 @@ class ImageStem(nn.Module):
 
     def forward(self, frames: Tensor) -> Tensor:
         return self.tokens(self.patches(frames), self.class_embedding, self.positional_embedding)
+
+    def lit_patches(self, lit: np.ndarray) -> np.ndarray:
+        """The patches that have lit pixels, and at least the first: bool [B, H, W] → bool [B, patches]."""
+        side = self.conv1.kernel_size[0]
+        count, height, width = lit.shape
+        patches = lit.reshape(count, height // side, side, width // side, side).any(axis=(2, 4)).reshape(count, -1)
+        patches[~patches.any(axis=1), 0] = True
+        return patches
+
+    def packing(self, lit: np.ndarray | None, frames: int) -> Packing:
+        """Which tokens are computed of B clips of `frames` frames, where `lit` are the pixels that are not black.
+
+        `lit` is bool [B, H, W], None for all. It is an array, since it is in main memory: how many tokens there are is
+        known without asking the device.
+        """
+        if lit is None:
+            return ALL
+        patches = self.lit_patches(lit)
+        if patches.all():
+            return ALL
+        always = np.ones((len(lit), 1 if self.prompts is None else 1 + len(self.prompts)), bool)
+        tokens = np.concatenate([always[:, :1], patches, always[:, 1:]], axis=1)
+        return SomeTokens(tokens, frames, self.class_embedding.device)
 
 
 def image_blocks(

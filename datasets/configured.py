@@ -71,6 +71,7 @@ def video_dataset(config: CfgNode, annotations: Annotations, train: bool, opener
         clips=clips,
         crops=crops,
         resize_on_device=config.DATA.RESIZE == "device",
+        finds_black=config.MODEL.DROP_BLACK,
         seconds=config.DATA.TIMEOUT,
         opener=opener,
     )

@@ -13,7 +13,7 @@ from echoviewclip.datasets.annotations import Annotations
 from echoviewclip.datasets.cropping import EvalCrop, TrainCrop
 from echoviewclip.datasets.sample import Remark, Sample
 from echoviewclip.datasets.sampling import clip_indices
-from echoviewclip.datasets.transforms import swap_background
+from echoviewclip.datasets.transforms import lit_pixels, swap_background
 from echoviewclip.datasets.video.base import VideoError, errors_name
 from echoviewclip.datasets.video.open import Opener, open_video
 from echoviewclip.utils.errors import UserError
@@ -50,12 +50,14 @@ class VideoDataset(Dataset):
         clips: int = 1,
         crops: int = 1,
         resize_on_device: bool = False,
+        finds_black: bool = False,
         seconds: float = 0,
         opener: Opener | None = None,
     ) -> None:
         """`frames` T, `size` S, `sampling` and `stride_seconds` as in `datasets.sampling`.
 
         A video that takes more than `seconds` to read (0: any time) is unreadable. `opener` opens them (`open_video`).
+        `finds_black`: samples say which pixels are lit, which needs clips that are resized here.
 
         Training: `scales` of the crop, `background_swap` the probability of another video's background around the
         image. Evaluation: temporal `clips` and spatial `crops` of each video.
@@ -66,6 +68,7 @@ class VideoDataset(Dataset):
         self.clips, self.crops = (1, 1) if train else (clips, crops)
         self.background_swap = background_swap if train else 0.0
         self.resize_on_device, self.seconds, self.opener = resize_on_device, seconds, opener or open_video
+        self.finds_black = finds_black
         self.crop = TrainCrop(size, scales) if train else EvalCrop(size, crops)
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()  # persistent workers see it change
 
@@ -94,8 +97,12 @@ class VideoDataset(Dataset):
                 else:
                     index = int(random.integers(len(self)))
         label = self.annotations.labels[index]
+        video, box, frames = clips
         return Sample(
-            *clips,
+            video=video,
+            box=box,
+            lit=lit_pixels(video) if self.finds_black else None,
+            frames=frames,
             label=torch.from_numpy(label) if isinstance(label, np.ndarray) else torch.tensor(int(label)),
             score=torch.tensor(float(self.annotations.scores[index])),
             place=torch.tensor(index),

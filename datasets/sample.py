@@ -19,6 +19,7 @@ class Sample(NamedTuple):
     Attributes:
         video: uint8 [V, T, 3, S, S]; where the device cuts and resizes, whole frames uint8 [clips, T, 3, H, W].
         box: only then, int64 [V, 4]: top, left, height and width of what is cut; else None.
+        lit: bool [V, S, S], pixels that are not black in every frame; None where black patches are computed as well.
         frames: int64 [V, T], where in the video each frame was; −1 where it failed.
         label: int64, −1 = none; for multi-label lists float32 [K].
         score: float32 in [0, 1], nan = none.
@@ -33,6 +34,7 @@ class Sample(NamedTuple):
 
     video: Tensor
     box: Tensor | None
+    lit: Tensor | None
     frames: Tensor
     label: Tensor
     score: Tensor
@@ -58,9 +60,11 @@ def collate(items: Sequence[Sample | Mistake]) -> Sample | Mistake:
     if isinstance(samples, Mistake):
         return samples
     boxes = [sample.box for sample in samples if sample.box is not None]
+    lit = [sample.lit for sample in samples if sample.lit is not None]
     return Sample(
         video=stack_frames([sample.video for sample in samples]),
         box=torch.stack(boxes) if boxes else None,
+        lit=torch.stack(lit) if lit else None,
         frames=torch.stack([sample.frames for sample in samples]),
         label=torch.stack([sample.label for sample in samples]),
         score=torch.stack([sample.score for sample in samples]),

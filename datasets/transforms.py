@@ -59,9 +59,19 @@ class DeviceTransform(nn.Module):
         mean, std = (_sent(255 * torch.tensor(v), video).view(3, 1, 1) for v in (CLIP_MEAN, CLIP_STD))
         return ((video.to(torch.float32) - mean) / std).to(self.dtype)
 
+    def move(self, lit: torch.Tensor, seeds: torch.Tensor) -> torch.Tensor:
+        """Where the pixels `lit`, bool [B, S, S], of clips with these `seeds` are after `forward`; in main memory.
+
+        What erasing blackens counts as lit, and what was black does not, whatever colour jitter makes of it.
+        """
+        if not self.training or not self.flip:
+            return lit
+        chosen = _draws([make_generator(seed) for seed in seeds.tolist()])[:, 0] < self.flip
+        return torch.where(chosen.view(-1, 1, 1), lit.flip(-1), lit)
+
     def _augment(self, video: torch.Tensor, generators: list[np.random.Generator]) -> torch.Tensor:
         """Float32 or uint8 [B, T, 3, S, S] in [0, 255]; each clip uses its own generator."""
-        draws = torch.tensor(np.stack([g.random(11) for g in generators]), dtype=torch.float32)
+        draws = _draws(generators)
         chosen = draws[:, :4] < torch.tensor([self.flip, self.color_jitter, self.gray_scale, self.erasing])
         flip, jitter, gray, erase = _sent(chosen, video).unbind(1)
         if self.erasing > 0:
@@ -73,6 +83,11 @@ class DeviceTransform(nn.Module):
         if self.gray_scale > 0:
             video = torch.where(_where(gray), _luma(video).expand(video.shape), video)
         return video
+
+
+def _draws(generators: list[np.random.Generator]) -> torch.Tensor:
+    """What a clip's augmentation is decided by, float32 [B, 11] in [0, 1): the first is its flip."""
+    return torch.tensor(np.stack([g.random(11) for g in generators]), dtype=torch.float32)
 
 
 def _where(chosen: torch.Tensor) -> torch.Tensor:
@@ -113,6 +128,11 @@ def _hue_matrices(angles: torch.Tensor) -> torch.Tensor:
     cos, sin = angles.cos(), angles.sin()
     turn = torch.stack([one, zero, zero, zero, cos, -sin, zero, sin, cos], 1).view(-1, 3, 3)
     return torch.linalg.inv(to_yiq) @ turn @ to_yiq
+
+
+def lit_pixels(video: torch.Tensor) -> torch.Tensor:
+    """Where a clip is not black in every frame: uint8 [..., T, 3, H, W] → bool [..., H, W]."""
+    return video.amax((-4, -3)) > 0
 
 
 def moving_pixels(video: torch.Tensor, least: int = 8) -> torch.Tensor:

@@ -113,7 +113,7 @@ def collect(
     model.eval()
     with precision.autocast():
         texts = model.encode_texts(model.parts)
-    encode = Replayed(lambda clips: _output(model, texts, clips, precision))
+    encode = _Encode(model, texts, precision)
     videos = len(videos_of(loader))
     share = -(-videos // world())
     batches = sent_ahead(read(loader), partial(send_pixels, device=precision.device), precision.device)
@@ -144,14 +144,23 @@ def collect(
     return _in_order([share for share in gather(own) if share is not None]), faults, warnings
 
 
-def _output(model: VideoCLIP, texts: ClassTexts, clips: Tensor, precision: Precision) -> ModelOutput:
-    with precision.autocast():
-        return model(clips, model.parts, texts)
+class _Encode:
+    """Clips [N, T, 3, S, S] → what the model says of them; work that repeats is replayed on a GPU."""
+
+    def __init__(self, model: VideoCLIP, texts: ClassTexts, precision: Precision) -> None:
+        self.model, self.texts, self.precision = model, texts, precision
+        self.replayed = Replayed(self._compute)
+
+    def __call__(self, clips: Tensor, lit: np.ndarray | None) -> ModelOutput:
+        # Where black patches are left out, the next batch has another number of tokens.
+        return self.replayed(clips) if lit is None else self._compute(clips, lit)
+
+    def _compute(self, clips: Tensor, lit: np.ndarray | None = None) -> ModelOutput:
+        with self.precision.autocast():
+            return self.model(clips, self.model.parts, self.texts, lit)
 
 
-def _answers(
-    encode: Callable[[Tensor], ModelOutput], batch: Sample, video: Tensor, size: int, transform: DeviceTransform
-) -> Answers[Tensor]:
+def _answers(encode: _Encode, batch: Sample, video: Tensor, size: int, transform: DeviceTransform) -> Answers[Tensor]:
     """What the model answers about the clips `video` of a batch, a row a video, on the device.
 
     `size` is the number of videos of a whole batch.
@@ -159,10 +168,16 @@ def _answers(
     count, views = video.shape[:2]
     # Kernels round differently for batches of another size: filled up, the last one of a share has the usual size,
     # and an answer does not depend on how many processes share the list.
-    video = torch.cat([video, video[-1:].expand(size - count, *video.shape[1:])])
-    answers = merge_views(encode(transform(video.flatten(0, 1))), views)
+    video = _filled(video, size)
+    lit = None if batch.lit is None else _filled(batch.lit, size).flatten(0, 1).numpy()
+    answers = merge_views(encode(transform(video.flatten(0, 1)), lit), views)
     where = (batch.place, batch.failed, batch.frames.flatten(1))
     return Answers(*where, *(zip_with(lambda values: values[:count], part) for part in answers))
+
+
+def _filled(values: Tensor, size: int) -> Tensor:
+    """The first dimension filled up to `size` by the last value."""
+    return torch.cat([values, values[-1:].expand(size - len(values), *values.shape[1:])])
 
 
 def without_features(answers: Answers[np.ndarray]) -> Answers[np.ndarray]:

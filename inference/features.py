@@ -38,7 +38,8 @@ def encode_videos(model: VideoCLIP, loader: DataLoader, precision: Precision) ->
         clips = clips_on(precision.device, batch, videos_of(loader).size)
         count, views, length = clips.shape[:3]
         with precision.autocast():
-            frames = model.encode_frames(transform(clips.flatten(0, 1)).flatten(0, 1), ()).positive
+            lit = None if batch.lit is None else batch.lit.flatten(0, 1).numpy().repeat(length, axis=0)
+            frames = model.encode_frames(transform(clips.flatten(0, 1)).flatten(0, 1), (), lit).positive
             pooled, _ = model.positive.pooling(frames.unflatten(0, (count * views, length)))
         videos = F.normalize(pooled.float(), dim=-1).unflatten(0, (count, views)).mean(dim=1)
         parts = [videos, frames.float().unflatten(0, (count, views * length))]

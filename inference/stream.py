@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor
 from echoviewclip.datasets.annotations import Annotations
 from echoviewclip.datasets.cropping import EvalCrop
 from echoviewclip.datasets.sampling import clip_indices
-from echoviewclip.datasets.transforms import DeviceTransform
+from echoviewclip.datasets.transforms import DeviceTransform, lit_pixels
 from echoviewclip.inference.collect import Answers, merge_views, zip_with
 from echoviewclip.inference.precision import Precision
 from echoviewclip.inference.prediction import Prediction, to_table
@@ -23,11 +24,23 @@ from echoviewclip.models.outputs import FrameFeatures, ModelOutput, present
 NAME = "stream"  # what predictions are about, in place of a file
 
 
+@dataclass
+class _Frame:
+    """A frame of the window, uint8 [1, 3, S, S]; what the model saw in it, and which patches were computed for that."""
+
+    pixels: Tensor
+    features: FrameFeatures | None = None
+    patches: bytes = b""
+
+
 class Stream:
     """The answers about the last `seconds` of a video that is still going on.
 
     They are those of `predict` about a video of these frames, looked at as one clip and one crop. Frames are taken as
     they are: mask and cut them as the training videos were before (`tools/prepare.py`), or the answers are weaker.
+
+    With MODEL.DROP_BLACK the patches that are black in all frames of a clip are left out. Where the next clip has
+    others, which behind a mask they seldom are, its frames pass the tower again.
     """
 
     def __init__(self, predictor: Predictor, device: torch.device, fps: float, seconds: float = 2.0) -> None:
@@ -40,7 +53,7 @@ class Stream:
         self.precision = Precision(predictor.config.TRAIN.OPT_LEVEL, self.model, device, trains=False)
         self.crop = EvalCrop(predictor.config.DATA.INPUT_SIZE)
         self.transform = DeviceTransform(train=False)
-        self.window: deque[FrameFeatures] = deque(maxlen=length)
+        self.window: deque[_Frame] = deque(maxlen=length)
         with torch.no_grad(), self.precision.autocast():
             self.texts = self.model.encode_texts(self.model.parts)
         self.encode = Replayed(self._encode)
@@ -54,16 +67,30 @@ class Stream:
         if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3 or 0 in frame.shape:
             raise ValueError(f"expected a frame uint8 [H, W, 3], got {frame.dtype} {list(frame.shape)}")
         pixels = self.crop(torch.from_numpy(np.ascontiguousarray(frame)).permute(2, 0, 1)[None])
-        self.window.append(self.encode(self.transform(pixels.to(self.precision.device))[0]))
+        self.window.append(_Frame(pixels[0]))
         indices = self._indices()
-        clip = FrameFeatures.join([self.window[index] for index in indices])
+        clip = self._look_at([self.window[index] for index in indices])
         with self.precision.autocast():
             output = self.model.answer_from_frames(clip, self.model.parts, self.texts)
         return self._row(output, indices)
 
-    def _encode(self, frames: Tensor) -> FrameFeatures:
+    def _look_at(self, clip: list[_Frame]) -> FrameFeatures:
+        """What the model sees in the frames of a clip; also looks at the newest frame, for clips to come."""
+        lit, patches = None, b""
+        if self.predictor.config.MODEL.DROP_BLACK:
+            lit = lit_pixels(torch.stack([frame.pixels for frame in clip], dim=1)).numpy()
+            patches = self.model.stem.lit_patches(lit).tobytes()
+        for frame in [*clip, self.window[-1]]:
+            if frame.features is None or frame.patches != patches:
+                pixels = self.transform(frame.pixels.to(self.precision.device)[None])[0]
+                # Where black patches are left out, the next clip may have another number of tokens.
+                frame.features = self.encode(pixels) if lit is None else self._encode(pixels, lit)
+                frame.patches = patches
+        return FrameFeatures.join([present(frame.features) for frame in clip])
+
+    def _encode(self, frames: Tensor, lit: np.ndarray | None = None) -> FrameFeatures:
         with self.precision.autocast():
-            return self.model.encode_frames(frames, self.model.parts)
+            return self.model.encode_frames(frames, self.model.parts, lit)
 
     def _indices(self) -> np.ndarray:
         """The frames of the window that make the clip, int64 [T]."""

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from echoviewclip.clip.blocks import Blocks, own_copy
+from echoviewclip.clip.packing import ALL, Packing
 from echoviewclip.clip.text import ClassPrompts, TextTower
 
 
@@ -32,14 +33,17 @@ class ImageBranch(nn.Module):
         self.projection = projection
         self.pooling = pooling
 
-    def frame_features(self, tokens: Tensor, batch: int) -> Tensor:
-        """Tokens of the trunk [B·T, L, width] → frame features [B, T, D], not normalised."""
-        return self.encode(tokens, batch)[0]
+    def frame_features(self, tokens: Tensor, batch: int, packing: Packing = ALL) -> Tensor:
+        """Tokens of the trunk [B·T, L, width], of which those of `packing` are computed → frame features [B, T, D],
+        not normalised."""
+        return self.encode(tokens, batch, packing=packing)[0]
 
-    def encode(self, tokens: Tensor, batch: int, indices: Collection[int] = ()) -> tuple[Tensor, dict[int, Tensor]]:
-        """Tokens of the trunk [B·T, L, width] → frame features [B, T, D], not normalised, and by index the tokens
-        [B·T, L', width'] after the branch's blocks `indices`, from 0."""
-        last, intermediates = self.blocks.forward_intermediates(tokens, indices=indices, clips=batch)
+    def encode(
+        self, tokens: Tensor, batch: int, indices: Collection[int] = (), packing: Packing = ALL
+    ) -> tuple[Tensor, dict[int, Tensor]]:
+        """As `frame_features`, and by index the tokens [B·T, L', width'] after the branch's blocks `indices`, from
+        0."""
+        last, intermediates = self.blocks.forward_intermediates(tokens, indices=indices, clips=batch, packing=packing)
         frames = last[:, 0] if self.class_token else last[:, 1:].mean(dim=1)
         return (self.ln_post(frames) @ self.projection).unflatten(0, (batch, -1)), intermediates
 

@@ -41,6 +41,11 @@ class FrozenFeatures(NamedTuple):
         """B."""
         return next(tensor.shape[0] for tensor in self if tensor is not None)
 
+    @property
+    def frames(self) -> int:
+        """T."""
+        return next(tensor.shape[1] for tensor in self if tensor is not None)
+
     def map(self, change: Callable[[Tensor], Tensor]) -> FrozenFeatures:
         """The same with each tensor changed."""
         return FrozenFeatures(*(None if tensor is None else change(tensor) for tensor in self))

@@ -7,6 +7,7 @@ from collections.abc import Collection
 import torch.nn.functional as F
 from torch import Tensor
 
+from echoviewclip.clip.packing import ALL, Packing
 from echoviewclip.clip.text import ClassPrompts
 from echoviewclip.models.branch import TextBranch, opposite
 from echoviewclip.models.outputs import NO_TEXTS, ClassTexts, FrozenFeatures, ModelOutput, present
@@ -46,19 +47,27 @@ class PaperVideoCLIP(VideoCLIP):
     def _starts_from_tokens(self, parts: Collection[str]) -> bool:
         return "quality" in parts or ("negative" in parts and self._negative_trains)
 
-    def _encode(self, video: Tensor, parts: Collection[str]) -> tuple[FrozenFeatures, dict[int, Tensor]]:
+    def _encode(
+        self, video: Tensor, parts: Collection[str], packing: Packing
+    ) -> tuple[FrozenFeatures, dict[int, Tensor]]:
         batch = video.shape[0]  # a number that `torch.export` keeps free, as `len` does not
         in_trunk, in_branch = self.intermediate_blocks
-        tokens, early = self.trunk.forward_intermediates(self.stem(video.flatten(0, 1)), indices=in_trunk, clips=batch)
+        tokens, early = self.trunk.forward_intermediates(
+            self.stem(video.flatten(0, 1)), indices=in_trunk, clips=batch, packing=packing
+        )
         frames, intermediates = None, {}
         if "positive" in parts or "quality" in parts:
-            frames, late = self.positive.encode(tokens, batch, in_branch)
+            frames, late = self.positive.encode(tokens, batch, in_branch, packing)
             if "positive" in parts:
-                intermediates = self._intermediate(early, late, batch)
+                intermediates = self._intermediate(early, late, batch, packing)
         return FrozenFeatures(tokens.unflatten(0, (batch, -1)), frames), intermediates
 
     def forward_from(
-        self, features: FrozenFeatures, parts: Collection[str], texts: ClassTexts = NO_TEXTS
+        self,
+        features: FrozenFeatures,
+        parts: Collection[str],
+        texts: ClassTexts = NO_TEXTS,
+        packing: Packing = ALL,
     ) -> ModelOutput:
         """See `VideoCLIP.forward_from`."""
         texts = self.encode_texts(parts, texts)
@@ -67,7 +76,7 @@ class PaperVideoCLIP(VideoCLIP):
             pooled, weights = self.positive.pooling(present(features.positive))
             positive = self._compare(pooled, weights, texts.positive)
         if "negative" in parts or "quality" in parts:
-            frames_no = self._negative_frames(features)
+            frames_no = self._negative_frames(features, packing)
             if "negative" in parts:
                 assert self.negative is not None
                 pooled, weights = self.negative.pooling(frames_no)
@@ -76,15 +85,15 @@ class PaperVideoCLIP(VideoCLIP):
             assert self.quality is not None
             frames = present(features.positive)
             views = self._view_probabilities(frames, texts.positive) if self.quality.views else None
-            quality = self.quality(self._quality_frames(features), frames, frames_no, views)
+            quality = self.quality(self._quality_frames(features, packing), frames, frames_no, views)
         return ModelOutput(positive, negative, quality, texts, {})
 
-    def _quality_frames(self, features: FrozenFeatures) -> Tensor:
+    def _quality_frames(self, features: FrozenFeatures, packing: Packing = ALL) -> Tensor:
         """Frame features [B, T, D] of the quality branch, those that are there or of the trunk's tokens."""
         if features.quality is not None:
             return features.quality
         assert self.quality is not None
-        return self.quality.frame_features(present(features.tokens).flatten(0, 1), features.clips)
+        return self.quality.frame_features(present(features.tokens).flatten(0, 1), features.clips, packing)
 
     def _view_probabilities(self, frames: Tensor, classes: Tensor | None) -> Tensor:
         """Of the views [B, K], from the positive branch's frame features [B, T, D]."""

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from echoviewclip.clip.blocks import own_copy
+from echoviewclip.clip.packing import ALL, Packing
 from echoviewclip.clip.text import ClassPrompts, end_of_text
 from echoviewclip.models.branch import ImageBranch, TextBranch
 from echoviewclip.models.outputs import NO_TEXTS, ClassTexts, FrozenFeatures, ModelOutput, present
@@ -113,8 +114,11 @@ class ReleasedVideoCLIP(VideoCLIP):
     def _starts_from_tokens(self, parts: Collection[str]) -> bool:
         return "negative" in parts and self._negative_trains
 
-    def _encode(self, video: Tensor, parts: Collection[str]) -> tuple[FrozenFeatures, dict[int, Tensor]]:
+    def _encode(
+        self, video: Tensor, parts: Collection[str], packing: Packing
+    ) -> tuple[FrozenFeatures, dict[int, Tensor]]:
         """See `VideoCLIP._encode`; the tokens are those of the trunk's second run, for the negative path."""
+        assert packing is ALL  # as published; utils/config/checks.py
         batch = video.shape[0]  # a number that `torch.export` keeps free, as `len` does not
         patches = self.stem.patches(video.flatten(0, 1))
         intermediates: dict[int, Tensor] = {}
@@ -123,18 +127,22 @@ class ReleasedVideoCLIP(VideoCLIP):
         tokens, early = self.trunk.forward_intermediates(tokens, indices=in_trunk, clips=batch)
         frames, late = self.positive.encode(tokens, batch, in_branch)
         if "positive" in parts:
-            intermediates = self._intermediate(early, late, batch)
+            intermediates = self._intermediate(early, late, batch, packing)
         if "negative" not in parts and "quality" not in parts:
             return FrozenFeatures(None, frames), intermediates
         assert self.negative is not None
         tokens = self.stem.tokens(patches, self.negative.class_embedding, self.negative.positional_embedding)
         return FrozenFeatures(self.trunk(tokens, clips=batch).unflatten(0, (batch, -1)), frames), intermediates
 
-    def _quality_frames(self, features: FrozenFeatures) -> None:
+    def _quality_frames(self, features: FrozenFeatures, packing: Packing = ALL) -> None:
         """The published quality head has no branch of its own."""
 
     def forward_from(
-        self, features: FrozenFeatures, parts: Collection[str], texts: ClassTexts = NO_TEXTS
+        self,
+        features: FrozenFeatures,
+        parts: Collection[str],
+        texts: ClassTexts = NO_TEXTS,
+        packing: Packing = ALL,
     ) -> ModelOutput:
         """See `VideoCLIP.forward_from`."""
         texts = self.encode_texts(parts, texts)
@@ -145,7 +153,7 @@ class ReleasedVideoCLIP(VideoCLIP):
             positive = self._compare(pooled, weights, texts.positive)
         if "negative" in parts or "quality" in parts:
             assert self.negative is not None
-            frames_no = self._negative_frames(features)
+            frames_no = self._negative_frames(features, packing)
             weights_no = self.negative.pooling.weights(frames_no)
             # The mean half pools negative features, the weighted half positive ones: as published.
             pooled_no = self.negative.pooling.pool(frames_no, frames, weights_no)

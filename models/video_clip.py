@@ -7,12 +7,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection
 from typing import TypeGuard
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from echoviewclip.clip.blocks import Blocks
 from echoviewclip.clip.image import ImageStem
+from echoviewclip.clip.packing import ALL, Packing
 from echoviewclip.clip.text import ClassPrompts
 from echoviewclip.models.branch import ImageBranch, TextBranch
 from echoviewclip.models.outputs import (
@@ -90,17 +92,24 @@ class VideoCLIP(nn.Module, ABC):
         """The negative class texts."""
 
     def forward(
-        self, video: Tensor | FrozenFeatures, parts: Collection[str], texts: ClassTexts = NO_TEXTS
+        self,
+        video: Tensor | FrozenFeatures,
+        parts: Collection[str],
+        texts: ClassTexts = NO_TEXTS,
+        lit: np.ndarray | None = None,
     ) -> ModelOutput:
         """Normalised clips [B, T, 3, H, W] → what `parts` (of `self.parts`) answer; in their place may stand what
         `encode_frozen` has computed for the same parts.
 
-        `texts` are those that are known already (`encode_texts`); the others are computed.
+        `texts` are those that are known already (`encode_texts`); the others are computed. With `lit`, bool [B, H, W]
+        in main memory, the pixels that are not black in every frame, patches that have none of them are left out
+        (MODEL.DROP_BLACK): what is said of a clip is the same in any batch.
         """
         if isinstance(video, FrozenFeatures):
-            return self.forward_from(video, parts, texts)
-        features, intermediates = self._encode(video, parts)
-        return self.forward_from(features, parts, texts)._replace(intermediates=intermediates)
+            return self.forward_from(video, parts, texts, self.stem.packing(lit, video.frames))
+        packing = self.stem.packing(lit, video.shape[1])
+        features, intermediates = self._encode(video, parts, packing)
+        return self.forward_from(features, parts, texts, packing)._replace(intermediates=intermediates)
 
     @property
     def image_frozen(self) -> bool:
@@ -108,29 +117,35 @@ class VideoCLIP(nn.Module, ABC):
         return all(map(is_frozen, (self.stem, self.trunk, self.positive)))
 
     @torch.no_grad()
-    def encode_frozen(self, video: Tensor, parts: Collection[str]) -> FrozenFeatures:
+    def encode_frozen(self, video: Tensor, parts: Collection[str], lit: np.ndarray | None = None) -> FrozenFeatures:
         """What the frozen image parts compute from clips [B, T, 3, H, W], as far as `parts` go on from it.
 
+        `lit` as for `forward`; tokens that it leaves out are 0.
         Raises ValueError where the trunk or the positive branch trains (`image_frozen`).
         """
         if not self.image_frozen:
             raise ValueError("the trunk or the positive branch trains")
-        features, _ = self._encode(video, parts)
+        packing = self.stem.packing(lit, video.shape[1])
+        features, _ = self._encode(video, parts, packing)
         asked = "negative" in parts or "quality" in parts
         return FrozenFeatures(
             features.tokens if self._starts_from_tokens(parts) else None,
             features.positive,
-            self._negative_frames(features) if asked and not self._negative_trains else None,
+            self._negative_frames(features, packing) if asked and not self._negative_trains else None,
         )
 
     @torch.no_grad()
-    def encode_frames(self, frames: Tensor, parts: Collection[str]) -> FrameFeatures:
-        """What `parts` see in normalised frames [N, 3, H, W], each alone: no block looks from one frame to another."""
-        features, intermediates = self._encode(frames.unsqueeze(1), ("positive", *parts))
+    def encode_frames(self, frames: Tensor, parts: Collection[str], lit: np.ndarray | None = None) -> FrameFeatures:
+        """What `parts` see in normalised frames [N, 3, H, W], each alone: no block looks from one frame to another.
+
+        `lit`, bool [N, H, W], are for each frame the pixels that are lit in any frame of its clip (`forward`).
+        """
+        packing = self.stem.packing(lit, 1)
+        features, intermediates = self._encode(frames.unsqueeze(1), ("positive", *parts), packing)
         negative = quality = None
         if "negative" in parts or "quality" in parts:
-            negative = self._negative_frames(features).squeeze(1)
-        if "quality" in parts and (of_branch := self._quality_frames(features)) is not None:
+            negative = self._negative_frames(features, packing).squeeze(1)
+        if "quality" in parts and (of_branch := self._quality_frames(features, packing)) is not None:
             quality = of_branch.squeeze(1)
         return FrameFeatures(present(features.positive).squeeze(1), negative, quality, intermediates)
 
@@ -152,28 +167,37 @@ class VideoCLIP(nn.Module, ABC):
         """Whether an image branch of `parts` trains, and so has to see the trunk's tokens."""
 
     @abstractmethod
-    def _encode(self, video: Tensor, parts: Collection[str]) -> tuple[FrozenFeatures, dict[int, Tensor]]:
+    def _encode(
+        self, video: Tensor, parts: Collection[str], packing: Packing
+    ) -> tuple[FrozenFeatures, dict[int, Tensor]]:
         """The trunk's tokens and, where `parts` need them, the positive frame features of clips [B, T, 3, H, W].
 
         In evaluation mode with the positive part also the intermediate features, by block.
         """
 
-    def _negative_frames(self, features: FrozenFeatures) -> Tensor:
+    def _negative_frames(self, features: FrozenFeatures, packing: Packing = ALL) -> Tensor:
         """Frame features [B, T, D] of the negative branch, those that are there or of the trunk's tokens."""
         if features.negative is not None:
             return features.negative
         assert self.negative is not None
-        return self.negative.frame_features(present(features.tokens).flatten(0, 1), features.clips)
+        return self.negative.frame_features(present(features.tokens).flatten(0, 1), features.clips, packing)
 
     @abstractmethod
-    def _quality_frames(self, features: FrozenFeatures) -> Tensor | None:
+    def _quality_frames(self, features: FrozenFeatures, packing: Packing = ALL) -> Tensor | None:
         """Frame features [B, T, D] of the quality branch; None where it has no branch of its own."""
 
     @abstractmethod
     def forward_from(
-        self, features: FrozenFeatures, parts: Collection[str], texts: ClassTexts = NO_TEXTS
+        self,
+        features: FrozenFeatures,
+        parts: Collection[str],
+        texts: ClassTexts = NO_TEXTS,
+        packing: Packing = ALL,
     ) -> ModelOutput:
-        """`forward` from what `encode_frozen` has computed for the same `parts`; without intermediate features."""
+        """`forward` from what `encode_frozen` has computed for the same `parts`; without intermediate features.
+
+        `packing` says which of its tokens were computed.
+        """
 
     @property
     def intermediate_blocks(self) -> tuple[list[int], list[int]]:
@@ -188,18 +212,31 @@ class VideoCLIP(nn.Module, ABC):
         blocks = [] if self.training else [i for i in sorted({0, late - 1, late}) if i < depth]
         return [i for i in blocks if i < shared], [i - shared for i in blocks if i >= shared]
 
-    def _intermediate(self, in_trunk: dict[int, Tensor], in_branch: dict[int, Tensor], batch: int) -> dict[int, Tensor]:
+    def _intermediate(
+        self, in_trunk: dict[int, Tensor], in_branch: dict[int, Tensor], batch: int, packing: Packing
+    ) -> dict[int, Tensor]:
         """Intermediate features [B, S] of the tokens [B·T, L, width] after blocks of the trunk and of the branch."""
         after = in_trunk | {len(self.trunk.blocks) + i: tokens for i, tokens in in_branch.items()}
-        return {i + 1: self._patch_means(tokens, batch) for i, tokens in after.items()}
+        return {i + 1: self._patch_means(tokens, batch, packing) for i, tokens in after.items()}
 
-    def _patch_means(self, tokens: Tensor, batch: int) -> Tensor:
-        """Patches averaged over time and over as many places of the picture as INTERMEDIATE_SIZE allows, [B, S]."""
-        prompts = 0 if self.stem.prompts is None else len(self.stem.prompts)
-        patches = tokens[:, 1 : tokens.shape[1] - prompts].float().transpose(1, 2)
-        side, places = math.isqrt(patches.shape[-1]), max(1, math.isqrt(INTERMEDIATE_SIZE // patches.shape[1]))
-        grid = F.adaptive_avg_pool2d(patches.unflatten(2, (side, side)), places)
+    def _patch_means(self, tokens: Tensor, batch: int, packing: Packing) -> Tensor:
+        """Patches averaged over time and over as many places of the picture as INTERMEDIATE_SIZE allows, [B, S].
+
+        The mean is that of the patches that were computed; a place without any has 0.
+        """
+        places = max(1, math.isqrt(INTERMEDIATE_SIZE // tokens.shape[-1]))
+        grid = F.adaptive_avg_pool2d(self._on_grid(tokens.float()), places)
+        if packing.kept is not None:
+            share = F.adaptive_avg_pool2d(self._on_grid(packing.kept[:, :, None]), places)
+            grid = grid / torch.where(share > 0, share, 1)
         return grid.flatten(1).unflatten(0, (batch, -1)).mean(dim=1)
+
+    def _on_grid(self, tokens: Tensor) -> Tensor:
+        """The patches among tokens [N, L, S] where they lie in the picture, [N, S, side, side]."""
+        prompts = 0 if self.stem.prompts is None else len(self.stem.prompts)
+        patches = tokens[:, 1 : tokens.shape[1] - prompts].transpose(1, 2)
+        side = math.isqrt(patches.shape[-1])
+        return patches.unflatten(2, (side, side))
 
     def _compare(self, features: Tensor, weights: Tensor, classes: Tensor | None) -> BranchOutput:
         """A branch's video features [B, D] against class texts [K, D]."""

@@ -42,6 +42,7 @@ class Row(NamedTuple):
     """
 
     features: FrozenFeatures
+    lit: Tensor | None
     targets: Tensor
     place: Tensor
     faults: list[Remark]
@@ -51,6 +52,8 @@ def write_batch(file: Path, features: FrozenFeatures, batch: Batch) -> None:
     """Writes the features of a batch of B videos and M outliers, [B + M, …] each. Raises UserError."""
     outliers = batch.place.new_full((len(batch.targets) - len(batch.place),), -1)
     tensors = {name: tensor for name, tensor in features._asdict().items() if tensor is not None}
+    if batch.lit is not None:
+        tensors["lit"] = torch.from_numpy(batch.lit)
     tensors |= {"targets": batch.targets, "place": torch.cat([batch.place, outliers])}
     with atomic_path(file) as temporary:
         contiguous = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
@@ -77,8 +80,8 @@ class CachedClips(Dataset):
             )
         except (SafetensorError, OSError) as error:
             return Mistake(f"{file}: corrupted ({error}); remove it, and it is computed again")
-        targets, place = found.pop("targets"), found.pop("place")
-        return Row(FrozenFeatures(**found), targets, place, faults)
+        lit, targets, place = found.pop("lit", None), found.pop("targets"), found.pop("place")
+        return Row(FrozenFeatures(**found), lit, targets, place, faults)
 
 
 def join(items: Sequence[Row | Mistake]) -> Batch | Mistake:
@@ -88,8 +91,10 @@ def join(items: Sequence[Row | Mistake]) -> Batch | Mistake:
         return rows
     columns = zip(*(row.features for row in rows), strict=True)
     place = torch.stack([row.place for row in rows])
+    lit = [row.lit for row in rows if row.lit is not None]
     return Batch(
         seen=FrozenFeatures(*(None if column[0] is None else torch.stack(column) for column in columns)),
+        lit=torch.stack(lit).numpy() if lit else None,
         targets=torch.stack([row.targets for row in rows]),
         place=place[place >= 0],
         faults=list(dict.fromkeys(remark for row in rows for remark in row.faults)),

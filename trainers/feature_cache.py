@@ -134,14 +134,14 @@ class FeatureCache:
         with Progress("cache features", len(files), "batches", done=start, shown=is_main()) as progress:
             for file, batch in zip(files[start:], batches, strict=True):
                 assert isinstance(batch.seen, Tensor)
-                write_batch(file, self._encode(batch.seen).map(self._stored), batch)
+                write_batch(file, self._encode(batch.seen, batch.lit).map(self._stored), batch)
                 progress.add()
         self.data.bad = account
         barrier()
 
-    def _encode(self, video: Tensor) -> FrozenFeatures:
+    def _encode(self, video: Tensor, lit: np.ndarray | None = None) -> FrozenFeatures:
         with torch.no_grad(), self.precision.autocast():
-            return self.model.encode_frozen(video, self.stage.parts)
+            return self.model.encode_frozen(video, self.stage.parts, lit)
 
     def _stored(self, tensor: Tensor) -> Tensor:
         """As the cache holds it. Raises UserError where half precision does not reach as far."""
@@ -218,7 +218,8 @@ class FeatureCache:
         """Of a clip in the cache."""
         stored = [self._stored(tensor) for tensor in self.example if tensor is not None]
         stored.append(self.stage.targets(torch.zeros(1, dtype=torch.int64), torch.zeros(1)))
-        return sum(tensor.nbytes for tensor in stored) + torch.int64.itemsize
+        lit = self.config.DATA.INPUT_SIZE**2 * self.config.MODEL.DROP_BLACK
+        return sum(tensor.nbytes for tensor in stored) + torch.int64.itemsize + lit
 
 
 def own_root(config: CfgNode) -> Path:

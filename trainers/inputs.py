@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from functools import partial
 from typing import NamedTuple, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 from yacs.config import CfgNode
@@ -15,7 +17,7 @@ from echoviewclip.datasets.blending import Blending
 from echoviewclip.datasets.cropping import cut_clips, send_pixels
 from echoviewclip.datasets.loader import TrainingData
 from echoviewclip.datasets.outliers import SyntheticOutliers
-from echoviewclip.datasets.sample import Remark
+from echoviewclip.datasets.sample import Remark, Sample
 from echoviewclip.models.outputs import FrozenFeatures
 from echoviewclip.trainers.stages import Stage
 from echoviewclip.utils.distributed import rank
@@ -27,12 +29,14 @@ class Batch(NamedTuple):
 
     Attributes:
         seen: normalised clips [B + M, T, 3, S, S], or the frozen features of as many.
+        lit: bool [B + M, S, S], the pixels that are not black, in main memory (`VideoCLIP.forward`); None: all count.
         targets: float32 [B + M, K], those of outliers zero.
         place: int64 [B], the videos' places in the list.
         faults: each video that could not be read for this batch, and why.
     """
 
     seen: Tensor | FrozenFeatures
+    lit: np.ndarray | None
     targets: Tensor
     place: Tensor
     faults: list[Remark]
@@ -62,7 +66,20 @@ class PixelInputs:
             key.integers(2**63)  # the training loop's
             clips = cut_clips(batch, self.config.DATA.INPUT_SIZE).squeeze(1)
             video = self.data.transform(clips, batch.seed)
+            lit = None if batch.lit is None else self._lit(batch, batch.lit, copy.deepcopy(key))
             labels, scores = (values.to(device, non_blocking=True) for values in (batch.label, batch.score))
             video, targets = self.blending(video, self.stage.targets(labels, scores), key)
             video, targets = self.outliers(video, targets, batch.label.numpy(), key)
-            yield Batch(video, targets, batch.place, batch.faults)
+            yield Batch(video, lit, targets, batch.place, batch.faults)
+
+    def _lit(self, batch: Sample, lit: Tensor, key: np.random.Generator) -> np.ndarray:
+        """Where the clips made of a batch are lit, bool [B + M, S, S]; `lit` is bool [B, 1, S, S], `key` the batch's.
+
+        What is done to the clips is done, by the same draws, to clips that are red where these are lit: only one
+        colour, so that an outlier of one clip's grey and another's colours is lit where either is.
+        """
+        lit = self.data.transform.move(lit.squeeze(1), batch.seed)
+        video = torch.stack([lit, *2 * [torch.zeros_like(lit)]], dim=1).unsqueeze(1).float()
+        video, targets = self.blending(video, torch.zeros(len(video), 1), key)
+        video, _ = self.outliers(video, targets, batch.label.numpy(), key)
+        return (video != 0).any(dim=(1, 2)).numpy()

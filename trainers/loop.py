@@ -149,7 +149,7 @@ class Trainer:
         torch.manual_seed(int(key.integers(2**63)))
         with self.parallel.no_sync() if self.parallel and not synchronise else nullcontext():
             with self.precision.autocast():
-                output = (self.parallel or self.model)(batch.seen, self.stage.parts, self.texts)
+                output = (self.parallel or self.model)(batch.seen, self.stage.parts, self.texts, batch.lit)
                 terms = self.stage.loss(output, batch.targets)
                 loss = torch.stack(list(terms.values())).sum()
             self.precision.backward(poisoned(loss) * (len(batch.place) / self.clips))

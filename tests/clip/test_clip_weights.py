@@ -207,6 +207,7 @@ def test_the_tiny_tower_stays_tiny():
 
 def test_an_unknown_tower_and_a_size_that_patches_do_not_divide_are_refused():
     assert refusal("ViT-B/15", "") == (
-        "MODEL.ARCH: unknown architecture 'ViT-B/15'; known: tiny, ViT-B/32, ViT-B/16, ViT-L/14, ViT-L/14@336px"
+        "MODEL.ARCH: unknown architecture 'ViT-B/15'; "
+        "known: tiny, ViT-tiny/16, ViT-B/32, ViT-B/16, ViT-L/14, ViT-L/14@336px"
     )
     assert refusal("tiny", "", 102) == "DATA.INPUT_SIZE 102 is not a multiple of 4, the patch size of tiny"

@@ -117,7 +117,7 @@ def test_each_frame_of_a_stream_passes_the_tower_once(model, videos, monkeypatch
     monkeypatch.setattr(
         type(model.predictor.model),
         "encode_frames",
-        lambda self, frames, parts: (seen.append(len(frames)), encode(self, frames, parts))[1],
+        lambda self, frames, *given: (seen.append(len(frames)), encode(self, frames, *given))[1],
     )
     stream = model.stream(fps=10)
     for frame in frames_of(videos[0]):

@@ -24,6 +24,24 @@ def check(config: CfgNode) -> None:
                 raise UserError(
                     f"MODEL.{name} {config.MODEL[name]} needs MODEL.VARIANT paper; released has {only} alone"
                 )
+    if config.MODEL.DROP_BLACK:
+        _check_drop_black(config)
+
+
+def _check_drop_black(config: CfgNode) -> None:
+    """Raises UserError where black patches cannot be left out."""
+    reasons = {
+        "MODEL.ARCH tiny is a pyramid of convolutions, which need all patches": config.MODEL.ARCH == "tiny",
+        "MODEL.VARIANT released answers as the published code does, which computes all patches": (
+            config.MODEL.VARIANT == "released"
+        ),
+        "with DATA.RESIZE device it is not known in main memory which patches are black": (
+            config.DATA.RESIZE == "device"
+        ),
+    }
+    for reason, applies in reasons.items():
+        if applies:
+            raise UserError(f"MODEL.DROP_BLACK True: {reason}; set it False, or change that")
 
 
 def check_words(config: CfgNode) -> None:

@@ -13,7 +13,8 @@ MODEL = Section(
             "MODEL.ARCH",
             str,
             "ViT-B/16",
-            "Towers: `ViT-B/32`, `ViT-B/16`, `ViT-L/14`, `ViT-L/14@336px`, or `tiny`, which trains on a CPU.",
+            "Towers: `ViT-B/32`, `ViT-B/16`, `ViT-L/14`, `ViT-L/14@336px`, or, for a CPU, `tiny` "
+            "and a ViT as small, `ViT-tiny/16`.",
         ),
         Key(
             "MODEL.VARIANT",
@@ -42,6 +43,13 @@ MODEL = Section(
             8,
             "First blocks of the image tower, which all branches share.",
             bounds=[at_least(0)],
+        ),
+        Key(
+            "MODEL.DROP_BLACK",
+            bool,
+            False,
+            "Patches that are black in all frames of a clip are not computed ([performance.md](performance.md)); needs "
+            "a ViT, `MODEL.VARIANT` paper and `DATA.RESIZE` worker.",
         ),
         Key(
             "MODEL.POOLING",
