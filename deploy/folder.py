@@ -36,10 +36,10 @@ def export_folder(
     for file, _ in FORMATS.values():
         (folder / file).unlink(missing_ok=True)
     predictor = make_predictor(checkpoint)
-    graph = Graph(predictor)
+    graph = Graph(predictor) if formats else None
     export_checkpoint(folder, checkpoint.content())
-    files = _write_graphs(graph, folder, formats) if formats else {}
-    agreements = measure(predictor.config, graph, files, measured_on) if measured_on else {}
+    files = _write_graphs(graph, folder, formats) if graph else {}
+    agreements = measure(predictor.config, graph, files, measured_on) if graph and measured_on else {}
     write_card(folder / "MODEL_CARD.md", checkpoint, predictor, files, agreements)
     return agreements
 

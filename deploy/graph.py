@@ -17,6 +17,7 @@ from echoviewclip.deploy.scores import OF_ONE_PASS, DistanceScore
 from echoviewclip.inference.collect import ViewAnswers, merge_views
 from echoviewclip.inference.predictor import Predictor
 from echoviewclip.models.outputs import present
+from echoviewclip.utils.errors import UserError
 
 
 class Graph(nn.Module):
@@ -28,9 +29,14 @@ class Graph(nn.Module):
     """
 
     def __init__(self, predictor: Predictor) -> None:
-        """Copies the predictor's model."""
+        """Copies the predictor's model. Raises UserError where it computes another number of tokens for each video."""
         super().__init__()
         config, calibration = predictor.config, predictor.calibration
+        if config.MODEL.DROP_BLACK:
+            raise UserError(
+                "MODEL.DROP_BLACK True: a graph computes all patches, so its answers would not be the checkpoint's; "
+                "export the folder without --formats"
+            )
         model = copy.deepcopy(predictor.model).float().eval().requires_grad_(False)
         with torch.no_grad():
             self.texts = model.encode_texts(model.parts)

@@ -5,6 +5,7 @@ forward  a batch of clips to its answers: view; and in or out of distribution; a
 train    an optimiser step of each stage
 cache    the same from reading the videos, whole and from cached features (TRAIN.CACHE_FEATURES)
 predict  from video files to answers
+black    forward passes and training steps with and without the patches that are black (MODEL.DROP_BLACK)
 memory   the most memory that forward passes and training steps hold
 start    main.py --help, main.py to the first step, predict.py on one file
 
@@ -24,8 +25,8 @@ if not __package__:  # started as a file
 
 import torch
 
-from echoviewclip.clip.architectures import REGISTRY_NAME
-from echoviewclip.tools.benchmarks import cache, clips, forward, memory, prediction, result, start, training
+from echoviewclip.clip.architectures import REGISTRY_NAME, SMALL
+from echoviewclip.tools.benchmarks import black, cache, clips, forward, memory, prediction, result, start, training
 from echoviewclip.tools.benchmarks.cases import Setting
 from echoviewclip.utils.errors import UserError, exit_code
 
@@ -44,15 +45,15 @@ def parse() -> argparse.Namespace:
     commands = parser.add_subparsers(dest="benchmark", required=True)
     data = commands.add_parser("data", help="clips per second and core, as recorded and prepared")
     data.add_argument("--seconds", type=float, default=5, help="time for each of the six steps (default: 5)")
-    for name in (*ROUNDS, "cache", "memory"):
+    for name in (*ROUNDS, "cache", "black", "memory"):
         model = commands.add_parser(name)
-        model.add_argument("--arch", choices=("tiny", *REGISTRY_NAME), default="ViT-B/16", help="(default: ViT-B/16)")
+        model.add_argument("--arch", choices=(*SMALL, *REGISTRY_NAME), default="ViT-B/16", help="(default: ViT-B/16)")
         model.add_argument("--batch", type=int, help=f"videos (default: {CPU_BATCH}, on a GPU {GPU_BATCH})")
         if name in ("forward", "train"):
             model.add_argument("--compile", action="store_true", help="measure TRAIN.COMPILE, too")
         model.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="(default: auto)")
     commands.add_parser("start", help="how long one waits for a command")
-    for name in (*ROUNDS, "cache", "start"):
+    for name in (*ROUNDS, "cache", "black", "start"):
         commands.choices[name].add_argument("--repeats", type=int, default=5, help="measured rounds (default: 5)")
     for command in commands.choices.values():
         command.add_argument("--json", type=Path, metavar="FILE", help="write the figures there as well")
@@ -97,6 +98,11 @@ def run(given: argparse.Namespace) -> tuple[torch.device, Sequence[object]]:
         stages = cache.benchmark_cache(setting, given.repeats)
         cache.show(stages, about)
         return setting.device, stages
+    if given.benchmark == "black":
+        dropped = black.benchmark_black(setting, given.repeats)
+        result.show(dropped.rows, about)
+        black.show(dropped)
+        return setting.device, dropped.rows
     measured = ROUNDS[given.benchmark](setting, given.repeats)
     result.show(measured, about)
     return setting.device, measured

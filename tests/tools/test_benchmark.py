@@ -14,7 +14,7 @@ from torch import nn
 
 from echoviewclip.inference.precision import Precision
 from echoviewclip.tools import benchmark
-from echoviewclip.tools.benchmarks import cache, clips, forward, memory, prediction, result, start, training
+from echoviewclip.tools.benchmarks import black, cache, clips, forward, memory, prediction, result, start, training
 from echoviewclip.tools.benchmarks.cases import PLAIN, STAGES, Setting, build
 from echoviewclip.tools.benchmarks.timing import Timing, alternate, clock
 from echoviewclip.tools.benchmarks.work import largest_linear, operations, product, product_operations
@@ -157,6 +157,24 @@ def test_cache_has_a_row_for_each_stage_whole_and_from_the_cache():
         whole, cached = stage.rows
         assert 0 < cached.operations < whole.operations  # what is frozen is not computed again
         assert stage.clip_bytes > 0
+
+
+def test_black_has_a_row_with_all_patches_and_one_without_those_that_are_black(monkeypatch, capsys):
+    monkeypatch.setattr(black, "VIDEOS", 3)
+    found = black.benchmark_black(replace(SMALL, arch="ViT-tiny/16", smaller={"DATA.INPUT_SIZE": 112}), repeats=1)
+    check(found.rows, ["forward, quality", "training step, view"], [black.OFF, black.ON])
+    assert all(on.operations < off.operations for off, on in zip(found.rows[::2], found.rows[1::2], strict=True))
+    assert len(found.black) == 5 and all(0.05 < share < 0.6 for share in found.black.values())
+    black.show(found)
+    assert f"measured {found.black['measured']:.3f}; as made, evaluation " in capsys.readouterr().out
+    with pytest.raises(UserError, match="tiny computes all patches"):
+        black.benchmark_black(SMALL, repeats=1)
+
+
+def test_the_measured_clips_are_those_whose_share_of_black_is_nearest_the_mean():
+    clips = black.Clips(torch.arange(4)[:, None], np.arange(4)[:, None], np.array([0.1, 0.9, 0.4, 0.2]))
+    assert clips.typical(2).black.tolist() == [0.4, 0.2] and clips.typical(2).video.tolist() == [[2], [3]]
+    assert clips.typical(5).lit.tolist() == [[2], [3], [0], [1], [2]]
 
 
 def test_the_command_shows_what_a_clip_takes_in_the_cache(monkeypatch, capsys, tmp_path):

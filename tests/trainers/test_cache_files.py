@@ -77,7 +77,9 @@ def test_a_cache_that_is_half_written_is_finished(tiny_folder, tmp_path, monkeyp
             rows(cache, 0)
     assert len(list(cache.folder.glob("draw_*"))) == 2
     encode, seen = FeatureCache._encode, []
-    monkeypatch.setattr(FeatureCache, "_encode", lambda self, video: seen.append(len(video)) or encode(self, video))
+    monkeypatch.setattr(
+        FeatureCache, "_encode", lambda self, video, lit: seen.append(len(video)) or encode(self, video, lit)
+    )
     assert_same(rows(cache, 0), expected)
     assert len(seen) == cache.data.batches - 2
     assert_same(rows(cache, 0), expected)

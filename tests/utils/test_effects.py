@@ -97,6 +97,7 @@ ELSEWHERE = {
         *("TEST.SCORE", "TEST.FIT_FEATURES", "TEST.ACCEPT_RATE", "TEST.BOOTSTRAP_DRAWS"),
     ],
     "tests/clip/test_compiled.py": ["TRAIN.COMPILE"],
+    "tests/models/test_drop_black.py": ["MODEL.DROP_BLACK"],
     "tests/clip/test_clip_weights.py": ["MODEL.ARCH", "MODEL.PRETRAINED", "MODEL.QUICK_GELU"],
     "tests/utils/test_checkpoint.py": ["MODEL.RESUME", "MODEL.VARIANT"],
     "the same answers by design": ["DATA.DECODER", "DATA.RESIZE", "DATA.NUM_WORKERS", "TRAIN.USE_CHECKPOINT"],

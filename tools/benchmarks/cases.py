@@ -6,10 +6,12 @@ import copy
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 from yacs.config import CfgNode
 
+from echoviewclip.clip.architectures import SMALL
 from echoviewclip.clip.compiled import compile_blocks, why_not
 from echoviewclip.clip.text import CONTEXT_LENGTH, ClassPrompts
 from echoviewclip.inference.precision import Precision
@@ -27,6 +29,9 @@ STAGES = tuple(RELEASED)
 COMPILED, REPLAYED = "compiled", "replayed"  # the fastest level with TRAIN.COMPILE, and as a recording
 PLAIN = "plain"  # the released variant as its definition reads: all 77 tokens of a text, every time, float32
 
+Seen = tuple[Tensor, np.ndarray | None]
+"""Clips uint8 [B, T, 3, S, S], and, where black patches are left out, their lit pixels, bool [B, S, S]."""
+
 
 @dataclass(frozen=True)
 class Setting:
@@ -41,7 +46,7 @@ class Setting:
 
     def config(self, stage: str, form: str) -> CfgNode:
         """Of a stage's training: for `PLAIN` the published recipe, else that of `configs/`."""
-        folder = "phantom" if self.arch == "tiny" else "ultracls"
+        folder = "phantom" if self.arch in SMALL else "ultracls"
         options: dict[str, object] = {
             "MODEL.ARCH": self.arch,
             "MODEL.PRETRAINED": "",

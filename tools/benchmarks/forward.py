@@ -11,7 +11,17 @@ from echoviewclip.inference.precision import Precision
 from echoviewclip.inference.replayed import Replayed
 from echoviewclip.models.outputs import NO_TEXTS, ModelOutput
 from echoviewclip.models.video_clip import VideoCLIP
-from echoviewclip.tools.benchmarks.cases import COMPILED, PLAIN, REPLAYED, Setting, build, clips, compiled, precisions
+from echoviewclip.tools.benchmarks.cases import (
+    COMPILED,
+    PLAIN,
+    REPLAYED,
+    Seen,
+    Setting,
+    build,
+    clips,
+    compiled,
+    precisions,
+)
 from echoviewclip.tools.benchmarks.result import Measured, measure
 from echoviewclip.tools.benchmarks.timing import Form
 
@@ -46,19 +56,21 @@ def answer(
     parts: tuple[str, ...],
     plain: bool,
     replay: bool = False,
+    seen: Seen | None = None,
 ) -> Form:
     """From uint8 clips to what is said of each video; class texts once for all batches, in the plain form for each.
 
-    `replay`: the model's work on a GPU as a recording.
+    `replay`: the model's work on a GPU as a recording. `seen` are the clips, noise unless given.
     """
-    video = clips(setting, setting.config("quality", "ours"))
+    video, lit = seen or (clips(setting, setting.config("quality", "ours")), None)
+    video = video.to(setting.device)
     transform = DeviceTransform(train=False)
     with torch.no_grad(), precision.autocast():
         texts = NO_TEXTS if plain else model.encode_texts(parts)
 
     def encode(given: Tensor) -> ModelOutput:
         with precision.autocast():
-            return model(given, parts, texts)
+            return model(given, parts, texts, lit)
 
     work = Replayed(encode) if replay else encode
 

@@ -11,7 +11,17 @@ from echoviewclip.datasets.transforms import DeviceTransform
 from echoviewclip.inference.precision import Outcome, Precision
 from echoviewclip.models.outputs import NO_TEXTS
 from echoviewclip.models.video_clip import VideoCLIP
-from echoviewclip.tools.benchmarks.cases import COMPILED, PLAIN, STAGES, Setting, build, clips, compiled, precisions
+from echoviewclip.tools.benchmarks.cases import (
+    COMPILED,
+    PLAIN,
+    STAGES,
+    Seen,
+    Setting,
+    build,
+    clips,
+    compiled,
+    precisions,
+)
 from echoviewclip.tools.benchmarks.result import Measured, measure
 from echoviewclip.trainers.optimiser import build_optimiser
 from echoviewclip.trainers.stages import Stage, build_stage
@@ -52,11 +62,14 @@ def model_of(setting: Setting, stage: str, form: str) -> VideoCLIP:
     return model
 
 
-def step(setting: Setting, stage: str, form: str, model: VideoCLIP, precision: Precision) -> Callable[[], Outcome]:
-    """What the loop does with a batch."""
+def step(
+    setting: Setting, stage: str, form: str, model: VideoCLIP, precision: Precision, seen: Seen | None = None
+) -> Callable[[], Outcome]:
+    """What the loop does with a batch; `seen` are its clips, noise unless given."""
     config = setting.config(stage, form)
     made, optimiser = build_stage(config), build_optimiser(precision.master.items(), config)
-    video, targets = clips(setting, config), targets_of(made, setting)
+    video, lit = seen or (clips(setting, config), None)
+    video, targets = video.to(setting.device), targets_of(made, setting)
     aug = config.AUG
     transform = DeviceTransform(
         train=True, color_jitter=aug.COLOR_JITTER, gray_scale=aug.GRAY_SCALE, flip=aug.FLIP, erasing=aug.ERASING
@@ -69,7 +82,7 @@ def step(setting: Setting, stage: str, form: str, model: VideoCLIP, precision: P
 
     def run() -> Outcome:
         with precision.autocast():
-            terms = made.loss(model(transform(video, seeds), made.parts, texts), targets)
+            terms = made.loss(model(transform(video, seeds), made.parts, texts, lit), targets)
             loss = torch.stack(list(terms.values())).sum()
         precision.backward(loss)
         outcome = precision.step(optimiser, config.TRAIN.CLIP_GRAD)
