@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from echoviewclip.utils.nodes import Nodes, port_of
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -23,14 +25,58 @@ def write_program(file: Path, text: str) -> Path:
 def train(tmp_path):
     """Starts train.sbatch with a script in place of a stage's, and a `scontrol` that notes what it is asked for."""
     write_program(tmp_path / "scontrol", f'echo "$@" >>{tmp_path}/asked\n')
-    environment = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}", "SLURM_JOB_ID": "4711"}
+    write_program(tmp_path / "srun", SRUN)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("SLURM")}
+    environment |= {"PATH": f"{tmp_path}:{os.environ['PATH']}", "SLURM_JOB_ID": "4711"}
 
-    def start(script: str, *arguments: str) -> subprocess.Popen:
+    def start(script: str, *arguments: str, **variables: str) -> subprocess.Popen:
         stage = write_program(tmp_path / "stage.sh", script)
         command = ["bash", ROOT / "slurm" / "train.sbatch", stage, *arguments]
-        return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+        return subprocess.Popen(command, env=environment | variables, stdout=subprocess.PIPE, text=True)
 
     return start
+
+
+# In srun's place: a task for each node, to which it passes signals on, and whose highest exit code is its own.
+SRUN = """
+echo "srun ${@:1:3}"
+shift 3
+tasks=()
+trap 'kill -USR1 "${tasks[@]}"' USR1
+trap 'kill -TERM "${tasks[@]}"' TERM
+for ((node = 0; node < SLURM_JOB_NUM_NODES; node++)); do
+  SLURM_STEP_ID=0 SLURM_NNODES=$SLURM_JOB_NUM_NODES SLURM_NODEID=$node SLURM_NTASKS=$SLURM_JOB_NUM_NODES "$@" &
+  tasks+=($!)
+done
+highest=0
+for task in "${tasks[@]}"; do
+  code=129
+  while [ $code -gt 128 ]; do # a signal ends `wait` before the task has ended
+    wait "$task"
+    code=$?
+  done
+  [ $code -gt $highest ] && highest=$code
+done
+exit $highest
+"""
+
+
+def test_on_several_nodes_a_task_runs_on_each(train):
+    job = train('echo "$SLURM_NODEID of $SLURM_NNODES: $@ to $RANK_LOGS"', "--output", "out", **TWO_NODES)
+    first, *tasks = job.communicate()[0].splitlines()
+    assert first == "srun --ntasks-per-node=1 --cpus-per-task=6 --kill-on-bad-exit=0"
+    said = "--output out --opts TRAIN.AUTO_RESUME True to slurm-4711"
+    assert sorted(tasks) == [f"0 of 2: {said}", f"1 of 2: {said}"]
+
+
+def test_what_slurm_says_of_its_nodes_is_what_the_launcher_reads(train):
+    program = f"cd {ROOT}; PYTHONPATH=src {sys.executable} -c 'import os; from echoviewclip.utils.nodes import *; "
+    job = train(program + "os.write(1, f\"{Nodes.of(os.environ)}\\n\".encode())'", **TWO_NODES)
+    nodes = [Nodes(2, number, "gpu07", port_of("4711")) for number in (0, 1)]
+    assert sorted(job.communicate()[0].splitlines()[1:]) == list(map(str, nodes))
+
+
+TWO_NODES = {"SLURM_JOB_NUM_NODES": "2", "SLURM_CPUS_PER_TASK": "6", "SLURM_JOB_NODELIST": "gpu[07,09]"}
 
 
 @pytest.mark.parametrize(
@@ -56,16 +102,18 @@ def test_another_end_is_the_job_s(train, tmp_path, code):
     assert not (tmp_path / "asked").exists()
 
 
+@pytest.mark.parametrize("nodes", [1, 2])
 @pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGTERM])
-def test_a_signal_reaches_the_run_which_has_time_to_save(train, tmp_path, number):
+def test_a_signal_reaches_the_run_which_has_time_to_save(train, tmp_path, number, nodes):
     name = number.name.removeprefix("SIG")
     script = (
         f"trap 'sleep 0.2; echo saved; exit 75' {name}\necho ready\nwhile :; do read -t 0.05 <> <(:) || true; done\n"
     )
-    job = train(script)
-    assert job.stdout.readline() == "ready\n"
+    job = train(script, **(TWO_NODES if nodes == 2 else {}))
+    ready = [job.stdout.readline() for _ in range(nodes + (nodes > 1))]  # srun says how it was called
+    assert ready[-nodes:] == ["ready\n"] * nodes
     job.send_signal(number)
-    assert job.communicate()[0] == "saved\n" and job.returncode == 0
+    assert job.communicate()[0] == "saved\n" * nodes and job.returncode == 0
     assert (tmp_path / "asked").read_text() == "requeue 4711\n"
 
 
