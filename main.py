@@ -1,12 +1,13 @@
 """Trains or evaluates one stage: `main.py -cfg FILE [--output DIR] [--resume CKPT] [--only_test] [--opts KEY VALUE …]`.
 
 With --only_test what neither FILE nor the command line sets is as in the checkpoint's own configuration; FILE may be
-left out. Alone on one device, or under torchrun on many.
+left out. Alone on one device, or on many under the train scripts, torchrun, MPI or srun.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -104,7 +105,9 @@ def main() -> None:
         with processes(config.DEVICE, config.TRAIN.TIMEOUT) as device:
             file = given.cfg or given.default_cfg
             call = Call(file, given.changes) if file and not given.no_next else None
-            run(config, device, checkpoint, given.overwrite, set_by_user, call)
+            # Processes that begin again, since another machine was lost, do not remove what they have saved.
+            overwrite = given.overwrite and os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") == "0"
+            run(config, device, checkpoint, overwrite, set_by_user, call)
     finally:
         end_readers()
 

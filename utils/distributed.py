@@ -1,4 +1,4 @@
-"""Several processes as one: started by torchrun, or alone; NCCL on GPUs, gloo on CPUs."""
+"""Several processes as one, however they were started (ranks.py), or one alone; NCCL on GPUs, gloo on CPUs."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import torch
 import torch.distributed as dist
 
 from echoviewclip.utils.errors import LostPeer, UserError
+from echoviewclip.utils.ranks import Place
 
 
 def rank() -> int:
@@ -31,7 +32,7 @@ def is_main() -> bool:
 
 @contextmanager
 def processes(device: str, seconds: float) -> Iterator[torch.device]:
-    """Joins the processes that utils.launch or torchrun started, yields this one's device, and parts at the end.
+    """Joins the processes of the run, yields this one's device, and parts at the end.
 
     `device` is `auto`, `cpu` or `cuda`. Raises UserError where CUDA is asked for and absent, and LostPeer where another
     process ends or does not answer for so many seconds.
@@ -39,7 +40,8 @@ def processes(device: str, seconds: float) -> Iterator[torch.device]:
     if device == "cuda" and not torch.cuda.is_available():
         raise UserError("DEVICE is cuda, but no CUDA device is visible; set it to cpu or auto")
     cuda = device != "cpu" and torch.cuda.is_available()
-    local = int(os.environ.get("LOCAL_RANK", 0))
+    place = Place.of(os.environ)
+    local = place.local
     if cuda and local >= torch.cuda.device_count():
         raise UserError(
             f"{os.environ.get('LOCAL_WORLD_SIZE', local + 1)} processes are asked for (GPUS), one a device, but "
@@ -48,9 +50,13 @@ def processes(device: str, seconds: float) -> Iterator[torch.device]:
     chosen = torch.device("cuda", local) if cuda else torch.device("cpu")
     if cuda:
         torch.cuda.set_device(chosen)
-    joined = int(os.environ.get("WORLD_SIZE", 1)) > 1
+    joined = place.world > 1
     if joined:
-        dist.init_process_group("nccl" if cuda else "gloo", timeout=timedelta(seconds=seconds))
+        own, count = (-1, -1) if place.meeting == "env://" else (place.rank, place.world)
+        limit = timedelta(seconds=seconds)
+        dist.init_process_group(
+            "nccl" if cuda else "gloo", init_method=place.meeting, timeout=limit, rank=own, world_size=count
+        )
     try:
         yield chosen
     except (RuntimeError, dist.DistError) as error:

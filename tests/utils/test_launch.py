@@ -26,11 +26,10 @@ def launched(script: str, *arguments: str, folder: Path, gpus_there: int = 0, **
         f'#!/usr/bin/env bash\n[ "$1" = -c ] && echo {gpus_there} && exit\necho "in $PWD"\nprintf "%s\\n" "$@"\n'
     )
     python.chmod(0o755)
-    inherited = {key: value for key, value in os.environ.items() if key not in ("GPUS", "CFG")}
     done = subprocess.run(
         ["bash", str(ROOT / script), *arguments],
         cwd=folder,
-        env=inherited | {"PYTHON": str(python)} | environment,
+        env=alone() | {"PYTHON": str(python)} | environment,
         capture_output=True,
         text=True,
         check=True,
@@ -61,6 +60,47 @@ def test_several_gpus_are_all_used_unless_fewer_are_asked_for(tmp_path):
     assert launched("train_qc.sh", "--only_test", folder=tmp_path, gpus_there=4, GPUS="2") == several(2)
     alone = launched("train_qc.sh", "--only_test", folder=tmp_path, gpus_there=4, GPUS="1")
     assert alone == ["main.py", "--default-cfg", SCRIPTS["train_qc.sh"], "--only_test"]
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"NNODES": "2", "NODE_RANK": "1", "RDZV_ENDPOINT": "here:1"},
+        {"SLURM_NNODES": "2", "SLURM_NODEID": "1"},
+        {"SLURM_JOB_NUM_NODES": "2", "SLURM_NODEID": "1"},
+        {"NODE_RANK": "1"},
+    ],
+)
+@pytest.mark.parametrize(("gpus", "processes"), [(0, "1"), (1, "1"), (8, "8")])
+def test_on_several_machines_the_launcher_starts_one_process_too(tmp_path, environment, gpus, processes):
+    words = launched("train_stage1.sh", folder=tmp_path, gpus_there=gpus, **environment)
+    assert words[:4] == ["-m", "echoviewclip.utils.launch", processes, "main.py"]
+
+
+@pytest.mark.parametrize("environment", [{"NNODES": "1"}, {"SLURM_NNODES": "1"}, {"NNODES": "1", "SLURM_NNODES": "4"}])
+def test_one_machine_is_as_ever(tmp_path, environment):
+    assert launched("train_stage1.sh", folder=tmp_path, **environment)[0] == "main.py"
+
+
+@pytest.mark.parametrize(
+    ("environment", "message"),
+    [
+        ({"NODE_RANK": "1"}, "NODE_RANK is '1', but NNODES is missing; set it, or neither"),
+        ({"NNODES": "2"}, "NNODES is 2, but NODE_RANK is missing: on each node its number, 0 to 1"),
+        ({"NNODES": "2", "NODE_RANK": "0"}, "RDZV_ENDPOINT is missing: HOST:PORT of node 0, the same on all nodes"),
+    ],
+)
+def test_machines_that_are_not_all_named_are_one_line_and_exit_code_2(environment, message):
+    start = ["bash", "train_stage1.sh"]
+    given = {**alone(), "PYTHON": sys.executable, "GPUS": "1", **environment}
+    done = subprocess.run(start, env=given, capture_output=True, text=True, cwd=ROOT)
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", f"error: {message}\n")
+
+
+def alone() -> dict[str, str]:
+    """The environment without what names machines or how to start on them."""
+    own = ("GPUS", "CFG", "NNODES", "NODE_RANK", "RDZV_ENDPOINT")
+    return {key: value for key, value in os.environ.items() if key not in own and not key.startswith("SLURM")}
 
 
 def several_fail(folder: Path, body: str) -> subprocess.CompletedProcess:
