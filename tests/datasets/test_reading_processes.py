@@ -38,6 +38,7 @@ def test_cores_are_those_that_the_process_may_use():
     assert usable_cores() == len(before)
 
 
+@pytest.mark.slow
 def test_the_log_says_so_once_and_the_results_are_the_same(tiny_folder, tiny_runs, tmp_path, monkeypatch):
     monkeypatch.setattr(configured, "usable_cores", lambda: 1)
     resume = {"MODEL__RESUME": str(tiny_runs["view"] / "best.pth"), "TEST__ONLY_TEST": True}

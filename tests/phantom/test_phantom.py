@@ -208,6 +208,7 @@ def test_command_without_work_says_what_to_give():
     assert done.stderr == "error: nothing to make: give the folder DST, or --sheet FILE for the contact sheet alone\n"
 
 
+@pytest.mark.slow
 def test_pictures_alone_make_no_data_set(tmp_path):
     command = [sys.executable, "tools/phantom.py", "--size", "64"]
     command += ["--sheet", str(tmp_path / "sheet.png"), "--figures", str(tmp_path / "figures")]

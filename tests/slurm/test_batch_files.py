@@ -71,7 +71,7 @@ def test_on_several_nodes_a_task_runs_on_each(train):
 
 def test_what_slurm_says_of_its_nodes_is_what_the_launcher_reads(train):
     program = f"cd {ROOT}; PYTHONPATH=src {sys.executable} -c 'import os; from echoviewclip.utils.nodes import *; "
-    job = train(program + "os.write(1, f\"{Nodes.of(os.environ)}\\n\".encode())'", **TWO_NODES)
+    job = train(program + 'os.write(1, f"{Nodes.of(os.environ)}\\n".encode())\'', **TWO_NODES)
     nodes = [Nodes(2, number, "gpu07", port_of("4711")) for number in (0, 1)]
     assert sorted(job.communicate()[0].splitlines()[1:]) == list(map(str, nodes))
 

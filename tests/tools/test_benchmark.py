@@ -134,6 +134,7 @@ def test_forward_has_a_row_for_each_question_and_form():
     assert {row.precision for row in rows} == {"float32"}
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("bfloat16")
 def test_training_has_a_row_for_each_stage_and_form():
     rows = training.benchmark_train(SMALL, repeats=1)
@@ -216,6 +217,7 @@ def test_predict_reads_files_and_answers():
     assert [row.operations > 0 for row in rows] == [True, True, False, True]
 
 
+@pytest.mark.slow
 def test_memory_is_that_of_a_process_of_its_own():
     held = memory.held(CPU)
     row = memory.in_process(SMALL, ("training step", "view", "O0"))
@@ -231,6 +233,7 @@ def test_every_case_of_memory_differs_from_the_others(no_bfloat16):
     ]
 
 
+@pytest.mark.slow
 def test_a_process_that_fails_is_the_user_s_to_know():
     with pytest.raises(UserError, match="memory of forward, nothing, O0: the process failed"):
         memory.in_process(SMALL, ("forward", "nothing", "O0"))
@@ -246,6 +249,7 @@ def test_start_waits_for_a_sign_and_ends_what_gave_it(monkeypatch):
         start.clock([sys.executable, "-c", ""], start.FIRST_STEP)
 
 
+@pytest.mark.slow
 def test_start_runs_commands_that_work(tmp_path):
     start.write_data(tmp_path)
     for command, sign in (

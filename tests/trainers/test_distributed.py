@@ -28,6 +28,7 @@ def two_processes(*arguments: object, program: Sequence[str] = ("main.py",)) -> 
     return done
 
 
+@pytest.mark.slow
 def test_two_processes_evaluate_an_odd_list_as_one_does(tiny_runs, tmp_path):
     assert VALIDATION % 2 == 1
     run = tiny_runs["quality"]  # answers all three questions, and has two lists of outsiders, odd as well

@@ -55,6 +55,7 @@ def check_floors(layouts) -> None:
     assert sum(one.text <= MOST_TEXT for one in found) >= 0.95 * len(found)
 
 
+@pytest.mark.slow
 def test_the_score_keeps_its_floors_on_zoomed_sectors():
     check_floors(["zoomed"])
 

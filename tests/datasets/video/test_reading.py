@@ -76,6 +76,7 @@ sys.exit(exit_code(main.main))
 """
 
 
+@pytest.mark.slow
 def test_a_program_whose_reading_process_hangs_ends(tiny_folder, tmp_path):
     patient = READERS | {"TRAIN__TIMEOUT": 5.0}  # where the machine is busy, the first video takes a while
     words = (str(word) for pair in tiny_options(tiny_folder, tmp_path, **patient) for word in pair)
