@@ -25,6 +25,7 @@ from echoviewclip.utils.errors import UserError
 from echoviewclip.utils.files import find_own
 
 PACKAGE = Path(echoviewclip.__file__).parent
+STARTED_IN = "STARTED_IN"  # the folder of whoever called the script that went to this one (utils/launch.sh)
 LISTS = ("DATA.TRAIN_FILE", "DATA.VAL_FILE", "DATA.OOD_FILE")
 LIST_FORMATS = (".csv", ".json", ".txt")
 # What a user set for one stage that the next shares: the data, the model, the machine. The recipe is each stage's own.
@@ -55,7 +56,8 @@ def next_command(config: CfgNode, call: Call) -> str:
     elif config.STAGE == "negation":
         words = _test(config, checkpoint) or _next_stage(config, call, checkpoint)
     words = words or _predictions(config, checkpoint)
-    return shlex.join(words) if words else ""
+    elsewhere = os.environ.get(STARTED_IN, os.getcwd()) != os.getcwd()
+    return f"{shlex.join(['cd', os.getcwd()])} && " * elsewhere + shlex.join(words) if words else ""
 
 
 def trained_checkpoint(config: CfgNode) -> Path:

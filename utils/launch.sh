@@ -6,7 +6,9 @@ launch() { # the script's own configuration, which an evaluated checkpoint's rep
   local cfg=(--default-cfg "$1")
   [ -z "${CFG:-}" ] || cfg=(-cfg "$CFG")
   shift
+  local from=$PWD
   cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
+  [ "$PWD" = "$from" ] || export STARTED_IN=$from # what the run then says to type next begins with a `cd`
   local python=${PYTHON:-$([ -x .venv/bin/python ] && echo .venv/bin/python || echo python3)}
   local gpus=${GPUS:-$("$python" -c 'import torch; print(torch.cuda.device_count())')}
   local nodes=${NNODES:-${SLURM_NNODES:-${SLURM_JOB_NUM_NODES:-1}}}

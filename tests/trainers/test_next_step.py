@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -113,6 +115,22 @@ def test_a_file_without_others_beside_it_gives_stage_2_by_its_own_settings(tiny_
 def test_data_that_has_gone_gives_no_command(tiny_runs, call, stage):
     config = load_config(tiny_runs[stage] / "config.yaml", [("DATA.ROOT", "nowhere")])
     assert next_command(config, Call(call(stage).file, [("DATA.ROOT", "nowhere")])) == ""
+
+
+def test_a_script_that_was_called_from_another_folder_says_to_go_to_its_own(tiny_runs, call, tmp_path, monkeypatch):
+    config = load_config(tiny_runs["quality"] / "config.yaml")
+    here = next_command(config, call("quality"))
+    tell = "import os; print(os.environ.get('STARTED_IN', ''), '--default-cfg' in os.sys.argv)"
+    stub = tmp_path / "python"  # in place of the interpreter that runs main.py
+    stub.write_text(f'#!/bin/sh\nshift\nexec {sys.executable} -c "{tell}" "$@"\n')
+    stub.chmod(0o755)
+    script = Path("train_qc.sh").resolve()
+    environment = os.environ | {"PYTHON": str(stub), "GPUS": "1"}
+    for folder, said in ((tmp_path, str(tmp_path)), (Path.cwd(), "")):
+        ran = subprocess.run(["bash", script], cwd=folder, env=environment, capture_output=True, text=True, check=True)
+        assert ran.stdout == f"{said} True\n"
+    monkeypatch.setenv("STARTED_IN", str(tmp_path))
+    assert next_command(config, call("quality")) == f"cd {shlex.quote(os.getcwd())} && {here}"
 
 
 def test_processes_and_installed_commands_are_started_as_they_were(tiny_runs, call, monkeypatch):
