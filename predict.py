@@ -28,6 +28,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--output", default="output/predict", metavar="DIR", help="default: output/predict")
     parser.add_argument("--report", metavar="FILE", help="write the page of the study, FILE.html (docs/study.md)")
     parser.add_argument("--protocol", metavar="NAME", help="what the report expects: adult-tte, contrast, a yaml file")
+    parser.add_argument("--explain", action="store_true", help="show in the report what spoke for and against a view")
     parser.add_argument("--part", metavar="I/N", help="answer the I-th of N shares of the videos, for array jobs")
     parser.add_argument(
         "--as-is", action="store_true", help="answer raw videos without preparing them as the training videos were"
@@ -44,6 +45,8 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         raise UserError(unknown_option(unknown))
     if given.protocol and not given.report:
         raise UserError("--protocol says what a report expects; add --report study.html")
+    if given.explain and not given.report:
+        raise UserError("--explain draws on the pictures of a report; add --report study.html")
     given.part = _share(given.part) if given.part else (1, 1)
     if given.part != (1, 1) and given.report:
         raise UserError("--report needs all videos at once; leave out --part")
@@ -88,7 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given.report:
         from echoviewclip.study.report import StudyReport
 
-        report = StudyReport(given.report, given.protocol, given.paths, predictor)
+        report = StudyReport(given.report, given.protocol, given.paths, predictor, given.explain)
     parts = AnswerParts(given.output, question_of(given.resume, given.changes, given.cfg, given.as_is), videos)
     try:
         with processes(predictor.config.DEVICE, predictor.config.TRAIN.TIMEOUT) as device:

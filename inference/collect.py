@@ -28,7 +28,9 @@ from echoviewclip.utils.progress import Progress
 from echoviewclip.utils.stopping import Stop
 
 Watch = Callable[[Sample, Tensor, "Answers[np.ndarray]"], None]
-"""Is told of each batch: the samples, their clips as the model saw them, uint8 [B, V, T, 3, S, S], and the answers."""
+"""Is told of each batch: the samples, their clips as the model saw them, uint8 [B, V, T, 3, S, S], and the answers.
+
+It is called without gradients, in the precision that the model answers in."""
 
 Values = TypeVar("Values", np.ndarray, Tensor)  # on the device while they are collected, arrays afterwards
 
@@ -132,7 +134,8 @@ def collect(
             found = _answers(encode, batch, video, present(loader.batch_size), transform)
             answers = zip_with(lambda part: part.cpu().numpy(), found)
             if watch:
-                watch(batch, video, answers)
+                with precision.autocast():
+                    watch(batch, video, answers)
             if stream:
                 stream.add(answers.intermediates)
             kept.append(answers if features else without_features(answers))

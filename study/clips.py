@@ -6,12 +6,16 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
+from echoviewclip.inference.explain import Explanation
 from echoviewclip.inference.prediction import Prediction, PredictionTable
 from echoviewclip.study.films import Film, Timing
 from echoviewclip.study.groups import ViewGroups
+from echoviewclip.study.overlays import Overlay, make_overlay
 
 UNTIMED = Timing(0, None, None)
+NOT_EXPLAINED: Mapping[int, Explanation] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,7 @@ class Clip:
         window, mode: where its view belongs.
         grade: place of its grade among the grades, worst first; None where it has none.
         film: what the model saw; None where nothing was read.
+        why: what spoke for and against its view; None where nobody asked, and without a view.
     """
 
     number: int
@@ -34,6 +39,7 @@ class Clip:
     mode: str
     grade: int | None
     film: Film | None
+    why: Overlay | None = None
 
     @property
     def timing(self) -> Timing:
@@ -93,14 +99,17 @@ def to_studies(
     paths: Sequence[str],
     groups: ViewGroups,
     grades: Sequence[str],
+    whys: Mapping[int, Explanation] = NOT_EXPLAINED,
 ) -> list[Study]:
-    """The videos of a table by study; `films` by place in the table, `grades` worst first."""
+    """The videos of a table by study; `films` and `whys` by place in the table, `grades` worst first."""
 
     def clip(place: int, folder: str) -> Clip:
         row = table[place]
         name = os.path.relpath(row.file, folder)
         grade = grades.index(row.quality) if row.quality in grades else None
-        return Clip(place, name, row, *groups.place(row.view), grade, films.get(place))
+        film, why = films.get(place), whys.get(place)
+        overlay = make_overlay(why, film) if why and film else None
+        return Clip(place, name, row, *groups.place(row.view), grade, film, overlay)
 
     studies = divide(paths, [row.file for row in table])
     return [Study(name, [clip(place, name) for place in places]) for name, places in studies.items()]

@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
+from torch import Tensor
+
 from echoviewclip.datasets.configured import evaluation_views
+from echoviewclip.datasets.sample import Sample
+from echoviewclip.inference.collect import Answers
+from echoviewclip.inference.explain import Explainer, Explanation
 from echoviewclip.inference.prediction import PredictionTable
 from echoviewclip.inference.predictor import Predictor
 from echoviewclip.study.clips import to_studies
@@ -20,13 +26,16 @@ from echoviewclip.utils.files import check_writable
 
 
 class StudyReport:
-    """What becomes a report while a checkpoint answers about the videos of one or several studies.
+    """What becomes a report while a checkpoint answers about the videos of one or several studies."""
 
-    Attributes:
-        watch: to be told of each batch (`inference.predictor.predict`).
-    """
-
-    def __init__(self, file: str | Path, protocol: str | None, paths: Sequence[str], predictor: Predictor) -> None:
+    def __init__(
+        self,
+        file: str | Path,
+        protocol: str | None,
+        paths: Sequence[str],
+        predictor: Predictor,
+        explain: bool = False,
+    ) -> None:
         """Checks all that can be checked before the work.
 
         Args:
@@ -34,9 +43,11 @@ class StudyReport:
             protocol: its name or file; None for the standard one.
             paths: as they were given on the command line.
             predictor: the checkpoint.
+            explain: also show why it decided.
 
         Raises:
-            UserError: no name of a page, a folder that cannot be written to, a protocol that is not as it should be.
+            UserError: no name of a page, a folder that cannot be written to, a protocol that is not as it should be, a
+                checkpoint that cannot be explained.
         """
         self.file, self.paths, self.predictor = Path(file), list(paths), predictor
         if self.file.suffix.lower() not in (".html", ".htm") or self.file.is_dir():
@@ -46,12 +57,23 @@ class StudyReport:
         names_views = predictor.model.positive_text is not None
         self.protocol = choose_protocol(protocol, predictor.views if names_views else ())
         self.groups = find_groups(config.DATA.LABEL_LIST, predictor.views)
-        self.watch = FilmMaker(evaluation_views(config)[1])
+        crops = evaluation_views(config)[1]
+        self._maker = FilmMaker(crops)
+        self._explainer = Explainer(predictor.model, crops) if explain else None
         self._films: Mapping[int, Film] = {}
+        self._whys: Mapping[int, Explanation] = {}
+
+    def watch(self, batch: Sample, video: Tensor, answers: Answers[np.ndarray]) -> None:
+        """To be told of each batch (an `inference.collect.Watch`)."""
+        self._maker(batch, video, answers)
+        if self._explainer:
+            self._explainer(batch, video, answers)
 
     def gather(self) -> None:
         """Joins what all processes saw; each has to call it before the main one writes."""
-        self._films = self.watch.films()
+        self._films = self._maker.films()
+        if self._explainer:
+            self._whys = self._explainer.explanations()
 
     def write(self, table: PredictionTable) -> list[Path]:
         """Writes the report of the answers and returns its files, the page first."""
@@ -60,7 +82,7 @@ class StudyReport:
         first = table[0] if "decision" in table.columns else None
         score, tau = (first.score_name, first.tau) if first else (None, None)
         facts = Facts(table.columns, views, grades, score, tau, self.protocol)
-        studies = to_studies(table, self._films, self.paths, self.groups, grades)
+        studies = to_studies(table, self._films, self.paths, self.groups, grades, self._whys)
         found = [find(study, self.groups, self.protocol, grades) for study in studies]
         files = [self.file, self.file.with_suffix(".csv"), self.file.with_suffix(".json")]
         write_tables(files[1], files[2], found, table.columns, self.protocol)

@@ -1,6 +1,7 @@
 // Films are pictures of all frames side by side, in text at the end of the page; one is decoded when it is first played.
 const films = new Map();
 const playing = new Map(); // card → its film and when it began
+let why = null; // what draws why the model decided (why.js), on pages that have it
 let ticking = false;
 const every = (selector, root = document) => [...root.querySelectorAll(selector)];
 const cards = every("article.clip");
@@ -30,7 +31,7 @@ async function load(card) {
 
 function draw(card, film, k) {
   const box = card.querySelector(".film"), picture = box.querySelector("img");
-  let canvas = box.querySelector("canvas");
+  let canvas = box.querySelector("canvas:not(.why)");
   if (!canvas) {
     canvas = document.createElement("canvas");
     [canvas.width, canvas.height] = [+picture.getAttribute("width"), +picture.getAttribute("height")];
@@ -42,6 +43,7 @@ function draw(card, film, k) {
   cursor.setAttribute("x1", film.places[k]);
   cursor.setAttribute("x2", film.places[k]);
   card.dataset.at = k;
+  why?.draw(card);
 }
 
 // Each frame is on the screen from its moment to that of the next, and the last one until the first comes again.
@@ -211,6 +213,7 @@ document.addEventListener("keydown", (event) => {
     Escape: () => { filter.value = ""; sift(); },
     m: () => document.getElementById("measure-1") && playTogether("measure-1"),
     c: () => card && copy(card),
+    e: () => why?.next(),
     ",": () => card && step(card, -1),
     ".": () => card && step(card, 1),
     " ": () => card && !onControl && turn(card),

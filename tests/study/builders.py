@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from echoviewclip.inference.explain import Explanation
 from echoviewclip.inference.prediction import Prediction
 from echoviewclip.study.clips import Clip, Study
 from echoviewclip.study.films import Film, Timing, make_film
 from echoviewclip.study.groups import ViewGroups, read_groups
+from echoviewclip.study.overlays import make_overlay
 
 GRADES = ("very bad", "not good", "good")
 COLUMNS = ("file", "view", "probability", "decision", "score", "tau", "score_name", "quality", "quality_score")
@@ -49,6 +52,15 @@ def clip(number: int, view: str | None = A4C, p: float | None = 0.9, grade: int 
     answer |= changes
     shown = None if answer.get("error") else film(timing)
     return Clip(number, name, Prediction(**answer), *groups().place(answer["view"]), grade, shown)
+
+
+def explained(of: Clip, against: bool = True) -> Clip:
+    """The clip with maps on all frames but its first: their left half spoke for its view, their right half against."""
+    assert of.film is not None
+    halves = np.zeros((2, len(of.film.frames) - 1, 8, 8), np.float32)
+    halves[0, :, :, :4] = halves[1, :, :, 4:] = 1
+    why = Explanation(np.array(of.film.frames[1:]), halves[0], halves[1] if against else None)
+    return replace(of, why=make_overlay(why, of.film))
 
 
 def rejected(number: int, view: str = A4C, **changes: Any) -> Clip:
