@@ -102,7 +102,7 @@ def run(given: argparse.Namespace) -> tuple[torch.device, Sequence[object]]:
         dropped = black.benchmark_black(setting, given.repeats)
         result.show(dropped.rows, about)
         black.show(dropped)
-        return setting.device, dropped.rows
+        return setting.device, [*dropped.rows, {"share of black patches": dropped.black}]
     measured = ROUNDS[given.benchmark](setting, given.repeats)
     result.show(measured, about)
     return setting.device, measured

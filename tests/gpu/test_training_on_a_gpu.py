@@ -16,6 +16,7 @@ from echoviewclip.inference.half import Half
 from echoviewclip.trainers import inputs, loop
 from echoviewclip.utils.checkpoint import load_checkpoint
 from tests import tiny_data
+from tests.framed import VIT, write_framed_folder
 from tests.killed import RANDOM
 from tests.tiny_data import PLAIN, STAGES, assert_same, history, tiny
 
@@ -55,6 +56,13 @@ def watched_batches(function):
     return run
 
 
+def watch_steps(monkeypatch) -> None:
+    """Raises where a step waits for the device."""
+    monkeypatch.setattr(loop.Trainer, "_gradients", watched(loop.Trainer._gradients))
+    monkeypatch.setattr(loop.Trainer, "_update", watched(loop.Trainer._update))
+    monkeypatch.setattr(inputs.PixelInputs, "epoch", watched_batches(inputs.PixelInputs.epoch))
+
+
 @pytest.fixture(scope="module")
 def gpu_runs(tiny_folder, tmp_path_factory):
     """Stage → folder of its run on the GPU, each grown from the one before."""
@@ -88,10 +96,15 @@ def test_no_step_waits_for_the_device(tiny_folder, gpu_runs, tmp_path, monkeypat
         TRAIN__EMA_DECAY=0.9,
         PRINT_FREQ=1000,
     )
-    monkeypatch.setattr(loop.Trainer, "_gradients", watched(loop.Trainer._gradients))
-    monkeypatch.setattr(loop.Trainer, "_update", watched(loop.Trainer._update))
-    monkeypatch.setattr(inputs.PixelInputs, "epoch", watched_batches(inputs.PixelInputs.epoch))
+    watch_steps(monkeypatch)
     train(config)
+
+
+@pytest.mark.usefixtures("gpu_runs")
+def test_no_step_waits_to_know_which_patches_are_black(tmp_path, monkeypatch):
+    folder = write_framed_folder(tmp_path / "data")
+    watch_steps(monkeypatch)
+    train(tiny(folder, tmp_path / "run", DEVICE="cuda", **VIT, **RANDOM, PRINT_FREQ=1000))
 
 
 @pytest.mark.parametrize("level", ["O1", "O2"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -13,30 +15,18 @@ from echoviewclip.deploy.folder import export_folder
 from echoviewclip.inference.checkpoint import read_file
 from echoviewclip.models.video_clip import VideoCLIP
 from echoviewclip.utils.errors import UserError
-from tests import tiny_data
 from tests.cached import CACHED, assert_same_training
+from tests.framed import VIT, write_framed_folder
 from tests.killed import RANDOM
-from tests.tiny_data import STAGES, tiny, train, write_standard_folder
+from tests.tiny_data import STAGES, tiny, train
 
-VIT = {"MODEL__ARCH": "ViT-tiny/16", "MODEL__DROP_BLACK": True, "DATA__INPUT_SIZE": 64, "MODEL__PRETRAINED": ""}
 NUMBERS = ("probability", "second_probability", "score", "quality_probability", "quality_score")
 ONE_LOOK = [("TEST.NUM_CLIP", 1), ("TEST.NUM_CROP", 1)]
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """The tiny Standard Folder with black around its pictures: in each video elsewhere, and not in all frames alike."""
-    whole = tiny_data._frames
-
-    def framed(brightness: int, contrast: int, seed: int) -> np.ndarray:
-        video = np.maximum(whole(brightness, contrast, seed), 20)
-        video[:, :, : 16 + 8 * (seed % 3)] = 0
-        video[: 1 + seed % 5, -24:] = 0  # later frames show more
-        return video
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tiny_data, "_frames", framed)
-        return write_standard_folder(tmp_path_factory.mktemp("framed") / "data")
+def folder(tmp_path_factory) -> Path:
+    return write_framed_folder(tmp_path_factory.mktemp("framed") / "data")
 
 
 @pytest.fixture(scope="module")
