@@ -160,6 +160,7 @@ def test_cache_has_a_row_for_each_stage_whole_and_from_the_cache():
         assert stage.clip_bytes > 0
 
 
+@pytest.mark.slow
 def test_black_has_a_row_with_all_patches_and_one_without_those_that_are_black(monkeypatch, capsys):
     monkeypatch.setattr(black, "VIDEOS", 3)
     found = black.benchmark_black(replace(SMALL, arch="ViT-tiny/16", smaller={"DATA.INPUT_SIZE": 112}), repeats=1)

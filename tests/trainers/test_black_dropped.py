@@ -103,6 +103,7 @@ def test_it_is_exported_as_a_checkpoint_and_not_as_a_graph(runs, tmp_path):
         export_folder(checkpoint, tmp_path / "graph", ["onnx"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", ["negation", "quality"])
 def test_cached_features_train_as_whole_steps_do(runs, folder, tmp_path, stage):
     options = {"MODEL__RESUME": str(runs[STAGES[STAGES.index(stage) - 1]] / "last.pth"), "DATA__OOD_FILE": ""}
