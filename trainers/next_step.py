@@ -137,12 +137,16 @@ def _predictions(config: CfgNode, checkpoint: Path) -> list[str] | None:
 
 
 def _main() -> list[str]:
-    """main.py on as many processes as now."""
+    """main.py on as many processes of this machine as now."""
     words = _program("main")
     if world() == 1:
         return words
     search = f"PYTHONPATH={_shown(PACKAGE.parent)}"
-    return [search, words[0], "-m", "echoviewclip.utils.launch", str(world()), *words[1:]]
+    return [search, words[0], "-m", "echoviewclip.utils.launch", _processes_here(), *words[1:]]
+
+
+def _processes_here() -> str:
+    return os.environ.get("LOCAL_WORLD_SIZE") or str(world())
 
 
 def _program(name: str) -> list[str]:
