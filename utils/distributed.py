@@ -12,7 +12,7 @@ import torch
 import torch.distributed as dist
 
 from echoviewclip.utils.errors import LostPeer, UserError
-from echoviewclip.utils.ranks import Place
+from echoviewclip.utils.ranks import STORE, Place
 
 
 def rank() -> int:
@@ -51,23 +51,37 @@ def processes(device: str, seconds: float) -> Iterator[torch.device]:
     if cuda:
         torch.cuda.set_device(chosen)
     joined = place.world > 1
-    if joined:
-        own, count = (-1, -1) if place.meeting == "env://" else (place.rank, place.world)
-        limit = timedelta(seconds=seconds)
-        dist.init_process_group(
-            "nccl" if cuda else "gloo", init_method=place.meeting, timeout=limit, rank=own, world_size=count
-        )
     try:
+        if joined:
+            _join(place, "nccl" if cuda else "gloo", timedelta(seconds=seconds))
         yield chosen
     except (RuntimeError, dist.DistError) as error:
+        if joined and "EADDRINUSE" in str(error):
+            raise UserError(
+                "MASTER_PORT is taken on the machine of process 0; name another, the same for all"
+            ) from None
         if joined and (isinstance(error, dist.DistError) or "/gloo/" in str(error)):
             raise LostPeer(
-                f"process {rank()}: another process has ended or did not answer for {seconds:g} s (TRAIN.TIMEOUT)"
+                f"process {place.rank}: another process has ended or did not answer for {seconds:g} s (TRAIN.TIMEOUT)"
             ) from None
         raise
     finally:
-        if joined:
+        if joined and dist.is_initialized():
             dist.destroy_process_group()
+
+
+def _join(place: Place, backend: str, limit: timedelta) -> None:
+    if prefix := os.environ.get(STORE):
+        host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+        store = dist.TCPStore(host, port, is_master=False, timeout=limit, wait_for_workers=False)
+        there = dist.PrefixStore(prefix, store)
+        dist.init_process_group(backend, store=there, rank=place.rank, world_size=place.world, timeout=limit)
+    elif place.meeting == "env://":
+        dist.init_process_group(backend, timeout=limit)
+    else:
+        dist.init_process_group(
+            backend, init_method=place.meeting, rank=place.rank, world_size=place.world, timeout=limit
+        )
 
 
 def gather(value: Any) -> list[Any]:

@@ -26,6 +26,7 @@ from typing import TypeVar
 
 from echoviewclip.utils.errors import ERROR_FILE, STOPPED, Failure, UserError, exit_code
 from echoviewclip.utils.nodes import Nodes
+from echoviewclip.utils.ranks import STORE
 from echoviewclip.utils.rendezvous import Ended, Meeting, Round
 
 ASKS_TO_STOP = {signal.SIGTERM, signal.SIGUSR1}
@@ -118,8 +119,8 @@ def _of_round(met: Round, nodes: Nodes) -> dict[str, object]:
         "WORLD_SIZE": met.world,
         "MASTER_ADDR": nodes.host,
         "MASTER_PORT": nodes.port,
-        "TORCHELASTIC_USE_AGENT_STORE": True,
         "TORCHELASTIC_RESTART_COUNT": met.attempt,
+        STORE: f"attempt_{met.attempt}",
     }
 
 

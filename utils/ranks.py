@@ -10,6 +10,10 @@ from dataclasses import dataclass
 from echoviewclip.utils.errors import UserError, quoted
 from echoviewclip.utils.nodes import PORTS, first_host, in_step
 
+# Set by utils.launch on several machines: where in the store of node 0's launcher the processes meet. It outlives them,
+# so that those that begin again need another place than those before, whose addresses it still holds.
+STORE = "RUN_STORE_PREFIX"
+
 # Rank, processes, number on its machine; in the order in which they are believed. MPI's processes also have the
 # variables of the Slurm job in which mpirun runs, and the launcher's those of both.
 STARTERS = (

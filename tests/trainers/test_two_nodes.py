@@ -17,8 +17,8 @@ pytestmark = pytest.mark.slow
 
 
 def start(processes: int, folder, output, **environment: str) -> subprocess.Popen:
-    """A launcher of a training of 40 epochs, three steps each."""
-    settings = {"TRAIN__EPOCHS": 40, "TRAIN__SAVE_STEPS": 5, "EVAL_FREQ": 40, "TRAIN__AUTO_RESUME": True}
+    """A launcher of a training of 15 epochs, three steps each."""
+    settings = {"TRAIN__EPOCHS": 15, "TRAIN__SAVE_STEPS": 2, "EVAL_FREQ": 15, "TRAIN__AUTO_RESUME": True}
     words = (str(word) for pair in tiny_options(folder, output, **settings) for word in pair)
     launcher = [sys.executable, "-m", "echoviewclip.utils.launch", str(processes), "main.py"]
     return subprocess.Popen(
@@ -50,5 +50,5 @@ def test_a_machine_that_is_killed_and_started_again_changes_no_weight(tiny_folde
     whole = start(2, tiny_folder, tmp_path / "whole")
     assert whole.communicate() and whole.returncode == 0
     given, expected = (load_checkpoint(tmp_path / run / "last.pth") for run in ("nodes", "whole"))
-    assert given["training"]["step"] == expected["training"]["step"] == 120
+    assert given["training"]["step"] == expected["training"]["step"] == 45
     assert_same(given["model"], expected["model"])

@@ -9,6 +9,7 @@ import sys
 
 import pytest
 
+from echoviewclip.utils.distributed import processes
 from echoviewclip.utils.errors import UserError
 from echoviewclip.utils.nodes import PORTS
 from echoviewclip.utils.ranks import Place
@@ -111,6 +112,18 @@ from echoviewclip.utils.distributed import gather, processes
 with processes("cpu", 60):
     print(gather("a share"), flush=True)
 """
+
+
+def test_a_port_that_is_taken_is_a_mistake(monkeypatch):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        variables = SLURM | {"SLURM_PROCID": "0", "SLURM_NTASKS": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        with pytest.raises(UserError, match="MASTER_PORT is taken"), processes("cpu", 5):
+            pass
 
 
 def test_processes_that_slurm_starts_work_together():
