@@ -88,7 +88,8 @@ class Explainer:
             chosen = chosen_view(weights, frames, self.crops)
             places, first = np.unique(frames[chosen], return_index=True)
             clip = self._normalise(video[row, chosen].unsqueeze(0)).squeeze(0)
-            maps = explain_clip(self.model, clip, int(logits[row].argmax()), self._texts)
+            lit = None if batch.lit is None else batch.lit[row, chosen].numpy()
+            maps = explain_clip(self.model, clip, int(logits[row].argmax()), self._texts, lit)
             against = None if maps[1] is None else maps[1][first]
             self._done[int(answers.place[row])] = Explanation(places, maps[0][first], against)
 
@@ -107,11 +108,12 @@ def chosen_view(weights: np.ndarray, frames: np.ndarray, crops: int) -> int:
 
 @torch.no_grad()
 def explain_clip(
-    model: PaperVideoCLIP, clip: Tensor, view: int, texts: ClassTexts
+    model: PaperVideoCLIP, clip: Tensor, view: int, texts: ClassTexts, lit: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """What spoke for and against a view in a normalised clip [T, 3, S, S]: float32 [T, side, side] in [0, 1].
 
     `texts` are those that the branches are compared with; without negative ones nothing is said to speak against.
+    Patches without a pixel that is `lit`, bool [S, S], are left out, as they were for the answer, and have 0.
     """
     scale = model.logit_scale.exp()
     asked: list[tuple[ImageBranch, Answer]] = [
@@ -121,10 +123,11 @@ def explain_clip(
         asked.append((model.negative, lambda video: present(texts.negative)[view] @ video))
     branches = [branch for branch, _ in asked]
     with _as_it_is(model):
-        tokens = model.trunk(model.stem(clip), clips=1)
-        gradients = [_of_frames(branch, branch.frame_features(tokens, 1), answer) for branch, answer in asked]
+        packing = model.stem.packing(None if lit is None else lit[None], len(clip))
+        tokens, _ = model.trunk.forward_intermediates(model.stem(clip), clips=1, packing=packing)
+        gradients = [_of_frames(branch, branch.frame_features(tokens, 1, packing), answer) for branch, answer in asked]
         some = zip(clip.split(AT_ONCE), *(gradient.split(AT_ONCE) for gradient in gradients), strict=True)
-        found = [_of_patches(model, frames, branches, of_frames) for frames, *of_frames in some]
+        found = [_of_patches(model, frames, branches, of_frames, lit) for frames, *of_frames in some]
     maps = [scaled(torch.cat(parts)).cpu().numpy() for parts in zip(*found, strict=True)]
     return maps[0], maps[1] if len(maps) > 1 else None
 
@@ -149,22 +152,28 @@ def _of_frames(branch: ImageBranch, frames: Tensor, answer: Answer) -> Tensor:
 
 
 def _of_patches(
-    model: PaperVideoCLIP, frames: Tensor, branches: Sequence[ImageBranch], gradients: Sequence[Tensor]
+    model: PaperVideoCLIP,
+    frames: Tensor,
+    branches: Sequence[ImageBranch],
+    gradients: Sequence[Tensor],
+    lit: np.ndarray | None,
 ) -> list[Tensor]:
     """For each branch the relevance of the patches of frames [n, 3, S, S], [n, rows, columns], by the gradient [n, D]
     in their features."""
+    packing = model.stem.packing(None if lit is None else lit[None], len(frames))
     with torch.enable_grad(), KeptAttention() as of_trunk:
-        tokens = model.trunk(model.stem(frames), clips=len(frames))
+        tokens, _ = model.trunk.forward_intermediates(model.stem(frames), clips=1, packing=packing)
     prompts = 0 if model.stem.prompts is None else len(model.stem.prompts)
     maps = []
     for branch, gradient in zip(branches, gradients, strict=True):
         with torch.enable_grad(), KeptAttention() as of_branch:
-            features = branch.frame_features(tokens, 1)
+            features = branch.frame_features(tokens, 1, packing)
         weights = [*of_trunk.weights, *of_branch.weights]
         in_weights = torch.autograd.grad(features, weights, gradient.unsqueeze(0), retain_graph=True)
         with torch.autocast(frames.device.type, enabled=False):
             relevance = roll_out(weights, in_weights, [*_replaced(model.trunk), *_replaced(branch.blocks)])
             counts = relevance[:, 0] if branch.class_token else relevance[:, 1:].mean(dim=1)
+            counts = packing.unpack(counts.unsqueeze(-1)).squeeze(-1)
             maps.append(_on_patches(model, counts[:, 1 : counts.shape[1] - prompts]))
     return maps
 

@@ -169,6 +169,27 @@ def test_half_precision_gives_nearly_the_same_maps():
         assert one.dtype == np.float32 and np.abs(one - other).mean() < 0.1
 
 
+def test_patches_that_were_left_out_of_the_answer_are_left_out_of_its_map():
+    _, model = tiny_model("negation", MODEL__ARCH="ViT-tiny/16", DATA__INPUT_SIZE=64)
+    model.eval()
+    clip, lit = tiny_clips(1, 2, 64)[0], np.zeros((64, 64), bool)
+    lit[20:50, 35:60] = True
+    with torch.no_grad():
+        texts = model.encode_texts(PARTS)
+    kept = np.zeros((4, 4), bool)
+    kept[1:, 2:] = True
+    maps = explain_clip(model, clip, 1, texts, lit)
+    changed = torch.where(torch.from_numpy(np.kron(kept, np.ones((16, 16), bool))), clip, 0)
+    for one, other, whole in zip(
+        maps, explain_clip(model, changed, 1, texts, lit), explain_clip(model, clip, 1, texts), strict=True
+    ):
+        assert not one[:, ~kept].any() and one[:, kept].any()
+        np.testing.assert_allclose(other, one, rtol=1e-4, atol=1e-5)
+        assert not np.allclose(whole, one, atol=1e-2)
+    everything = explain_clip(model, clip, 1, texts, np.ones_like(lit))
+    assert all(map(np.array_equal, everything, explain_clip(model, clip, 1, texts)))
+
+
 def test_where_nothing_counts_the_map_is_zero():
     """An attention block that adds nothing, as the small tower's begins; texts that say nothing."""
     _, model = tiny_model("negation", DATA__INPUT_SIZE=64)
