@@ -41,7 +41,7 @@ def processes(device: str, seconds: float) -> Iterator[torch.device]:
         raise UserError("DEVICE is cuda, but no CUDA device is visible; set it to cpu or auto")
     cuda = device != "cpu" and torch.cuda.is_available()
     place = Place.of(os.environ)
-    local = place.local
+    local = _device_number(place)
     if cuda and local >= torch.cuda.device_count():
         raise UserError(
             f"{os.environ.get('LOCAL_WORLD_SIZE', local + 1)} processes are asked for (GPUS), one a device, but "
@@ -68,6 +68,12 @@ def processes(device: str, seconds: float) -> Iterator[torch.device]:
     finally:
         if joined and dist.is_initialized():
             dist.destroy_process_group()
+
+
+def _device_number(place: Place) -> int:
+    """Slurm and MPI may show each process one device, its own, whose number is then 0."""
+    own = place.meeting.startswith("tcp://") and torch.cuda.device_count() == 1
+    return 0 if own else place.local
 
 
 def _join(place: Place, backend: str, limit: timedelta) -> None:

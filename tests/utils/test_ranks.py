@@ -8,8 +8,9 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
-from echoviewclip.utils.distributed import processes
+from echoviewclip.utils.distributed import _device_number, processes
 from echoviewclip.utils.errors import UserError
 from echoviewclip.utils.nodes import PORTS
 from echoviewclip.utils.ranks import Place
@@ -112,6 +113,13 @@ from echoviewclip.utils.distributed import gather, processes
 with processes("cpu", 60):
     print(gather("a share"), flush=True)
 """
+
+
+@pytest.mark.parametrize(("devices", "number"), [(1, 0), (8, 2)])
+def test_a_process_that_sees_its_own_device_alone_takes_that(monkeypatch, devices, number):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: devices)
+    assert _device_number(Place.of(SLURM)) == number
+    assert _device_number(Place.of(TORCHRUN)) == 1  # the launcher's see all
 
 
 def test_a_port_that_is_taken_is_a_mistake(monkeypatch):
