@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from echoviewclip.utils.checkpoint import load_checkpoint
@@ -22,6 +23,7 @@ def evaluated(output, epoch: int) -> list[dict]:
     return [torch.load(output / f"evaluated_{epoch}_{rank}.pt", weights_only=True) for rank in range(2)]
 
 
+@pytest.mark.slow
 def test_processes_evaluate_the_model_that_is_saved_and_leave_out_the_same_steps(tiny_folder, tmp_path, monkeypatch):
     monkeypatch.setenv("BAD_STEPS", "1,2")  # the last two of epoch 0
     whole = trained(tiny_folder, tmp_path / "whole")

@@ -22,8 +22,8 @@ from tests.tiny_data import (
     [
         ("view", "O0", 0.0, 1, 3),
         ("view", "O1", 0.9, 2, 5),
-        ("view", "O2", 0.9, 2, 2),
-        ("negation", "O2", 0.0, 1, 7),
+        pytest.param("view", "O2", 0.9, 2, 2, marks=pytest.mark.slow),
+        pytest.param("negation", "O2", 0.0, 1, 7, marks=pytest.mark.slow),
         ("quality", "O1", 0.9, 2, 3),  # at the end of an epoch
     ],
 )

@@ -46,7 +46,7 @@ def test_a_reading_process_that_dies_is_one_line_that_names_its_video(tiny_folde
     assert re.match(rf"reading process \d+ died while it read {name}; the file may be damaged", said), said
 
 
-@pytest.mark.parametrize("name", ["clip 3.avi", "clip 12.avi"])
+@pytest.mark.parametrize("name", ["clip 3.avi", pytest.param("clip 12.avi", marks=pytest.mark.slow)])
 def test_a_reading_process_that_hangs_is_one_line_that_names_its_video(tiny_folder, tmp_path, monkeypatch, name):
     stopped = tmp_path / "stopped"
 
