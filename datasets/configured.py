@@ -16,6 +16,7 @@ from echoviewclip.datasets.video.open import Opener
 from echoviewclip.utils.cores import usable_cores
 from echoviewclip.utils.distributed import rank, world
 from echoviewclip.utils.label_list import read_names
+from echoviewclip.utils.ranks import processes_here
 
 
 def read_list(config: CfgNode, file: str, *, outsiders: bool = False, faults: list[str] | None = None) -> Annotations:
@@ -79,7 +80,7 @@ def video_dataset(config: CfgNode, annotations: Annotations, train: bool, opener
 
 def reading_processes(config: CfgNode) -> int:
     """DATA.NUM_WORKERS, or this process' share of the cores where that is less: more only get in each other's way."""
-    share = usable_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    share = usable_cores() // processes_here(os.environ)
     return min(config.DATA.NUM_WORKERS, max(1, share))
 
 

@@ -38,13 +38,13 @@ def levels(scores: np.ndarray) -> np.ndarray:
 
 
 class Levels:
-    """The different ones of scores `[N]`, highest first, of which each video has one."""
+    """The different ones of scores `[N]`, highest first, of which each video has one: `place`, int `[N]` (`levels`)."""
 
     def __init__(self, scores: np.ndarray) -> None:
-        level = levels(scores)
-        self._order = np.argsort(level, kind="stable")
-        starts = np.flatnonzero(np.diff(level[self._order], prepend=-1))
-        self._starts = starts if len(starts) < len(level) else None  # None: no two videos share one
+        self.place = levels(scores)
+        self._order = np.argsort(self.place, kind="stable")
+        starts = np.flatnonzero(np.diff(self.place[self._order], prepend=-1))
+        self._starts = starts if len(starts) < len(self.place) else None  # None: no two videos share one
 
     def sums(self, weights: np.ndarray) -> np.ndarray:
         """Sums of weights `[B, N]` over each level, `[B, levels]`."""

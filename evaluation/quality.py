@@ -11,7 +11,7 @@ from typing import TypedDict, cast
 
 import numpy as np
 
-from echoviewclip.evaluation.bootstrap import Levels, Statistic, figures, levels, ratio
+from echoviewclip.evaluation.bootstrap import Levels, Statistic, figures, ratio
 from echoviewclip.evaluation.classification import checked, class_rates, macro
 
 
@@ -77,7 +77,7 @@ def quality_statistic(
     order = np.argsort(-probabilities, axis=1, kind="stable")
     predictions, in_two = order[:, 0], (order[:, :2] == grades[:, None]).any(axis=1)
     difference = scores - targets
-    ranked = [(Levels(-values), levels(-values)) for values in (scores, targets)]
+    ranked = [Levels(-values) for values in (scores, targets)]  # lowest first
 
     def statistic(weights: np.ndarray) -> dict[str, np.ndarray]:
         total = weights.sum(axis=1)
@@ -90,7 +90,7 @@ def quality_statistic(
             "macro_f1": macro(f1, support),
             "quadratic_kappa": _quadratic_kappa(weights, grades, predictions),
             "mae": ratio(weights @ np.abs(difference), total),
-            "spearman": _correlation(weights, *(_ranks(weights, *of) for of in ranked)),
+            "spearman": _correlation(weights, *(_ranks(weights, of) for of in ranked)),
             "pearson": _correlation(weights, scores, targets),
             "bias": bias,
             "limit_low": bias - 1.96 * np.sqrt(variance),
@@ -134,11 +134,10 @@ def _quadratic_kappa(weights: np.ndarray, grades: np.ndarray, predictions: np.nd
     return 1 - ratio(mean((grades - predictions) ** 2), by_chance)
 
 
-def _ranks(weights: np.ndarray, of: Levels, level: np.ndarray) -> np.ndarray:
-    """Ranks `[B, N]` of values whose levels, lowest first, are `of`, and `level` `[N]` of each, when they are repeated
-    by `weights`; ties share their mean rank (less ½)."""
-    mass = of.sums(weights)
-    return (mass.cumsum(axis=1) - mass / 2).take(level, axis=1)
+def _ranks(weights: np.ndarray, values: Levels) -> np.ndarray:
+    """Ranks `[B, N]` of values, lowest first, repeated by `weights`; ties share their mean rank (less ½)."""
+    mass = values.sums(weights)
+    return (mass.cumsum(axis=1) - mass / 2).take(values.place, axis=1)
 
 
 def _correlation(weights: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -99,15 +99,15 @@ def to_studies(
     paths: Sequence[str],
     groups: ViewGroups,
     grades: Sequence[str],
-    whys: Mapping[int, Explanation] = NOT_EXPLAINED,
+    explanations: Mapping[int, Explanation] = NOT_EXPLAINED,
 ) -> list[Study]:
-    """The videos of a table by study; `films` and `whys` by place in the table, `grades` worst first."""
+    """The videos of a table by study; `films` and `explanations` by place in the table, `grades` worst first."""
 
     def clip(place: int, folder: str) -> Clip:
         row = table[place]
         name = os.path.relpath(row.file, folder)
         grade = grades.index(row.quality) if row.quality in grades else None
-        film, why = films.get(place), whys.get(place)
+        film, why = films.get(place), explanations.get(place)
         overlay = make_overlay(why, film) if why and film else None
         return Clip(place, name, row, *groups.place(row.view), grade, film, overlay)
 

@@ -61,7 +61,7 @@ class StudyReport:
         self._maker = FilmMaker(crops)
         self._explainer = Explainer(predictor.model, crops) if explain else None
         self._films: Mapping[int, Film] = {}
-        self._whys: Mapping[int, Explanation] = {}
+        self._explanations: Mapping[int, Explanation] = {}
 
     def watch(self, batch: Sample, video: Tensor, answers: Answers[np.ndarray]) -> None:
         """To be told of each batch (an `inference.collect.Watch`)."""
@@ -73,7 +73,7 @@ class StudyReport:
         """Joins what all processes saw; each has to call it before the main one writes."""
         self._films = self._maker.films()
         if self._explainer:
-            self._whys = self._explainer.explanations()
+            self._explanations = self._explainer.explanations()
 
     def write(self, table: PredictionTable) -> list[Path]:
         """Writes the report of the answers and returns its files, the page first."""
@@ -82,7 +82,7 @@ class StudyReport:
         first = table[0] if "decision" in table.columns else None
         score, tau = (first.score_name, first.tau) if first else (None, None)
         facts = Facts(table.columns, views, grades, score, tau, self.protocol)
-        studies = to_studies(table, self._films, self.paths, self.groups, grades, self._whys)
+        studies = to_studies(table, self._films, self.paths, self.groups, grades, self._explanations)
         found = [find(study, self.groups, self.protocol, grades) for study in studies]
         files = [self.file, self.file.with_suffix(".csv"), self.file.with_suffix(".json")]
         write_tables(files[1], files[2], found, table.columns, self.protocol)

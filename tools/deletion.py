@@ -24,12 +24,12 @@ if not __package__:  # started as a file
 
 from echoviewclip.datasets.intake.find import find_videos
 from echoviewclip.datasets.sample import Sample
-from echoviewclip.datasets.transforms import DeviceTransform
+from echoviewclip.datasets.transforms import DeviceTransform, lit_pixels
 from echoviewclip.inference.collect import Answers
 from echoviewclip.inference.echo_model import EchoModel
 from echoviewclip.inference.explain import explain_clip, explainable
 from echoviewclip.models.outputs import ClassTexts, present
-from echoviewclip.utils.errors import exit_code
+from echoviewclip.utils.errors import UserError, exit_code
 
 KINDS = ("marked", "random", "least marked")
 BLACK = 16  # the largest grey of a pixel that is none of the image
@@ -59,6 +59,7 @@ class Deletion:
         """`share` of the picture is painted, the random one `draws` times. Raises UserError (`explainable`)."""
         self.model, self.share, self.draws = explainable(model.predictor.model), share, draws
         self.temperature = model.predictor.calibration.temperature
+        self._drops_black = model.predictor.config.MODEL.DROP_BLACK
         self._normalise = DeviceTransform(train=False)
         self._texts: ClassTexts | None = None
         self._found: list[list[float]] = []
@@ -71,7 +72,8 @@ class Deletion:
             clip = video[row, 0]
             probabilities = self._probabilities(clip.unsqueeze(0))[0]
             view = int(probabilities.argmax())
-            marked, _ = explain_clip(self.model, self._normalise(clip.unsqueeze(0)).squeeze(0), view, self._texts)
+            lit = None if batch.lit is None else batch.lit[row, 0].numpy()
+            marked, _ = explain_clip(self.model, self._normalise(clip.unsqueeze(0)).squeeze(0), view, self._texts, lit)
             together = torch.from_numpy(marked).to(clip.device).mean(dim=0)
             noise = np.random.default_rng(int(answers.place[row]))
             shifts = noise.integers(0, len(together), (self.draws, 2)).tolist()
@@ -81,7 +83,8 @@ class Deletion:
 
     def _probabilities(self, clips: Tensor) -> Tensor:
         """Of the views [B, K], in clips uint8 [B, T, 3, S, S]."""
-        output = self.model(self._normalise(clips), ("positive",), present(self._texts))
+        lit = lit_pixels(clips).cpu().numpy() if self._drops_black else None
+        output = self.model(self._normalise(clips), ("positive",), present(self._texts), lit)
         return (present(present(output.positive).logits) / self.temperature).softmax(dim=-1)
 
     def painted(self, clip: Tensor, field: Tensor) -> Tensor:
@@ -104,10 +107,13 @@ class Deletion:
 
 
 def measure(model: EchoModel, paths: Sequence[str], share: float = 0.1, draws: int = 8) -> Falls:
-    """Falls of the videos of `paths`. Raises UserError."""
+    """Falls of the videos of `paths`. Raises UserError, also where fewer than two of them can be read."""
     deletion = Deletion(model, share, draws)
     model.predict_files(find_videos(paths), watch=deletion)
-    return deletion.result()
+    falls = deletion.result()
+    if len(falls.before) < 2:
+        raise UserError(f"{', '.join(paths)}: {len(falls.before)} videos could be read; a mean needs two at least")
+    return falls
 
 
 def main() -> int:
@@ -118,6 +124,10 @@ def main() -> int:
     parser.add_argument("--share", type=float, default=0.1, help="of the picture that is painted black (default: 0.1)")
     parser.add_argument("--draws", type=int, default=8, help="random places of each video (default: 8)")
     a = parser.parse_args()
+    if not 0 < a.share < 1:
+        raise UserError(f"--share must be between 0 and 1, found {a.share:g}")
+    if a.draws < 1:
+        raise UserError(f"--draws must be at least 1, found {a.draws}")
     falls = measure(EchoModel.load(a.resume), a.paths, a.share, a.draws)
     print(f"{len(falls.before)} videos, mean probability of the named view {falls.before.mean():.3f}")
     print(f"{a.share:.0%} black     falls by, mean ± standard error    standard deviation")

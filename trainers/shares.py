@@ -42,6 +42,12 @@ def say_shares(config: CfgNode) -> None:
         )
     if config.TRAIN.GLOBAL_BATCH and not config.TEST.ONLY_TEST:
         log.info(
-            "TRAIN.GLOBAL_BATCH %d: a step is of %d processes × %d videos (TRAIN.BATCH_SIZE) × %d batches",
-            *(config.TRAIN.GLOBAL_BATCH, world(), config.TRAIN.BATCH_SIZE, accumulation_steps(config, world())),
+            "TRAIN.GLOBAL_BATCH %d: a step is of %d %s × %d videos (TRAIN.BATCH_SIZE) × %d batches",
+            *(
+                config.TRAIN.GLOBAL_BATCH,
+                world(),
+                "process" if world() == 1 else "processes",
+                config.TRAIN.BATCH_SIZE,
+                accumulation_steps(config, world()),
+            ),
         )

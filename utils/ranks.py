@@ -22,6 +22,8 @@ STARTERS = (
     ("PMI_RANK", "PMI_SIZE", "MPI_LOCALRANKID"),
     ("SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID"),
 )
+# How many of them run on this machine; Slurm binds tasks to their share of the cores instead.
+TOGETHER = ("LOCAL_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS")
 # What is the same for all processes of a job, and another for the next.
 JOBS = ("SLURM_JOB_ID", "PMIX_NAMESPACE", "OMPI_MCA_ess_base_jobid", "OMPI_MCA_orte_ess_jobid", "PMI_JOBID")
 
@@ -54,6 +56,12 @@ class Place:
                     own = _local(environment, local)
                 return cls(number, count, own, _meeting(environment, rank))
         return cls(local=int(environment.get("LOCAL_RANK", 0)))
+
+
+def processes_here(environment: Mapping[str, str]) -> int:
+    """How many of the run's processes share this machine, as far as their starter says it; else 1."""
+    said = (environment.get(name, "") for name in TOGETHER)
+    return next((int(text) for text in said if text.isdecimal() and int(text)), 1)
 
 
 def _number(environment: Mapping[str, str], name: str, of: str) -> int:

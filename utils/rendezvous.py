@@ -12,7 +12,7 @@ import time
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from echoviewclip.utils.errors import UserError
+from echoviewclip.utils.errors import UserError, quoted
 from echoviewclip.utils.nodes import ENDPOINT, NODES, NUMBER, Nodes
 
 if TYPE_CHECKING:
@@ -58,7 +58,9 @@ class Meeting:
         try:
             self._seconds = int(float(text))
         except (ValueError, OverflowError):
-            raise UserError(f"{TIMEOUT} must be a number of seconds; found {text!r}") from None
+            self._seconds = 0
+        if self._seconds < 1:
+            raise UserError(f"{TIMEOUT} must be a number of seconds, at least 1; found {quoted(text)}")
         # The processes meet in the store of node 0's launcher, too: one port is enough, and none is looked for twice.
         os.environ["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"
         for name in ("TORCH_CPP_LOG_LEVEL", "LOGLEVEL"):  # each attempt to connect would be a warning

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from echoviewclip.datasets.transforms import DeviceTransform
 from echoviewclip.datasets.video.arrays import ArrayVideo
 from echoviewclip.inference.calibration import Calibration
 from echoviewclip.inference.echo_model import EchoModel
@@ -17,7 +18,8 @@ from echoviewclip.models.build import build_model, configured_towers
 from echoviewclip.phantom import view_names
 from echoviewclip.phantom.study.study import Job, shoot
 from echoviewclip.tools.deletion import Deletion, Falls, main
-from tests.tiny_data import configure
+from echoviewclip.utils.errors import exit_code
+from tests.tiny_data import VIEWS, configure, tiny_model
 
 
 @pytest.fixture(scope="module")
@@ -70,3 +72,32 @@ def test_the_command_says_what_was_measured(tiny_runs, tiny_folder, monkeypatch,
 def test_falls_are_positive_where_the_probability_falls():
     falls = Falls(np.array([0.9, 0.5]), {"marked": np.array([0.4, 0.6])})
     assert falls.fall("marked").tolist() == pytest.approx([0.5, -0.1])
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--share", "1.5"], "--share must be between 0 and 1, found 1.5"),
+        (["--share", "nan"], "--share must be between 0 and 1, found nan"),
+        (["--draws", "0"], "--draws must be at least 1, found 0"),
+        ([], "1 videos could be read; a mean needs two at least"),
+    ],
+)
+def test_mistakes_are_one_line(tiny_runs, tiny_folder, monkeypatch, capsys, options, said):
+    words = [str(tiny_folder / "videos/clip 0.avi"), "--resume", str(tiny_runs["view"] / "last.pth")]
+    monkeypatch.setattr("sys.argv", ["deletion.py", *words, *options])
+    assert exit_code(main) == 2
+    assert capsys.readouterr().err.strip().endswith(said)
+
+
+def test_black_that_is_painted_is_left_out_where_the_model_leaves_black_out():
+    config, network = tiny_model("view", MODEL__ARCH="ViT-tiny/16", DATA__INPUT_SIZE=64, MODEL__DROP_BLACK=True)
+    network.eval().requires_grad_(False)
+    deletion = Deletion(EchoModel(Predictor(config, network, VIEWS, [], Calibration(), None, None)))
+    deletion._texts = network.encode_texts(("positive",))
+    clip = torch.randint(1, 256, (1, 2, 3, 64, 64), dtype=torch.uint8)
+    clip[..., :32] = 0
+    lit = np.zeros((1, 64, 64), bool)
+    lit[..., 32:] = True
+    logits = network(DeviceTransform(train=False)(clip), ("positive",), deletion._texts, lit).positive.logits
+    torch.testing.assert_close(deletion._probabilities(clip), logits.softmax(dim=-1))

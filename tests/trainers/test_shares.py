@@ -37,7 +37,7 @@ def test_a_run_takes_steps_of_so_many_videos_and_says_how(tiny_folder, tmp_path)
     total = train(tiny(tiny_folder, tmp_path / "total", TRAIN__GLOBAL_BATCH=4))
     batches = train(tiny(tiny_folder, tmp_path / "batches", TRAIN__ACCUMULATION_STEPS=2))
     assert (
-        "TRAIN.GLOBAL_BATCH 4: a step is of 1 processes × 2 videos (TRAIN.BATCH_SIZE) × 2 batches\n"
+        "TRAIN.GLOBAL_BATCH 4: a step is of 1 process × 2 videos (TRAIN.BATCH_SIZE) × 2 batches\n"
         in (total / "log.txt").read_text()
     )
     given, expected = (load_checkpoint(run / "last.pth") for run in (total, batches))

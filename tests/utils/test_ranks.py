@@ -13,7 +13,7 @@ import torch
 from echoviewclip.utils.distributed import _device_number, processes
 from echoviewclip.utils.errors import UserError
 from echoviewclip.utils.nodes import PORTS
-from echoviewclip.utils.ranks import Place
+from echoviewclip.utils.ranks import Place, processes_here
 
 TORCHRUN = {"RANK": "3", "WORLD_SIZE": "8", "LOCAL_RANK": "1"}
 MPI = {
@@ -152,3 +152,18 @@ def test_processes_that_slurm_starts_work_together():
     for child in children:
         said, errors = child.communicate()
         assert (said, child.returncode) == ("['a share', 'a share']\n", 0), errors
+
+
+@pytest.mark.parametrize(
+    ("environment", "count"),
+    [
+        ({}, 1),
+        ({"LOCAL_WORLD_SIZE": "3", "OMPI_COMM_WORLD_LOCAL_SIZE": "1"}, 3),
+        ({"OMPI_COMM_WORLD_LOCAL_SIZE": "2"}, 2),
+        ({"MPI_LOCALNRANKS": "4"}, 4),
+        ({"MPI_LOCALNRANKS": "0"}, 1),
+        ({"MPI_LOCALNRANKS": "many"}, 1),
+    ],
+)
+def test_processes_of_a_machine_share_its_cores(environment, count):
+    assert processes_here(environment) == count

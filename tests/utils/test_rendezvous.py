@@ -104,9 +104,10 @@ def test_a_port_that_is_taken_is_a_mistake(monkeypatch):
             Meeting(Nodes(2, 0, "127.0.0.1", taken.getsockname()[1])).join(1, 0)
 
 
-def test_a_time_that_is_no_number_is_a_mistake(monkeypatch):
-    monkeypatch.setenv("RDZV_TIMEOUT", "soon")
-    with pytest.raises(UserError, match="RDZV_TIMEOUT must be a number of seconds; found 'soon'"):
+@pytest.mark.parametrize("text", ["soon", "inf", "nan", "0", "-5"])
+def test_a_time_that_is_none_is_a_mistake(monkeypatch, text):
+    monkeypatch.setenv("RDZV_TIMEOUT", text)
+    with pytest.raises(UserError, match=f"RDZV_TIMEOUT must be a number of seconds, at least 1; found '{text}'"):
         Meeting(Nodes(2, 0, "127.0.0.1", 1))
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from yacs.config import CfgNode
 
 from echoviewclip.clip.architectures import SMALL
-from echoviewclip.clip.compiled import compile_blocks, why_not
+from echoviewclip.clip.compiled import compile_blocks
 from echoviewclip.clip.text import CONTEXT_LENGTH, ClassPrompts
 from echoviewclip.inference.precision import Precision
 from echoviewclip.models.build import build_model, configured_towers
@@ -96,8 +96,8 @@ def precisions(model: VideoCLIP, device: torch.device, *, trains: bool) -> dict[
 def compiled(model: VideoCLIP, device: torch.device) -> VideoCLIP:
     """A copy whose blocks are compiled. Raises UserError where that cannot be done."""
     copied = copy.deepcopy(model)
-    if not compile_blocks(copied, device):
-        raise UserError(f"torch.compile does not work here: {why_not(device)}")
+    if reason := compile_blocks(copied, device):
+        raise UserError(f"--compile: torch.compile does not work here: {reason}")
     return copied
 
 

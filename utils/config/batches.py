@@ -11,7 +11,7 @@ from echoviewclip.utils.errors import UserError
 TOTAL, STEPS = "TRAIN.GLOBAL_BATCH", "TRAIN.ACCUMULATION_STEPS"
 
 
-def settle(config: CfgNode, given: Collection[str], where: str) -> None:
+def settle_batches(config: CfgNode, given: Collection[str], where: str) -> None:
     """Of TRAIN.GLOBAL_BATCH and TRAIN.ACCUMULATION_STEPS the one that `given` names replaces the other.
 
     `given` are the keys that one file, or the command line, sets. Raises UserError where it sets both to something.

@@ -10,7 +10,7 @@ from typing import Any
 
 from yacs.config import CfgNode
 
-from echoviewclip.utils.config.batches import settle
+from echoviewclip.utils.config.batches import settle_batches
 from echoviewclip.utils.config.checks import check, check_words
 from echoviewclip.utils.config.kinds import typed
 from echoviewclip.utils.config.published import count_names, translate_published, unset_implied_views
@@ -99,11 +99,11 @@ def _merged(file: str | Path | None, overrides: Sequence[tuple[str, Any]], carri
             if number == MAX_FILES:
                 raise UserError(f"{file}: BASE leads to more than {MAX_FILES} files")
             _merge_tree(config, tree, "", where)
-            settle(config, set(_names(tree)), where)
+            settle_batches(config, set(_names(tree)), where)
         unset_implied_views(config)
     for key, value in overrides:
         _set(config, key, value, where="command line")
-    settle(config, {key for key, _ in overrides}, "command line")
+    settle_batches(config, {key for key, _ in overrides}, "command line")
     if not config.STAGE and not use.USE:
         config.STAGE, use.USE = pair
     use.USE = use.USE or "both"
