@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from echoviewclip.datasets.intake.find import NO_IMAGE, why_left_out
+from echoviewclip.datasets.intake.find import NO_IMAGE, NOT_ULTRASOUND, why_left_out
 from echoviewclip.datasets.intake.names import hash_patient
 from echoviewclip.datasets.intake.pictures import look_at, write_prepared
 from echoviewclip.datasets.intake.records import Options, Record
-from echoviewclip.datasets.video.base import NoImage, Video, VideoError
+from echoviewclip.datasets.video.base import NoImage, OtherModality, Video, VideoError
 from echoviewclip.datasets.video.dicom import DicomVideo
 from echoviewclip.datasets.video.open import open_video
 from echoviewclip.datasets.video.reasons import reason_of
@@ -32,6 +32,8 @@ def convert(root: Path, name: str, destination: Path, target: str, options: Opti
     except NoImage:
         return Record(name, target, skipped=NO_IMAGE)
     except VideoError as error:
+        if isinstance(error, OtherModality) and not options.any_modality:
+            return Record(name, target, skipped=NOT_ULTRASOUND)
         return Record(name, target, fault=error.reason)
     except UserError:
         raise

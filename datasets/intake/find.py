@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from echoviewclip.datasets.annotations import read_annotations
-from echoviewclip.datasets.video.base import NoImage, Video, VideoError, may_be_opened
+from echoviewclip.datasets.video.base import NoImage, OtherModality, Video, VideoError, may_be_opened
 from echoviewclip.datasets.video.content import HEAD_BYTES, kind_of
 from echoviewclip.datasets.video.dicom import DicomVideo
 from echoviewclip.datasets.video.open import open_video
@@ -117,10 +117,8 @@ def _look_at(path: str) -> tuple[str, str]:
 
 def why_left_out(video: Video, *, stills: bool, any_modality: bool) -> str:
     """Why an open video is none that is wanted; empty where it is."""
-    if isinstance(video, DicomVideo) and not any_modality:
-        modality = str(video.dataset.get("Modality") or "").strip().upper()  # (0008,0060)
-        if modality not in ("", "US"):
-            return NOT_ULTRASOUND
+    if isinstance(video, DicomVideo) and video.is_of_other_modality and not any_modality:
+        return NOT_ULTRASOUND
     return STILL if len(video) == 1 and not stills else ""
 
 
@@ -183,5 +181,7 @@ def _why_not_answered(path: str) -> str:
             return why_left_out(video, stills=True, any_modality=False)
     except NoImage:
         return NO_IMAGE
+    except OtherModality:
+        return NOT_ULTRASOUND
     except VideoError:
         return ""

@@ -43,6 +43,10 @@ class NoImage(VideoError):
     """A DICOM object that holds no image and is not meant to: a report, waveforms, a directory."""
 
 
+class OtherModality(VideoError):
+    """A DICOM object that cannot be read, and by its Modality is no ultrasound, so that it need not be."""
+
+
 class Video(ABC):
     """An open video. A reader sets the attributes, and yields frames in `decode`.
 

@@ -17,7 +17,7 @@ from pydicom import config, uid
 from pydicom.filereader import read_partial
 from pydicom.pixels import get_decoder
 
-from echoviewclip.datasets.video.base import NoImage, Video, VideoError, errors_name
+from echoviewclip.datasets.video.base import NoImage, OtherModality, Video, VideoError, errors_name
 from echoviewclip.datasets.video.dicom.coded import CodedFrames
 from echoviewclip.datasets.video.dicom.colour import to_rgb, true_meaning
 from echoviewclip.datasets.video.dicom.gray import read_gray_scale
@@ -48,16 +48,23 @@ class DicomVideo(Video):
     """
 
     def __init__(self, path: str, source: BinaryIO | None = None) -> None:
-        self.path = path
+        self.path, self.dataset = path, pydicom.Dataset()
         self.file = source or open(path, "rb")  # noqa: SIM115  (closed by `close`)
         try:
-            with warnings.catch_warnings():
+            with warnings.catch_warnings(), errors_name(path):
                 warnings.simplefilter("ignore")  # remarks on values that matter to no one here
                 self._read_header()
                 self._find_frames()
-        except BaseException:
+        except BaseException as error:
             self.close()
+            if isinstance(error, VideoError) and not isinstance(error, NoImage) and self.is_of_other_modality:
+                raise OtherModality(self.path, error.reason) from error
             raise
+
+    @property
+    def is_of_other_modality(self) -> bool:
+        """Whether Modality (0008,0060) is there and not US."""
+        return str(self.dataset.get("Modality") or "").strip().upper() not in ("", "US")
 
     def _read_header(self) -> None:
         if uid.DeflatedExplicitVRLittleEndian.encode() in self.file.read(META_BYTES):

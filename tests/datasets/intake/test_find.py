@@ -128,6 +128,25 @@ def test_any_modality_and_stills_are_taken_on_demand(archive, junk, tmp_path):
     assert not any(record.fault for record in records)
 
 
+def test_what_is_not_ultrasound_is_left_out_also_where_it_cannot_be_read(source, tmp_path):
+    write_dicom(source / "cine.dcm", CINE)
+    write_dicom(source / "mask.dcm", CINE, Modality="SEG", BitsAllocated=1, BitsStored=1, HighBit=0)
+    write_dicom(source / "dose.dcm", CINE, Modality="RTDOSE", BitsAllocated=64, BitsStored=64, HighBit=63)
+    write_object(source / "cut.dcm", CINE.tobytes()[:7], CINE.shape, "NOTHING KNOWN", Modality="CT")
+    write_object(source / "damaged.dcm", CINE.tobytes(), CINE.shape, "NOTHING KNOWN", Modality="US")
+    write_object(source / "unsaid.dcm", CINE.tobytes(), CINE.shape, "NOTHING KNOWN")
+    others = {"mask.dcm", "dose.dcm", "cut.dcm"}
+    records = prepare(source, tmp_path / "done", Options(), 0)
+    assert {record.source for record in records if record.skipped == find.NOT_ULTRASOUND} == others
+    assert {record.source for record in records if record.fault} == {"damaged.dcm", "unsaid.dcm"}
+    every = prepare(source, tmp_path / "every", Options(any_modality=True), 0)
+    assert {record.source for record in every if record.fault} == others | {"damaged.dcm", "unsaid.dcm"}
+    left_out: dict[str, str] = {}
+    found = find.find_videos([source], left_out)
+    assert {Path(path).name for path in found} == {"cine.dcm", "damaged.dcm", "unsaid.dcm"}
+    assert {Path(path).name: why for path, why in left_out.items()} == dict.fromkeys(others, find.NOT_ULTRASOUND)
+
+
 def test_a_suffix_of_videos_makes_damage_a_fault(source, tmp_path):
     (source / "a.dcm").write_bytes(b"not DICOM")
     (source / "b.mp4").touch()
