@@ -46,8 +46,13 @@ class ConvolutionBlock(nn.Module):
         grid = patches.transpose(1, 2).unflatten(2, (self.side, self.side))
         inner = self.norm2(self.conv2(F.relu(self.norm1(self.conv1(grid)))))
         grid = self.centre(F.relu(self.shortcut(grid) + inner))
-        along = [F.linear(rest, self.shortcut.weight[:, :, 0, 0]) for rest in (first, prompts)]
+        along = [self._along(rest) for rest in (first, prompts)]
         return torch.cat([along[0].to(grid.dtype), grid.flatten(2).transpose(1, 2), along[1].to(grid.dtype)], dim=1)
+
+    def _along(self, rest: Tensor) -> Tensor:
+        """Tokens beside the grid, [N, R, before] → [N, R, after]; as one product of two matrices, since how PyTorch
+        multiplies three dimensions depends on whether the weights train, and the last digits with it."""
+        return F.linear(rest.flatten(0, 1), self.shortcut.weight[:, :, 0, 0]).unflatten(0, rest.shape[:2])
 
 
 def make_pyramid(visual: VisionTransformer, image_size: int) -> None:

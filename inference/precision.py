@@ -89,6 +89,7 @@ class Precision:
         """The context of forward passes; it also sets how they, and backward passes after them, multiply in float32."""
         if self.device.type == "cuda":
             torch.set_float32_matmul_precision("high" if self.tf32 else "highest")
+            torch.backends.cudnn.deterministic = True  # else gradients of convolutions differ from run to run
         return torch.autocast(self.device.type, dtype=self.half) if self.casts else nullcontext()
 
     def cast(self, model: Model) -> Model:

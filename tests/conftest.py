@@ -11,10 +11,14 @@ from hypothesis import settings
 
 from echoviewclip.inference import half
 from tests.fuzzing import Reader, whole_files
-from tests.tiny_data import STAGES, configure, tiny_options, train, write_standard_folder
+from tests.tiny_data import DEVICE, STAGES, configure, tiny_options, train, write_standard_folder
 
 # Processes that tests start find the package as this one does.
 os.environ["PYTHONPATH"] = str(Path(__file__).parents[1] / "src")
+
+# Tests compare numbers in float32; what a GPU does in TF32 is tested in tests/gpu, without TEST_DEVICE.
+if DEVICE == "cuda":
+    os.environ["NVIDIA_TF32_OVERRIDE"] = "0"
 
 # A busy machine is no fault of the code; what hangs is caught in tests/datasets/video/test_fuzz_readers.py.
 settings.register_profile("steady", deadline=None)

@@ -6,7 +6,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 venv=${VENV:-.venv-lowest}
 python=python$(sed -nE 's/^requires-python = ">=([0-9.]+)"/\1/p' pyproject.toml)
-bounds=$(sed -nE 's/ *#.*//; s/>=/==/p' requirements*.txt)
+bounds=$(sed -nE 's/ *#.*//; s/\[[^]]*\]//; s/>=/==/p' requirements*.txt) # a constraint has no extras
 if [ "$(cat "$venv/bounds.txt" 2>/dev/null)" != "$bounds" ]; then
   "$python" -m venv --clear "$venv"
   echo "$bounds" >"$venv/asked.txt"

@@ -126,7 +126,7 @@ def test_what_a_level_means(monkeypatch, caplog, level, trains, slow, computes):
 
 def run_of(folder, output, stage="view", **changes):
     """The lines of a run's log that name the level, and the precision that its results name."""
-    run = train(tiny(folder, output, stage, **changes))
+    run = train(tiny(folder, output, stage, DEVICE="cpu", **changes), device="cpu")
     lines = [line for line in (run / "log.txt").read_text().splitlines() if "TRAIN.OPT_LEVEL" in line]
     return run, lines, metrics(run)["environment"]["precision"]
 

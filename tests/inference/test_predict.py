@@ -24,7 +24,7 @@ from echoviewclip.predict import main
 from echoviewclip.utils.checkpoint import load_checkpoint
 from echoviewclip.utils.errors import UserError
 from tests.inference.predicted import GRADES, assert_same, changed, column, read
-from tests.tiny_data import VALIDATION, VIEWS, configure, tiny_options, train
+from tests.tiny_data import DEVICE, VALIDATION, VIEWS, configure, tiny_options, train
 
 VIEW_COLUMNS = ["file", "view", "probability", "second_view", "second_probability"]
 DECISION_COLUMNS = ["decision", "score", "tau", "score_name"]
@@ -42,7 +42,7 @@ def test_answers_are_those_of_an_evaluation(runs, tmp_path, monkeypatch, views):
 
     monkeypatch.chdir(runs / "data" / "videos")
     clips = ["--opts", "TEST.NUM_CLIP", str(views[0]), "TEST.NUM_CROP", str(views[1])]
-    assert main([*expected.path, "--resume", resume, "--device", "cpu", "--output", str(tmp_path), *clips]) == 0
+    assert main([*expected.path, "--resume", resume, "--device", DEVICE, "--output", str(tmp_path), *clips]) == 0
     answers = read(tmp_path)
 
     assert list(answers[0]) == [*VIEW_COLUMNS, *DECISION_COLUMNS, *QUALITY_COLUMNS, "frame", "warnings", "error"]

@@ -21,7 +21,7 @@ from echoviewclip.utils.checkpoint import load_checkpoint, save_checkpoint
 from echoviewclip.utils.errors import UserError
 from tests.datasets.intake.hospital import manifest, sector, speckle, write_dicom
 from tests.inference.predicted import changed, read
-from tests.tiny_data import VIEWS, configure, tiny_options, train
+from tests.tiny_data import DEVICE, VIEWS, configure, tiny_options, train
 
 TRAINING, VALIDATION = 6, 3
 SAYS = {"size": 64, "crop": True, "jpeg_quality": 3, "version": VERSION}
@@ -74,7 +74,7 @@ def answers(root, tmp_path, caplog):
 
     def answers(paths, *arguments, resume=root / "view/last.pth"):
         caplog.clear()
-        arguments = ["--workers", "0", "--device", "cpu", *arguments]
+        arguments = ["--workers", "0", "--device", DEVICE, *arguments]
         main([*map(str, paths), "--resume", str(resume), "--output", str(tmp_path / "out"), *arguments])
         return {int(Path(row.pop("file")).stem): row for row in read(tmp_path / "out")}, caplog.messages
 

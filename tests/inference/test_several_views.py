@@ -16,7 +16,7 @@ from echoviewclip.models.outputs import NO_TEXTS, BranchOutput, ModelOutput
 from echoviewclip.models.quality import graded
 from echoviewclip.predict import main
 from echoviewclip.trainers.data import evaluation_sets
-from tests.tiny_data import VALIDATION, configure, entries, train
+from tests.tiny_data import DEVICE, VALIDATION, configure, entries, train
 
 CLIPS, CROPS = 2, 3
 
@@ -74,7 +74,7 @@ def test_predict_says_what_the_evaluation_counts(evaluated, tmp_path, monkeypatc
     p, config = evaluated
     monkeypatch.chdir(f"{config.DATA.ROOT}/videos")
     views = ["TEST.NUM_CLIP", str(CLIPS), "TEST.NUM_CROP", str(CROPS), "TRAIN.OPT_LEVEL", "O0"]
-    given = ["--resume", config.MODEL.RESUME, "--device", "cpu", "--workers", "0", "--output", str(tmp_path)]
+    given = ["--resume", config.MODEL.RESUME, "--device", DEVICE, "--workers", "0", "--output", str(tmp_path)]
     assert main([*p.path, *given, "--opts", *views]) == 0
     lines = (tmp_path / "predictions.csv").read_text().splitlines()
     score, quality = (lines[0].split(",").index(name) for name in ("score", "quality_score"))

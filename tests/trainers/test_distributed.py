@@ -47,11 +47,11 @@ def test_two_processes_train_as_one_does_on_twice_the_batch(tiny_runs, tiny_fold
     # since the small tower's batch norms, which look at the whole batch, rest there.
     lines = (tiny_folder / "train.txt").read_text().splitlines()[:8]
     (tmp_path / "train.txt").write_text("\n".join(lines))
-    plain = PLAIN | {"TRAIN__ACCUMULATION_STEPS": 3, "TRAIN__EMA_DECAY": 0.9}
+    plain = PLAIN | {"DEVICE": "cpu", "TRAIN__ACCUMULATION_STEPS": 3, "TRAIN__EMA_DECAY": 0.9}
     plain |= {"DATA__TRAIN_FILE": str(tmp_path / "train.txt"), "TRAIN__OUTLIER_WEIGHT": 0.0}
     plain |= {"MODEL__RESUME": str(tiny_runs["view"] / "last.pth")}
     one = configure("configs/phantom/negation.yaml", tiny_options(tiny_folder, tmp_path / "one", "negation", **plain))
-    one = load_checkpoint(train(one) / "last.pth")
+    one = load_checkpoint(train(one, device="cpu") / "last.pth")
     options = tiny_options(tiny_folder, tmp_path / "two", "negation", **plain, TRAIN__BATCH_SIZE=1)
     two_processes("-cfg", "configs/phantom/negation.yaml", "--opts", *(word for pair in options for word in pair))
     two = load_checkpoint(tmp_path / "two" / "last.pth")
