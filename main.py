@@ -47,6 +47,9 @@ def parse() -> argparse.Namespace:
         "--pretrained", metavar="WEIGHTS", help="MODEL.PRETRAINED: openai, a tag, hf-hub:NAME or a file"
     )
     parser.add_argument("--only_test", "--only-test", action="store_true", help="TEST.ONLY_TEST: evaluate --resume")
+    parser.add_argument(
+        "--explain", action="store_true", help="TEST.EXPLAIN: show in the report what spoke for and against a view"
+    )
     parser.add_argument("--batch-size", type=int, metavar="N", help="TRAIN.BATCH_SIZE: videos a process and batch")
     parser.add_argument("--accumulation-steps", type=int, metavar="N", help="TRAIN.ACCUMULATION_STEPS")
     parser.add_argument("--no-next", action="store_true", help="do not name the command that comes after a training")
@@ -58,11 +61,14 @@ def parse() -> argparse.Namespace:
         parser.error("the following arguments are required: -cfg/--cfg")
     if len(given.opts) % 2:
         raise UserError(f"--opts takes pairs of KEY VALUE; {given.opts[-1]!r} stands alone")
+    if given.explain and not given.only_test:
+        raise UserError("--explain shows why a checkpoint decided as it did: evaluate one, --only_test --resume CKPT")
     named = {
         "OUTPUT": given.output,
         "MODEL.RESUME": given.resume,
         "MODEL.PRETRAINED": given.pretrained,
         "TEST.ONLY_TEST": given.only_test or None,
+        "TEST.EXPLAIN": given.explain or None,
         "TRAIN.BATCH_SIZE": given.batch_size,
         "TRAIN.ACCUMULATION_STEPS": given.accumulation_steps,
     }

@@ -171,25 +171,43 @@ def film(frames: np.ndarray, weights: list[np.ndarray], first: int, peak: int) -
     weight, and `peak` the place of the largest, which is marked.
     """
     height, bars = 112, 40
-    width = max(1, round(height * frames.shape[2] / frames.shape[1]))
-    strip = Image.new("RGB", (width * len(frames), height))
-    for i, frame in enumerate(frames):
-        strip.paste(Image.fromarray(frame).resize((width, height)), (i * width, 0))
-    data = io.BytesIO()
-    strip.save(data, "JPEG", quality=75)
-    source = "data:image/jpeg;base64," + base64.b64encode(data.getvalue()).decode()
-    parts = [f'<image href="{source}" width="{strip.width}" height="{height}"/>']
-    place = first
+    image, width = _side_by_side(frames, height)
+    parts, place = [image], first
     for i, group in enumerate(weights):
         for j, weight in enumerate(group):
             step, tall = width / len(group), max(1.0, float(weight) * (bars - 4))
-            colour = "c1" if place == peak else "c0"
+            wide, colour = min(step - 2, 14), "c1" if place == peak else "c0"
             parts.append(
-                f'<rect class="fill {colour}" x="{i * width + j * step + 1:.1f}" y="{height + bars - tall:.1f}" '
-                f'width="{step - 2:.1f}" height="{tall:.1f}"/>'
+                f'<rect class="fill {colour}" x="{i * width + (j + 0.5) * step - wide / 2:.1f}" '
+                f'y="{height + bars - tall:.1f}" width="{wide:.1f}" height="{tall:.1f}"/>'
             )
             place += 1
-    return svg(strip.width, height + bars, *parts, title="Frames with the attention over time under them")
+    title = "Frames with the attention over time under them"
+    return svg(width * len(frames), height + bars, *parts, title=title, style=_no_wider(width * len(frames)))
+
+
+def _no_wider(width: int) -> str:
+    """The style of a picture that a wide page does not blow up."""
+    return f"max-width:{1.5 * width:.0f}px"
+
+
+def strip(frames: np.ndarray, title: str) -> Markup:
+    """Frames uint8 `[n, H, W, 3]` side by side."""
+    height = 112
+    image, width = _side_by_side(frames, height)
+    return svg(width * len(frames), height, image, title=title, style=_no_wider(width * len(frames)))
+
+
+def _side_by_side(frames: np.ndarray, height: int) -> tuple[str, int]:
+    """An SVG image of frames of this height, and the width of each."""
+    width = max(1, round(height * frames.shape[2] / frames.shape[1]))
+    together = Image.new("RGB", (width * len(frames), height))
+    for i, frame in enumerate(frames):
+        together.paste(Image.fromarray(frame).resize((width, height)), (i * width, 0))
+    data = io.BytesIO()
+    together.save(data, "JPEG", quality=75)
+    source = "data:image/jpeg;base64," + base64.b64encode(data.getvalue()).decode()
+    return f'<image href="{source}" width="{together.width}" height="{height}"/>', width
 
 
 def _legend(colours: dict[str, int]) -> Markup:

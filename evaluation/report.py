@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,11 +16,12 @@ from echoviewclip.evaluation.calibration import at_temperature, reliability, ris
 from echoviewclip.evaluation.classification import confusion_matrix, worst_classes
 from echoviewclip.evaluation.figures import Line
 from echoviewclip.evaluation.ood import FPR95
+from echoviewclip.evaluation.overlays import SCALES, Why
 from echoviewclip.evaluation.pages import hide_folders, page_environment
 from echoviewclip.evaluation.predictions import Predictions, read_predictions
 from echoviewclip.evaluation.summary import Summary, read_summary
 from echoviewclip.evaluation.titles import figure_title, headlines, score_title
-from echoviewclip.evaluation.worst import FramesOf, shown_name, worst_videos
+from echoviewclip.evaluation.worst import UNEXPLAINED, FramesOf, shown_name, worst_videos
 from echoviewclip.utils.files import write_text
 from echoviewclip.utils.progress import hours
 
@@ -38,12 +39,13 @@ SPIKE = 0.05  # of the videos: what risk does among the first few says little
 BLAND_ALTMAN = {"bias": "bias", "+1.96 SD": "limit_high", "−1.96 SD": "limit_low"}
 
 
-def write_report(folder: str | Path, frames: FramesOf | None = None) -> Path:
+def write_report(folder: str | Path, frames: FramesOf | None = None, why: Mapping[str, Why] = UNEXPLAINED) -> Path:
     """Writes `report.html` into a run folder and returns its path.
 
     Args:
         folder: holds metrics.json; of predictions.csv, metrics.jsonl and config.yaml what is there is shown too.
         frames: reads the frames of the worst videos; without it they are listed without pictures.
+        why: what spoke for and against the views that the model named in them, by path as in the list.
 
     Raises:
         UserError: no readable metrics.json, a damaged predictions.csv.
@@ -67,7 +69,8 @@ def write_report(folder: str | Path, frames: FramesOf | None = None) -> Path:
             fpr95=FPR95,
             least_patients=LEAST_PATIENTS,
             quality=_quality(p, summary),
-            worst=worst_videos(p, summary, frames),
+            worst=worst_videos(p, summary, frames, why),
+            scales={side: SCALES[side] for side in dict.fromkeys(side for one in why.values() for side in one.sides)},
             failed=[shown_name(path) for path in p.path[p.failed].tolist()],
             config=_config(folder / "config.yaml"),
             provenance=_provenance(summary),

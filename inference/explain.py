@@ -48,11 +48,13 @@ class Explanation:
         spoke_for: float32 [n, rows, columns] in [0, 1], a number a patch: how much it spoke for the view that the model
             names, from 0 to 1 in each frame; all 0 in one where nothing did.
         spoke_against: the same against it; None without a negative branch.
+        pictures: uint8 [n, S, S, 3], the frames as the model saw them; None where they were not asked for.
     """
 
     frames: np.ndarray
     spoke_for: np.ndarray
     spoke_against: np.ndarray | None
+    pictures: np.ndarray | None = None
 
 
 def explainable(model: VideoCLIP) -> PaperVideoCLIP:
@@ -70,9 +72,9 @@ def explainable(model: VideoCLIP) -> PaperVideoCLIP:
 class Explainer:
     """Explains each video that passes (an `inference.collect.Watch`)."""
 
-    def __init__(self, model: VideoCLIP, crops: int) -> None:
+    def __init__(self, model: VideoCLIP, crops: int, keeps_pictures: bool = False) -> None:
         """`crops` of each clip that the model sees. Raises UserError where the model cannot be explained."""
-        self.model, self.crops = explainable(model), crops
+        self.model, self.crops, self.keeps_pictures = explainable(model), crops, keeps_pictures
         self._normalise = DeviceTransform(train=False)
         self._texts: ClassTexts | None = None
         self._done: dict[int, Explanation] = {}
@@ -91,7 +93,8 @@ class Explainer:
             lit = None if batch.lit is None else batch.lit[row, chosen].numpy()
             maps = explain_clip(self.model, clip, int(logits[row].argmax()), self._texts, lit)
             against = None if maps[1] is None else maps[1][first]
-            self._done[int(answers.place[row])] = Explanation(places, maps[0][first], against)
+            pictures = video[row, chosen][first].permute(0, 2, 3, 1).cpu().numpy() if self.keeps_pictures else None
+            self._done[int(answers.place[row])] = Explanation(places, maps[0][first], against, pictures)
 
     def explanations(self) -> Mapping[int, Explanation]:
         """Those of all processes by place in the list; all of them have to call it."""

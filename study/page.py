@@ -10,6 +10,7 @@ from pathlib import Path
 from jinja2 import Template
 from markupsafe import Markup
 
+from echoviewclip.evaluation import overlays
 from echoviewclip.evaluation.figures import svg
 from echoviewclip.evaluation.pages import page_environment
 from echoviewclip.study.clips import Clip
@@ -48,7 +49,7 @@ def write_study(file: Path, found: Findings, facts: Facts, index: str = "") -> N
     for view in found.views:
         windows.setdefault(view.window, {}).setdefault(view.mode, []).append(view)
     template = _template("study.html")
-    page = template.render(found=found, facts=facts, windows=windows, index=index)
+    page = template.render(found=found, facts=facts, windows=windows, index=index, overlays=overlays)
     _write(file, page)
 
 

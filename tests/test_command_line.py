@@ -40,9 +40,8 @@ def test_help_waits_for_nothing_that_computes(program):
 
 
 def test_the_options_are_settings_and_win_over_opts(monkeypatch):
-    arguments = (
-        "-cfg a.yaml --output o --resume r --pretrained p --only_test --overwrite --batch-size 3 --accumulation-steps 4"
-    )
+    arguments = "-cfg a.yaml --output o --resume r --pretrained p --only_test --explain --overwrite --batch-size 3"
+    arguments += " --accumulation-steps 4"
     monkeypatch.setattr(sys, "argv", ["main.py", *arguments.split(), "--opts", "OUTPUT", "x", "TRAIN.LR", "1e-3"])
     given = main.parse()
     assert (given.cfg, given.default_cfg, given.overwrite) == ("a.yaml", None, True)
@@ -52,6 +51,7 @@ def test_the_options_are_settings_and_win_over_opts(monkeypatch):
         "MODEL.RESUME": "r",
         "MODEL.PRETRAINED": "p",
         "TEST.ONLY_TEST": True,
+        "TEST.EXPLAIN": True,
         "TRAIN.BATCH_SIZE": 3,
         "TRAIN.ACCUMULATION_STEPS": 4,
     }
@@ -65,6 +65,7 @@ def test_the_options_are_settings_and_win_over_opts(monkeypatch):
         ("--num-frames", "no option --num-frames; the setting is --opts DATA.NUM_FRAMES VALUE"),
         ("--arch tiny --epochs 5", "no option --arch; the setting is --opts MODEL.ARCH tiny"),
         ("--colour red", "no option --colour; --help lists them"),
+        ("--explain", "--explain shows why a checkpoint decided as it did: evaluate one, --only_test --resume CKPT"),
         ("mine.yaml", "'mine.yaml' belongs to no option; --help lists them"),
     ],
 )

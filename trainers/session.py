@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,11 +20,14 @@ from echoviewclip.datasets.intake.check import check_annotations
 from echoviewclip.datasets.reading import reading_faults
 from echoviewclip.evaluation.calibration import PRIOR_VIDEOS
 from echoviewclip.evaluation.feature_statistics import FeatureStatistics
+from echoviewclip.evaluation.overlays import Why
 from echoviewclip.evaluation.predictions import write_predictions
 from echoviewclip.evaluation.report import write_report
 from echoviewclip.evaluation.summary import Summary, write_metrics
+from echoviewclip.evaluation.worst import UNEXPLAINED, telling_videos
 from echoviewclip.inference.calibration import Calibration, changed, settle
 from echoviewclip.inference.checkpoint import AnyCheckpoint, Checkpoint, Origin
+from echoviewclip.inference.explain import explainable
 from echoviewclip.inference.precision import Precision
 from echoviewclip.inference.preparation import settle_preparation
 from echoviewclip.inference.restore import restore_model
@@ -42,6 +45,7 @@ from echoviewclip.trainers.data import (
     read_list,
 )
 from echoviewclip.trainers.evaluate import Evaluation, EvaluationSet, Evaluator
+from echoviewclip.trainers.explained import explain_videos
 from echoviewclip.trainers.feature_cache import FeatureCache, remove_own_cache
 from echoviewclip.trainers.folder import check_folder, lock, remove_run, removed_if_unused, results_folder
 from echoviewclip.trainers.loop import Trainer
@@ -128,6 +132,11 @@ class Start:
         return not self.config.TEST.ONLY_TEST
 
     @property
+    def explains(self) -> bool:
+        """Whether the report shows why the model decided."""
+        return self.config.TEST.EXPLAIN and not self.training
+
+    @property
     def refits(self) -> bool:
         """Whether each evaluation fits features anew; later stages leave what the scores by distance look at alone."""
         return self.training and self.config.STAGE == "view"
@@ -178,6 +187,8 @@ def _run(
     model.to(device)
     check_statistics(start.statistics, model, config.DATA.INPUT_SIZE)
     stage.prepare(model)
+    if start.explains:
+        explainable(model)  # here, so that nobody waits for an answer that cannot be given
     if config.TRAIN.COMPILE:
         compile_blocks(model, device)
     precision = Precision(config.TRAIN.OPT_LEVEL, model, device, trains=start.training)
@@ -209,12 +220,16 @@ def _run(
         remove_own_cache(config)
     else:
         evaluation, files = evaluator(model, start.saved.epoch if start.saved else None, intervals=True), None
+    evaluated, why = [part.annotations for part in start.sets], UNEXPLAINED
+    if start.explains:
+        telling = telling_videos(evaluation.predictions, evaluation.summary)
+        why = explain_videos(config, model, precision, evaluated, telling)
     if is_main():
-        lists = [*(part.annotations.file for part in start.sets), train.file if train is not None else None]
+        lists = [*(part.file for part in evaluated), train.file if train is not None else None]
         checkpoints = [checkpoint.file if checkpoint else None, *([folder / LAST] if (folder / LAST).is_file() else [])]
         came_about = provenance_of(start.begin, [*lists, *checkpoints])
         evaluation = replace(evaluation, summary=replace(evaluation.summary, provenance=came_about))
-    write_results(folder, evaluation, [part.annotations for part in start.sets], config.DATA.DECODER)
+    write_results(folder, evaluation, evaluated, config.DATA.DECODER, why)
     return files, evaluation.summary
 
 
@@ -275,12 +290,14 @@ def _warn_of_few_videos(start: Start) -> None:
         )
 
 
-def write_results(folder: Path, evaluation: Evaluation, lists: Sequence[Annotations], decoder: str) -> None:
+def write_results(
+    folder: Path, evaluation: Evaluation, lists: Sequence[Annotations], decoder: str, why: Mapping[str, Why]
+) -> None:
     """Writes predictions.csv, metrics.json and report.html, and says the main figures and where everything is."""
     if is_main():
         write_predictions(folder / "predictions.csv", evaluation.predictions)
         write_metrics(folder / "metrics.json", evaluation.summary)
-        write_report(folder, frames_from(lists, decoder))
+        write_report(folder, frames_from(lists, decoder), why)
         fitted = evaluation.summary.fitted or ()
         for name, value in evaluation.metrics.items():
             interval = evaluation.summary.intervals.get(name)

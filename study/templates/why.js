@@ -1,12 +1,8 @@
 // Why the model decided: grey sheets at the end of the page, coloured over the frame that a card shows.
 why = (() => {
-  // Lightness rises with the value in either scale, blue to green for, purple to yellow against: also without colour.
-  const scales = {
-    for: ["#10264f", "#20518f", "#1f83a8", "#2fb5a0", "#8be08a", "#f2ffc4"],
-    against: ["#2b0f4a", "#6b1b6e", "#ad2f63", "#e2593f", "#f99a2c", "#fff0a8"],
-  };
+  const scales = {{ overlays.SCALES | tojson }};
   const words = { for: "what spoke for this view", against: "what spoke against it" };
-  const FAINT = 0.06, SHOWN = 0.45, MOST = 0.72; // values that are not shown, that are shown in full, and their opacity
+  const FAINT = {{ overlays.FAINT }}, SHOWN = {{ overlays.SHOWN }}, MOST = {{ overlays.MOST }};
   const SIZE = 128;
   const rgb = (colour) => [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16));
   const tables = Object.fromEntries(Object.entries(scales).map(([side, colours]) => {

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from echoviewclip.tools.report import frames_of_run
+from echoviewclip.datasets.dataset import frames_from
+from echoviewclip.tools.report import configuration_of, lists_of_run
 from echoviewclip.tools.results import lines
 from echoviewclip.trainers.folder import check_folder, lock
 from echoviewclip.utils.checkpoint import load_checkpoint
@@ -38,7 +39,7 @@ def test_an_evaluation_leaves_the_run_alone_and_has_a_folder_for_each_list(tiny_
         assert test == run / "evaluation" / stem
         assert {"metrics.json", "predictions.csv", "report.html", "config.yaml", "log.txt"} <= set(os.listdir(test))
         assert lines(test)[0] == f"view: {test}/report.html"
-        assert frames_of_run(test)("clip 9.avi", [0]).shape == (1, 64, 64, 3)
+        assert frames_from(lists_of_run(configuration_of(test)))("clip 9.avi", [0]).shape == (1, 64, 64, 3)
     (tiny_folder / "other.txt").unlink()
     after = everything(run)
     assert {name: after[name] for name in before} == before

@@ -96,6 +96,7 @@ ELSEWHERE = {
         *("DATA.VAL_FILE", "DATA.OOD_FILE", "DATA.DATASET", "TEST.ONLY_TEST", "TEST.MULTI_VIEW_INFERENCE"),
         *("TEST.SCORE", "TEST.FIT_FEATURES", "TEST.ACCEPT_RATE", "TEST.BOOTSTRAP_DRAWS"),
     ],
+    "tests/trainers/test_explained.py": ["TEST.EXPLAIN"],
     "tests/clip/test_compiled.py": ["TRAIN.COMPILE"],
     "tests/models/test_drop_black.py": ["MODEL.DROP_BLACK"],
     "tests/clip/test_clip_weights.py": ["MODEL.ARCH", "MODEL.PRETRAINED", "MODEL.QUICK_GELU"],

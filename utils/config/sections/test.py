@@ -12,6 +12,19 @@ TEST = Section(
     "Evaluation and rejection ([evaluation.md](evaluation.md)).",
     (
         Key("TEST.ONLY_TEST", bool, False, "Evaluate MODEL.RESUME and stop."),
+        Key(
+            "TEST.EXPLAIN",
+            bool,
+            False,
+            "Show in the report what spoke for and against the views of its worst videos (`--explain`).",
+            no_effect=[
+                NoEffect(
+                    lambda c: not c.TEST.ONLY_TEST,
+                    "a training explains nothing: evaluate its checkpoint with --only_test --explain",
+                    "TEST.ONLY_TEST is off",
+                )
+            ],
+        ),
         Key("TEST.NUM_CLIP", int, 1, "Clips of a video, spread over time.", bounds=[at_least(1)]),
         Key("TEST.NUM_CROP", int, 1, "Crops of a clip: the centre, or three along the long side.", choices=(1, 3)),
         Key(
