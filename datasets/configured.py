@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 
 import torch
@@ -11,12 +12,15 @@ from yacs.config import CfgNode
 from echoviewclip.datasets.annotations import Annotations, read_annotations
 from echoviewclip.datasets.dataset import VideoDataset
 from echoviewclip.datasets.loader import TrainingData, evaluation_loader
+from echoviewclip.datasets.shard_order import count_shards
 from echoviewclip.datasets.transforms import DeviceTransform
 from echoviewclip.datasets.video.open import Opener
 from echoviewclip.utils.cores import usable_cores
 from echoviewclip.utils.distributed import rank, world
 from echoviewclip.utils.label_list import read_names
 from echoviewclip.utils.ranks import processes_here
+
+log = logging.getLogger(__name__)
 
 
 def read_list(config: CfgNode, file: str, *, outsiders: bool = False, faults: list[str] | None = None) -> Annotations:
@@ -86,6 +90,12 @@ def reading_processes(config: CfgNode) -> int:
 
 def training_data(config: CfgNode, annotations: Annotations) -> TrainingData:
     """The training list as batches with the augmentation of the AUG keys."""
+    if not config.DATA.SHUFFLE_BUFFER and (shards := count_shards(annotations)) > 1:
+        log.info(
+            "the training videos lie in %d archives and are read in any order; DATA.SHUFFLE_BUFFER 1000 reads these "
+            "front to back",
+            shards,
+        )
     aug = config.AUG
     transform = DeviceTransform(
         train=True,
@@ -105,6 +115,7 @@ def training_data(config: CfgNode, annotations: Annotations) -> TrainingData:
         pin_memory=torch.cuda.is_available(),
         timeout=config.TRAIN.TIMEOUT,
         max_bad_fraction=config.DATA.MAX_BAD_FRACTION,
+        shuffle_buffer=config.DATA.SHUFFLE_BUFFER,
     )
 
 

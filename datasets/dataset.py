@@ -11,8 +11,10 @@ from torch.utils.data import Dataset
 
 from echoviewclip.datasets.annotations import Annotations
 from echoviewclip.datasets.cropping import EvalCrop, TrainCrop
+from echoviewclip.datasets.forward import ForwardReader
 from echoviewclip.datasets.sample import Remark, Sample
 from echoviewclip.datasets.sampling import clip_indices
+from echoviewclip.datasets.shard_order import Turn
 from echoviewclip.datasets.transforms import lit_pixels, swap_background
 from echoviewclip.datasets.video.base import VideoError, errors_name
 from echoviewclip.datasets.video.open import Opener, open_video
@@ -29,6 +31,8 @@ MAX_REPLACEMENTS = 10  # unreadable videos in a row after which training cannot 
 
 class VideoDataset(Dataset):
     """Map-style data set; sample `i` depends on (seed, epoch, i) and on nothing else.
+
+    It is asked for by `i`, or by a turn of a shard sampler, which also says what to read ahead.
 
     In training an unreadable video is replaced by another, drawn from the same (seed, epoch, i), and everything else
     is that of the replacement. In evaluation nothing is replaced: `video` is zero and must not be used.
@@ -67,7 +71,9 @@ class VideoDataset(Dataset):
         self.sampling, self.stride_seconds = sampling, stride_seconds
         self.clips, self.crops = (1, 1) if train else (clips, crops)
         self.background_swap = background_swap if train else 0.0
-        self.resize_on_device, self.seconds, self.opener = resize_on_device, seconds, opener or open_video
+        self.resize_on_device, self.seconds = resize_on_device, seconds
+        self.forward = ForwardReader(annotations, seconds)
+        self.opener = opener or self.forward.open
         self.finds_black = finds_black
         self.crop = TrainCrop(size, scales) if train else EvalCrop(size, crops)
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()  # persistent workers see it change
@@ -79,7 +85,10 @@ class VideoDataset(Dataset):
     def __len__(self) -> int:
         return len(self.annotations)
 
-    def __getitem__(self, index: int) -> Sample:
+    def __getitem__(self, index: int | Turn) -> Sample:
+        if isinstance(index, Turn):
+            self.forward.begin(index)
+            index = index.video
         random = generator(self.seed, int(self._epoch), index)
         device_seed = int(random.integers(2**63))
         faults: list[Remark] = []

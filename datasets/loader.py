@@ -5,41 +5,19 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator
 
-import numpy as np
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader
 
 from echoviewclip.datasets.dataset import VideoDataset
+from echoviewclip.datasets.epoch_order import EpochSampler
 from echoviewclip.datasets.reading import WatchedDataset, read
 from echoviewclip.datasets.sample import Remark, Sample, collate
+from echoviewclip.datasets.shard_order import Shards, ShardSampler
 from echoviewclip.datasets.transforms import DeviceTransform
 from echoviewclip.utils.distributed import gather
 from echoviewclip.utils.errors import UserError
-from echoviewclip.utils.seeding import generator
 from echoviewclip.utils.stopping import leave_signals_to_parent
 
 log = logging.getLogger(__name__)
-
-
-class EpochSampler(Sampler[int]):
-    """This process' share of an epoch's random order, all shares equally long (the order wraps around at its end).
-
-    The order depends on (seed, epoch) alone; `skip` samples of the share are left out after a resume.
-    """
-
-    def __init__(self, videos: int, seed: int, rank: int, world: int) -> None:
-        self.videos, self.seed, self.rank, self.world = videos, seed, rank, world
-        self.epoch, self.skip = 0, 0
-
-    def __len__(self) -> int:
-        return -(-self.videos // self.world)
-
-    def order(self, epoch: int) -> np.ndarray:
-        """The videos of an epoch as all processes see them, int64 [len(self) · world]: in turn one for each process."""
-        return np.resize(generator(self.seed, epoch).permutation(self.videos), len(self) * self.world)
-
-    def __iter__(self) -> Iterator[int]:
-        share = self.order(self.epoch)[self.rank :: self.world]
-        return iter(share[self.skip :].tolist())
 
 
 class TrainingData:
@@ -58,10 +36,20 @@ class TrainingData:
         pin_memory: bool,
         max_bad_fraction: float,
         timeout: float = 0,
+        shuffle_buffer: int = 0,
     ) -> None:
-        """`timeout`: seconds that the reading processes may take for a batch (0: no limit)."""
+        """`timeout`: seconds that the reading processes may take for a batch (0: no limit).
+
+        `shuffle_buffer`: the videos lie in shards, which are read front to back and shuffled among so many (0: videos
+        are read in any order). Then `workers` may be fewer, so that they share the lanes. Raises UserError where a
+        video lies in no shard.
+        """
         self.dataset, self.transform = dataset, transform
         self.sampler = EpochSampler(len(dataset), seed, rank, world)
+        if shuffle_buffer:
+            shards = Shards(dataset.annotations)
+            self.sampler = ShardSampler(shards, seed, rank, world, batch_size=batch_size, buffer=shuffle_buffer)
+            workers = _sharing(self.sampler, workers)
         self.batch_size, self.max_bad_fraction = batch_size, max_bad_fraction
         self.batches = -(-len(self.sampler) // batch_size)
         self.bad: dict[str, str] = {}  # why videos could not be read in this epoch, by name
@@ -117,6 +105,18 @@ class TrainingData:
                 f"{len(self.bad)} of {len(self.dataset)} training videos cannot be read, more than "
                 f"DATA.MAX_BAD_FRACTION {self.max_bad_fraction} allows; fix or remove them:{names}"
             )
+
+
+def _sharing(sampler: ShardSampler, workers: int) -> int:
+    """How many of the reading processes share the lanes; the log says so where they are fewer."""
+    readers = sampler.readers(workers)
+    log.info(
+        "%d shards are read front to back, %d at once by %d reading processes, with %d videos to be shuffled",
+        *(len(sampler.shards), sampler.lanes, readers, sampler.buffer * sampler.lanes),
+    )
+    if readers < workers:
+        log.info("%d of %d reading processes: their number divides that of the shards read at once", readers, workers)
+    return readers
 
 
 def evaluation_loader(

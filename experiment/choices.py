@@ -22,6 +22,7 @@ STATE = 16  # bytes a parameter: float32 weight and gradient, two moments
 USABLE = 0.8  # share of an accelerator's memory
 PUBLISHED_BATCH, PUBLISHED_RATE = 64, 2.2e-5  # videos an optimiser step, peak learning rate
 TINY_WEIGHTS = "weights/tiny-phantom.safetensors"
+SHUFFLE_BUFFER = 1000  # videos, about 1 GB: what WebDataset's examples shuffle among
 LEAST_GB = 7  # with less a ViT does not train
 
 
@@ -79,6 +80,9 @@ def _data(found: Fingerprint) -> list[Choice]:
     if machine.accelerators and machine.cores < 8 * processes:
         reason = f"fewer than 8 cores a device: it cuts and resizes the {size} frames itself"
         choices.append(Choice("DATA.RESIZE", "device", reason))
+    if found.shards > 1:
+        reason = f"{found.shards} shards, read front to back; as many videos are held in memory"
+        choices.append(Choice("DATA.SHUFFLE_BUFFER", SHUFFLE_BUFFER, reason))
     return choices + _sampling(found)
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from echoviewclip.datasets.annotations import Annotations, read_annotations
+from echoviewclip.datasets.shard_order import count_shards
 from echoviewclip.datasets.video.base import VideoError
 from echoviewclip.datasets.video.open import open_video
 from echoviewclip.utils.errors import UserError
@@ -60,6 +61,7 @@ class Fingerprint:
         scored: graded videos have scores in [0, 1] and no grades.
         frames, rates, widths, heights: of training videos; rates in frames per second, nan where a file says none.
         kinds: training videos of each kind (2d, color, …) where a manifest says it.
+        shards: archives that the training videos lie in; 0 where some are files.
     """
 
     root: Path
@@ -78,6 +80,7 @@ class Fingerprint:
     widths: np.ndarray = field(default_factory=lambda: np.empty(0))
     heights: np.ndarray = field(default_factory=lambda: np.empty(0))
     kinds: dict[str, int] = field(default_factory=dict)
+    shards: int = 0
 
     @property
     def seconds(self) -> float:
@@ -100,6 +103,7 @@ def look_at(root: Path, machine: Machine, label_list: Path | None = None) -> Fin
         if name not in views:
             raise UserError(f"{root}: holds no {name}.csv or {name}.txt; tools/prepare.py --labels-from writes them")
     found.views = _counts(views["train"], names)
+    found.shards = count_shards(views["train"])
     _look_at_grades(found)
     _look_at_videos(found, views["train"])
     return found

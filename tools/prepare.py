@@ -21,6 +21,7 @@ from echoviewclip.datasets.intake.find import LISTS, summary
 from echoviewclip.datasets.intake.plan import GRADES, Plan
 from echoviewclip.datasets.intake.prepare import prepare_sets
 from echoviewclip.datasets.intake.records import Options, Record
+from echoviewclip.datasets.intake.shards import FOLDER, parse_size, write_shards
 from echoviewclip.datasets.intake.splits import parse_shares
 from echoviewclip.utils.errors import UserError, exit_code
 from echoviewclip.utils.workers import MAX_SECONDS
@@ -59,7 +60,14 @@ def parse() -> argparse.Namespace:
     sets.add_argument("--seed", type=int, default=0, help="of the split (default: 0)")
     sets.add_argument("--label-list", type=Path, metavar="FILE", help="id,name (default: the labels that are found)")
     sets.add_argument("--quality-list", type=Path, default=GRADES, metavar="FILE", help="default: labels/quality.csv")
+    parser.add_argument("--shards", metavar="SIZE", help="packs the listed videos into archives of SIZE, such as 1GB")
     a = parser.parse_args()
+    a.shards = parse_size(a.shards) if a.shards else 0
+    if a.shards and a.keep_names:
+        raise UserError(
+            "--shards and --keep-names exclude each other: in a shard, what follows the first dot of a name is its "
+            "suffix, and blanks end it; leave --keep-names out"
+        )
     if a.size < 16:
         raise UserError(f"--size must be at least 16, found {a.size}")
     if a.workers < 0 or not a.timeout > 0:
@@ -106,8 +114,12 @@ def main() -> int:
     records, of_lists = prepare_sets(a.source, a.destination, options, plan, a.workers, **how)
     faulty = describe(a.source, records)
     print("\n".join([str(a.destination / "manifest.csv"), *of_lists]))
+    ready = a.destination
+    if a.shards:
+        print("\n".join(write_shards(a.destination, a.shards)))
+        ready = a.destination / FOLDER
     if of_lists:
-        print(f"next: python tools/new.py {a.destination}")
+        print(f"next: python tools/new.py {ready}")
     return 1 if faulty else 0
 
 

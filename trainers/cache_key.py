@@ -11,6 +11,7 @@ import torch
 from yacs.config import CfgNode
 
 from echoviewclip.datasets.annotations import Annotations
+from echoviewclip.datasets.video.tar import split_path
 from echoviewclip.inference.precision import Precision
 from echoviewclip.models.video_clip import VideoCLIP
 from echoviewclip.trainers.stages import Stage
@@ -58,9 +59,14 @@ def cache_key(config: CfgNode, stage: Stage, model: VideoCLIP, precision: Precis
 
 
 def _videos(videos: Annotations) -> Iterator[str]:
-    """A line for each video, of a folder for each of its files: name, size in bytes and time of change."""
+    """A line for each video, of a folder for each of its files: name, size in bytes and time of change.
+
+    Of a video in an archive these are the archive's.
+    """
     for place, path in enumerate(videos.paths()):
         yield f"{videos.name(place)}\n"
+        if (parts := split_path(path)) and os.path.isfile(parts[0]):
+            path = parts[0]
         try:
             for file in sorted(entry.path for entry in os.scandir(path)) if os.path.isdir(path) else [path]:
                 status = os.stat(file)

@@ -21,8 +21,8 @@ Opener = Callable[[str, str], Video]
 """Opens a path with a decoder (one of DECODERS) as `open_video` does."""
 
 
-def open_video(path: str | Path, decoder: str = "pyav") -> Video:
-    """Opens a video for reading; use it as a context manager.
+def open_video(path: str | Path, decoder: str = "pyav", content: BinaryIO | None = None) -> Video:
+    """Opens a video for reading, where it has been read its `content`; use it as a context manager.
 
     `decoder` (one of DECODERS) reads video files; other kinds have one reader each. The content decides the kind,
     not the suffix. Raises VideoError.
@@ -35,7 +35,7 @@ def open_video(path: str | Path, decoder: str = "pyav") -> Video:
     with errors_name(path):
         if not may_be_opened(path):
             raise VideoError(path, "is a pipe, a socket or a device, not a file")
-        member = tar.open_member(path)
+        member = content or tar.open_member(path)
         video: Video
         if isinstance(member, list) or (member is None and Path(path).is_dir()):
             video = images.FolderVideo(path, member)

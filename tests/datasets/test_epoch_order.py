@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from echoviewclip.datasets.loader import EpochSampler, evaluation_loader
+from echoviewclip.datasets.epoch_order import EpochSampler
+from echoviewclip.datasets.loader import evaluation_loader
 from tests.datasets.small_list import VIDEOS, assert_same, dataset, joined, training_data
 
 

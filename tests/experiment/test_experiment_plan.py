@@ -66,6 +66,17 @@ def test_a_folder_is_looked_at(found, tiny_folder):
     assert found.seconds == pytest.approx(0.2)
 
 
+def test_videos_in_shards_are_read_front_to_back(tmp_path):
+    for name, lines in (("train", "0.tar/a.avi,0,p,,\n1.tar/b.avi,1,q,,\n"), ("val", "2.tar/c.avi,1,r,,\n")):
+        (tmp_path / f"{name}.csv").write_text(LISTED + lines)
+    (tmp_path / "manifest.csv").write_text(
+        "name,frames,fps,width,height,modality\n0.tar/a.avi,30,25,320,240,2d\n1.tar/b.avi,90,,320,240,color\n"
+    )
+    found = look_at(tmp_path, CPU)
+    assert found.shards == 2 and chosen(found)["DATA.SHUFFLE_BUFFER"] == 1000
+    assert "DATA.SHUFFLE_BUFFER" not in chosen(hospital(CPU))
+
+
 def test_a_manifest_is_read_in_place_of_the_videos(tmp_path):
     (tmp_path / "train.csv").write_text(LISTED + "a.avi,0,p,,\nb.avi,1,q,,\n")
     (tmp_path / "val.csv").write_text(LISTED + "c.avi,1,r,,\n")

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import pytest
 import torch
 
-from echoviewclip.datasets.loader import EpochSampler
+from echoviewclip.datasets.epoch_order import EpochSampler
 from echoviewclip.utils.checkpoint import load_checkpoint
 from echoviewclip.utils.distributed import barrier, from_main, gather, processes, rank, world
 from echoviewclip.utils.errors import UserError

@@ -87,6 +87,7 @@ ELSEWHERE = {
     "tests/trainers/test_cache_files.py": ["TRAIN.CACHE_LIMIT", "TRAIN.CACHE_FOLDER"],
     "tests/trainers/test_bad_steps.py": ["TRAIN.MAX_BAD_STEPS"],
     "tests/datasets/test_unreadable_videos.py": ["DATA.MAX_BAD_FRACTION"],
+    "tests/trainers/test_training_from_shards.py": ["DATA.SHUFFLE_BUFFER"],
     "tests/datasets/test_background.py": ["AUG.BACKGROUND_SWAP"],
     "tests/trainers/test_distributed.py": ["DEVICE"],
     "tests/datasets/test_label_names.py": [

@@ -85,6 +85,14 @@ DATA = Section(
             choices=("worker", "device"),
         ),
         Key(
+            "DATA.SHUFFLE_BUFFER",
+            int,
+            0,
+            "Training videos lie in shards, which each process reads front to back, shuffled among so many videos in "
+            "memory ([data.md](data.md#shards)); 0: they are read in any order, from wherever they lie.",
+            bounds=[at_least(0)],
+        ),
+        Key(
             "DATA.MAX_BAD_FRACTION",
             float,
             0.01,
