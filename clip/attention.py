@@ -36,7 +36,9 @@ class SelfAttention(nn.Module):
         elif mask is not None:
             mask = mask.to(joint.dtype)
         queries, keys, values = joint.unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        attended = F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask)  # [N, heads, L, D / heads]
+        attended = values  # [N, heads, L, D / heads]
+        if len(values):  # of no frames at all (stochastic depth) PyTorch's attention on a GPU is None
+            attended = F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask)
         joined = attended.transpose(1, 2).flatten(2)
         return self.out_proj(padding.remove(joined) if padding else joined)
 

@@ -6,6 +6,7 @@ import copy
 
 import pytest
 import torch
+import torch.nn.functional as F
 from open_clip.transformer import ResidualAttentionBlock
 from torch import nn
 
@@ -42,6 +43,14 @@ def test_its_gradients_are_those_of_open_clip_s_block(pair, masked):
     expected = dict(theirs.named_parameters())
     for name, parameter in ours.named_parameters():
         torch.testing.assert_close(parameter.grad, expected[name].grad, rtol=1e-4, atol=1e-4, msg=name)
+
+
+def test_of_no_frames_every_gradient_is_zero(pair, monkeypatch):
+    monkeypatch.setattr(F, "scaled_dot_product_attention", lambda *_, **__: None)  # what a GPU's kernels give of none
+    out = pair[1](torch.zeros(0, 7, 64))
+    assert out.shape == (0, 7, 64)
+    out.sum().backward()
+    assert all(not parameter.grad.any() for parameter in pair[1].parameters())
 
 
 def test_a_masked_token_sees_nothing_after_it(pair):

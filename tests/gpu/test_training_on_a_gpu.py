@@ -138,6 +138,12 @@ def test_a_resumed_run_on_a_gpu_is_the_whole_one(tiny_folder, gpu_runs, tmp_path
     assert_same(*(load_checkpoint(tmp_path / name / "last.pth")["model"] for name in ("parts", "whole")))
 
 
+def test_a_step_in_which_no_clip_keeps_a_block(tiny_folder, tmp_path):
+    options = {"MODEL__DROP_PATH_RATE": 0.99, "TRAIN__BATCH_SIZE": 1}
+    run = train(tiny(tiny_folder, tmp_path, DEVICE="cuda", **options))
+    assert all(math.isfinite(line["train"]["loss"]) for line in history(run) if "train" in line)
+
+
 @pytest.mark.parametrize("stage", STAGES)
 def test_compiled_blocks_train_as_they_do_uncompiled(tiny_folder, gpu_runs, tmp_path, stage):
     options = settings(gpu_runs, stage, **PLAIN, TRAIN__LR=1e-2)  # Adam would blow up differences of rounding

@@ -18,7 +18,7 @@ from echoviewclip.datasets.video.open import open_video
 from echoviewclip.inference.echo_model import EchoModel
 from echoviewclip.utils.errors import UserError
 from echoviewclip.utils.label_list import read_names
-from tests.tiny_data import DEVICE, VIEWS
+from tests.tiny_data import VIEWS
 
 NUMBERS = ("probability", "second_probability", "score", "tau", "quality_probability", "quality_score")
 DOCS = Path(__file__).parents[2] / "docs" / "python.md"
@@ -31,7 +31,7 @@ def checkpoint(tiny_runs) -> Path:
 
 @pytest.fixture(scope="module")
 def model(checkpoint) -> EchoModel:
-    return echoviewclip.load(checkpoint, DEVICE)
+    return echoviewclip.load(checkpoint, "cpu")
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def frames_of(file: str) -> np.ndarray:
 
 
 def test_it_answers_as_the_command_does(model, checkpoint, videos, tmp_path):
-    given = [*videos, "--resume", str(checkpoint), "--output", str(tmp_path), "--workers", "0", "--device", DEVICE]
+    given = [*videos, "--resume", str(checkpoint), "--output", str(tmp_path), "--workers", "0", "--device", "cpu"]
     assert command.main(given) == 0
     lines = (tmp_path / "predictions.jsonl").read_text().splitlines()
     table = model.predict(videos)
