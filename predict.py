@@ -16,6 +16,11 @@ from pathlib import Path
 if not __package__:  # started as a file; other packages have the names of the folders beside it, too
     sys.path[0] = str(Path(__file__).resolve().parent / "src")
 
+if __name__ == "__main__":  # before anything that takes time is imported
+    from echoviewclip.utils.huge_pages import start_with_huge_pages
+
+    start_with_huge_pages()
+
 from echoviewclip.utils.config import unknown_option
 from echoviewclip.utils.errors import UserError, exit_code
 

@@ -1,5 +1,6 @@
 """Measures how fast this machine is: python tools/benchmark.py COMMAND [--json FILE].
 
+rows     reading training clips from lists of 1,000 to 100,000 videos: rate and memory
 data     what a worker needs for a training clip, from a video as a hospital has it and from the same prepared
 forward  a batch of clips to its answers: view; and in or out of distribution; and quality
 train    an optimiser step of each stage
@@ -23,10 +24,26 @@ from pathlib import Path
 if not __package__:  # started as a file
     sys.path[0] = str(Path(__file__).resolve().parents[1] / "src")
 
+if __name__ == "__main__":  # before anything that takes time is imported
+    from echoviewclip.utils.huge_pages import start_with_huge_pages
+
+    start_with_huge_pages()
+
 import torch
 
 from echoviewclip.clip.architectures import REGISTRY_NAME, SMALL
-from echoviewclip.tools.benchmarks import black, cache, clips, forward, memory, prediction, result, start, training
+from echoviewclip.tools.benchmarks import (
+    black,
+    cache,
+    clips,
+    forward,
+    memory,
+    prediction,
+    result,
+    rows,
+    start,
+    training,
+)
 from echoviewclip.tools.benchmarks.cases import Setting
 from echoviewclip.utils.errors import UserError, exit_code
 
@@ -45,6 +62,9 @@ def parse() -> argparse.Namespace:
     commands = parser.add_subparsers(dest="benchmark", required=True)
     data = commands.add_parser("data", help="clips per second and core, as recorded and prepared")
     data.add_argument("--seconds", type=float, default=5, help="time for each of the six steps (default: 5)")
+    lists = commands.add_parser("rows", help="reading by how long the list is")
+    lists.add_argument("--lists", type=int, nargs="+", default=rows.ROWS, help=f"rows (default: {rows.ROWS})")
+    lists.add_argument("--clips", type=int, default=20_000, help="that are read of each (default: 20000)")
     for name in (*ROUNDS, "cache", "black", "memory"):
         model = commands.add_parser(name)
         model.add_argument("--arch", choices=(*SMALL, *REGISTRY_NAME), default="ViT-B/16", help="(default: ViT-B/16)")
@@ -58,8 +78,9 @@ def parse() -> argparse.Namespace:
     for command in commands.choices.values():
         command.add_argument("--json", type=Path, metavar="FILE", help="write the figures there as well")
     given = parser.parse_args()
-    for name, least in (("seconds", 0), ("batch", 1), ("repeats", 1)):
+    for name, least in (("seconds", 0), ("batch", 1), ("repeats", 1), ("clips", 1), ("lists", 1)):
         value = getattr(given, name, None)
+        value = min(value) if name == "lists" and value else value
         if value is not None and not value >= least:
             raise UserError(f"--{name} must be at least {least}, found {value}")
     return given
@@ -68,9 +89,9 @@ def parse() -> argparse.Namespace:
 def main() -> int:
     """Runs the benchmark that the command line names, prints its table and writes its file."""
     given = parse()
-    device, rows = run(given)
+    device, found = run(given)
     if given.json:
-        result.write(given.json, given.benchmark, device, vars(given), rows)
+        result.write(given.json, given.benchmark, device, vars(given), found)
     return 0
 
 
@@ -82,6 +103,11 @@ def run(given: argparse.Namespace) -> tuple[torch.device, Sequence[object]]:
         clips.show(recorded, prepared, result.processor())
         both = {"recorded": recorded, "prepared": prepared}
         return CPU, [{"video": name, "ms (wall, CPU)": times} for name, times in both.items()]
+    if given.benchmark == "rows":
+        torch.set_num_threads(1)
+        lists = rows.benchmark_rows(given.lists, given.clips)
+        rows.show(lists, given.clips, result.processor())
+        return CPU, lists
     if given.benchmark == "start":
         started = start.benchmark_start(given.repeats)
         start.show(started, result.device_words(CPU))

@@ -5,15 +5,18 @@ from __future__ import annotations
 from importlib import import_module
 
 from echoviewclip.utils.errors import exit_code
+from echoviewclip.utils.huge_pages import start_with_huge_pages
 
 
 def train() -> int:
     """main.py."""
+    start_with_huge_pages()
     return _run("main")
 
 
 def predict() -> int:
     """predict.py."""
+    start_with_huge_pages()
     return _run("predict")
 
 

@@ -145,7 +145,8 @@ def test_a_step_in_which_no_clip_keeps_a_block(tiny_folder, tmp_path):
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_compiled_blocks_train_as_they_do_uncompiled(tiny_folder, gpu_runs, tmp_path, stage):
+def test_compiled_blocks_train_as_they_do_uncompiled(tiny_folder, gpu_runs, tmp_path, monkeypatch, stage):
+    monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "0")
     options = settings(gpu_runs, stage, **PLAIN, TRAIN__LR=1e-2)  # Adam would blow up differences of rounding
     for name, compiled in (("eager", False), ("compiled", True)):
         train(tiny(tiny_folder, tmp_path / name, stage, **options, TRAIN__COMPILE=compiled))
