@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from echoviewclip.tools.benchmarks import memory, start
+from echoviewclip.tools.benchmarks import memory, rows, start
 from echoviewclip.tools.benchmarks.cases import PLAIN, STAGES
 from echoviewclip.utils.errors import UserError
 from tests.tools.test_benchmark import CPU, SMALL
@@ -33,6 +33,17 @@ def test_every_case_of_memory_differs_from_the_others(no_bfloat16):
 def test_a_process_that_fails_is_the_user_s_to_know():
     with pytest.raises(UserError, match="memory of forward, nothing, O0: the process failed"):
         memory.in_process(SMALL, ("forward", "nothing", "O0"))
+
+
+@pytest.mark.slow
+def test_lists_of_other_lengths_are_read_in_turns(capsys):
+    found = rows.benchmark_rows((20, 60), clips=200)
+    assert [one.rows for one in found] == [20, 60] and found[0].ratio == 1
+    for one in found:
+        assert 0 < one.low <= one.rate <= one.high and one.list_seconds > 0
+        assert min(*one.first_bytes, *one.last_bytes) > 1e7
+    rows.show(found, 200, "a processor")
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()[-2:]] == ["20", "60"]
 
 
 def test_start_waits_for_a_sign_and_ends_what_gave_it(monkeypatch):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -124,7 +124,7 @@ class OpenList:
         self.data.loader._iterator = None
 
 
-def batches(data: TrainingData) -> Iterator[int]:
+def batches(data: TrainingData) -> Generator[int, None, None]:
     """The number of clips of one batch after the other, epoch after epoch."""
     epoch = 0
     while True:
