@@ -14,6 +14,7 @@ import yaml
 from yacs.config import CfgNode
 
 from echoviewclip.trainers.saving import BEST, LAST, PREVIOUS
+from echoviewclip.trainers.trackers.tracker import RUN_IDS
 from echoviewclip.utils.errors import UserError
 from echoviewclip.utils.files import HOST, make_folder, writing
 
@@ -30,6 +31,9 @@ REST = (
     "predictions.csv",
     "report.html",
     "tensorboard",
+    "wandb",
+    "mlflow",
+    RUN_IDS,
     "evaluation",
 )
 

@@ -19,11 +19,11 @@ from yacs.config import CfgNode
 
 from echoviewclip.inference.checkpoint import Checkpoint, read_file
 from echoviewclip.models.outputs import present
+from echoviewclip.trainers.history import MetricsLog
 from echoviewclip.utils.checkpoint import save_checkpoint, write_checkpoint
 from echoviewclip.utils.distributed import from_main, is_main
 from echoviewclip.utils.errors import UserError
 from echoviewclip.utils.files import atomic_path, temporary_path
-from echoviewclip.utils.logs import MetricsLog
 
 log = logging.getLogger(__name__)
 
@@ -53,11 +53,12 @@ class RunFiles:
     def go_on(self, checkpoint: Checkpoint, step: int) -> None:
         """Takes best.pth and metrics.jsonl back to where a checkpoint left them, after optimiser step `step`."""
         training, source = present(checkpoint.training), present(checkpoint.file)
-        self._last_is_whole = source.resolve() == (self.folder / LAST).resolve()
+        here = source.parent.resolve() == self.folder.resolve()
+        self._last_is_whole = here and source.name == LAST
         self.start, self.figure, self.best_epoch = step, training.figure, training.best_epoch
         if is_main():
             self.best = restore_best(self.folder, checkpoint)
-            self.history.go_on(source.parent, training.lines, step)
+            self.history.go_on(source.parent, training.lines, step, same=here and source.name in (LAST, PREVIOUS))
         self.best = from_main(self.best)
 
     def due_by_steps(self, step: int) -> bool:

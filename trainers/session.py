@@ -54,6 +54,7 @@ from echoviewclip.trainers.provenance import provenance_of
 from echoviewclip.trainers.saving import LAST, RunFiles
 from echoviewclip.trainers.shares import say_shares
 from echoviewclip.trainers.stages import build_stage
+from echoviewclip.trainers.trackers.follow import check_trackers
 from echoviewclip.utils.config import without_effect
 from echoviewclip.utils.distributed import barrier, is_main
 from echoviewclip.utils.errors import UserError
@@ -113,6 +114,8 @@ def _check_start(config: CfgNode) -> None:
     zero_shot = config.TRAINER.ViFi_CLIP.ZS_EVAL and config.STAGE == "view"
     if config.TEST.ONLY_TEST and not config.MODEL.RESUME and not zero_shot:
         raise UserError(NO_CHECKPOINT)
+    if not config.TEST.ONLY_TEST:
+        check_trackers(config)
 
 
 @dataclass(frozen=True)
@@ -216,7 +219,9 @@ def _run(
             "%s on %s: %d videos, %.1f M parameters train, on %s",
             *(stage.name, config.DATA.DATASET, len(data.dataset), counted, device),
         )
-        evaluation, files = trainer.fit(), trainer.files
+        files = trainer.files
+        with files.history.followed(config):
+            evaluation = trainer.fit()
         remove_own_cache(config)
     else:
         evaluation, files = evaluator(model, start.saved.epoch if start.saved else None, intervals=True), None

@@ -60,7 +60,7 @@ def quoted(value: object, most: int = MOST_SHOWN) -> str:
         return "a number of thousands of digits"
 
 
-def first_line(error: Exception) -> str:
+def first_line(error: BaseException) -> str:
     """What an error of a library says, short enough for a line of ours; its kind where it says nothing."""
     return (str(error).splitlines() or [type(error).__name__])[0]
 

@@ -21,7 +21,7 @@ BROKEN = """
 import sys
 from echoviewclip.trainers import saving
 saving.RunFiles.names_of_epoch = lambda *_: []  # best.pth is never written, as after a kill at the wrong time
-from echoviewclip.utils.logs import MetricsLog
+from echoviewclip.trainers.history import MetricsLog
 MetricsLog.go_on = lambda self, *_: setattr(self, "_begun", True)  # lines stay as they are
 sys.argv = ["soak.py", "--kills", "6", "--seed", "2"]
 from echoviewclip.tools.soak import soak

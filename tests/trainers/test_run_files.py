@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from echoviewclip.trainers import history as lines_of
 from echoviewclip.trainers.evaluate import Evaluator
-from echoviewclip.utils import logs
 from echoviewclip.utils.checkpoint import load_checkpoint, save_checkpoint
 from tests.tiny_data import assert_same, assert_same_files, history, tiny, train
 
@@ -47,7 +47,7 @@ def killed_at(moment: str | int, patch: pytest.MonkeyPatch) -> Iterator[list[str
         meet(f"after {target.name}")
         return named
 
-    def write(self: logs.MetricsLog, *arguments, **record) -> None:
+    def write(self: lines_of.MetricsLog, *arguments, **record) -> None:
         meet("before a line")
         write_line(self, *arguments, **record)
         try:
@@ -61,10 +61,10 @@ def killed_at(moment: str | int, patch: pytest.MonkeyPatch) -> Iterator[list[str
         meet("before an evaluation")
         return answers(self, *arguments, **named)
 
-    rename, write_line, answers = Path.replace, logs.MetricsLog.write, Evaluator.__call__
+    rename, write_line, answers = Path.replace, lines_of.MetricsLog.write, Evaluator.__call__
     with patch.context() as patched:
         patched.setattr(Path, "replace", replace)
-        patched.setattr(logs.MetricsLog, "write", write)
+        patched.setattr(lines_of.MetricsLog, "write", write)
         patched.setattr(Evaluator, "__call__", evaluate)
         yield met
 

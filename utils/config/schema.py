@@ -10,13 +10,14 @@ from yacs.config import CfgNode
 from echoviewclip.utils.config.key import Key
 from echoviewclip.utils.config.sections.aug import AUG
 from echoviewclip.utils.config.sections.data import DATA
+from echoviewclip.utils.config.sections.log import LOG
 from echoviewclip.utils.config.sections.model import MODEL
 from echoviewclip.utils.config.sections.run import RUN
 from echoviewclip.utils.config.sections.test import TEST
 from echoviewclip.utils.config.sections.train import TRAIN
 from echoviewclip.utils.config.sections.trainer import TRAINER
 
-SECTIONS = (RUN, DATA, MODEL, TRAINER, TRAIN, AUG, TEST)
+SECTIONS = (RUN, DATA, MODEL, TRAINER, TRAIN, AUG, TEST, LOG)
 KEYS: dict[str, Key] = {key.name: key for section in SECTIONS for key in section.keys}
 
 
