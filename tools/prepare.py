@@ -17,6 +17,11 @@ from pathlib import Path
 if not __package__:  # started as a file
     sys.path[0] = str(Path(__file__).resolve().parents[1] / "src")
 
+if __name__ == "__main__":  # before anything that takes time is imported
+    from echoviewclip.utils.huge_pages import start_with_huge_pages
+
+    start_with_huge_pages()
+
 from echoviewclip.datasets.intake.find import LISTS, summary
 from echoviewclip.datasets.intake.plan import GRADES, Plan
 from echoviewclip.datasets.intake.prepare import prepare_sets

@@ -22,6 +22,7 @@ def predict() -> int:
 
 def prepare() -> int:
     """tools/prepare.py."""
+    start_with_huge_pages()
     return _run("tools.prepare")
 
 

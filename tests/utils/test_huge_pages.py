@@ -74,7 +74,9 @@ def test_where_it_helps(monkeypatch, tmp_path, version, pages, platform, can):
 
 
 @able
-@pytest.mark.parametrize("command", ["main.py", "predict.py", "tools/benchmark.py"])
+@pytest.mark.parametrize(
+    "command", ["main.py", "predict.py", "tools/benchmark.py", "tools/phantom.py", "tools/prepare.py"]
+)
 def test_commands_that_compute_do_so(command):
     """Seen by the interpreter's own account of what it imports: twice the first module."""
     done = subprocess.run(
