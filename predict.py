@@ -1,4 +1,4 @@
-"""What a checkpoint says about videos: `predict.py PATH… --resume CKPT [--output DIR] [--report FILE.html] [--opts …]`.
+"""What a checkpoint says about videos: `predict.py PATH… --resume CKPT [--output DIR] [--report FILE] [--sr DIR]`.
 
 A PATH is a video, a DICOM object, a still image, a folder of frames, or a folder that is searched for all of these.
 Prints a table; predictions.csv and predictions.jsonl in the output folder hold everything. Exit code 1 if any video
@@ -34,6 +34,9 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--report", metavar="FILE", help="write the page of the study, FILE.html (docs/study.md)")
     parser.add_argument("--protocol", metavar="NAME", help="what the report expects: adult-tte, contrast, a yaml file")
     parser.add_argument("--explain", action="store_true", help="show in the report what spoke for and against a view")
+    parser.add_argument(
+        "--sr", metavar="DIR", help="write a DICOM structured report of each DICOM study; it names the patient"
+    )
     parser.add_argument("--part", metavar="I/N", help="answer the I-th of N shares of the videos, for array jobs")
     parser.add_argument(
         "--as-is", action="store_true", help="answer raw videos without preparing them as the training videos were"
@@ -53,8 +56,9 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     if given.explain and not given.report:
         raise UserError("--explain draws on the pictures of a report; add --report study.html")
     given.part = _share(given.part) if given.part else (1, 1)
-    if given.part != (1, 1) and given.report:
-        raise UserError("--report needs all videos at once; leave out --part")
+    for option in ("report", "sr"):
+        if given.part != (1, 1) and getattr(given, option):
+            raise UserError(f"--{option} needs all videos at once; leave out --part")
     if not given.paths:
         raise UserError("no videos named; give files or folders (PATH), before --opts")
     if len(given.opts) % 2:
@@ -92,7 +96,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     videos = find_videos(given.paths, left_out)
     predictor = load_predictor(given.resume, given.cfg, given.changes)
     check_writable(given.output)
-    report = None
+    report = structured = None
+    if given.sr:
+        from echoviewclip.study.structured_reports import StructuredReports
+
+        structured = StructuredReports(given.sr, videos, given.resume)
     if given.report:
         from echoviewclip.study.report import StudyReport
 
@@ -117,10 +125,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     columns, rows = (table.columns, table) if report else (parts.columns(), parts.rows())
     written = write_answers(given.output, columns, rows)
+    reported = structured.write(table if report else parts.rows()).summary() if structured else ""
     parts.remove()
     pages = report.write(table) if report else []
     print(draw_table(written, pages[:3]))
-    print("".join(f"left out: {line}\n" for line in summary(left_out.values())), end="")
+    print("".join(f"left out: {line}\n" for line in summary(left_out.values())), end=reported)
     return 1 if written.counts.unanswered else 0
 
 
