@@ -82,7 +82,7 @@ def make_document(videos: Sequence[Answered], device: Device) -> pydicom.Dataset
     )
     remark = TextContentItem(codes.DCM.Comment, NOT_FOR_DIAGNOSIS, RelationshipTypeValues.CONTAINS)
     report[0].ContentSequence.append(remark)
-    return ComprehensiveSR(
+    document = ComprehensiveSR(
         list({video.header.SOPInstanceUID: _evidence(video.header) for video in videos}.values()),
         report[0],
         series_instance_uid=generate_uid(None),
@@ -96,8 +96,9 @@ def make_document(videos: Sequence[Answered], device: Device) -> pydicom.Dataset
         series_description=SERIES,
         content_qualification="RESEARCH",
         coding_schemes=[ours.scheme()],
-        specific_character_set="ISO_IR 192",
     )
+    document.SpecificCharacterSet = "ISO_IR 192"  # UTF-8, whatever set the headers' names came in
+    return document
 
 
 def _evidence(header: pydicom.Dataset) -> pydicom.Dataset:
