@@ -40,9 +40,9 @@ def _standard() -> dict[str, list[str]]:
 
 def standard_view(name: str) -> tuple[CodedConcept | None, list[CodedConcept]]:
     """The plane of a view of a label list and the modes that it is recorded in; None and [] where there is no code."""
-    plane, *modes = _standard().get(name, [None])
-    if plane is None:
+    if name not in _standard():
         return None, []
+    plane, *modes = _standard()[name]
     return _concept(codes.cid12226, plane), [_concept(codes.cid12224, mode) for mode in modes]
 
 
