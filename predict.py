@@ -1,8 +1,9 @@
 """What a checkpoint says about videos: `predict.py PATH… --resume CKPT [--output DIR] [--report FILE] [--sr DIR]`.
 
-A PATH is a video, a DICOM object, a still image, a folder of frames, or a folder that is searched for all of these.
-Prints a table; predictions.csv and predictions.jsonl in the output folder hold everything. Exit code 1 if any video
-could not be read. See docs/prediction.md.
+A PATH is a video, a DICOM object, a still image, a folder of frames, a folder that is searched for all of these, a list
+of them, or a quoted pattern ("archive/**/*.dcm"), on the disk or at a URL.
+Prints a table; predictions.csv and predictions.jsonl in the output folder, or predictions.parquet, hold everything.
+Exit code 1 if any video could not be read. See docs/prediction.md.
 """
 
 from __future__ import annotations
@@ -28,7 +29,12 @@ from echoviewclip.utils.errors import UserError, exit_code
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line; `changes` are the settings that it changes in the checkpoint's configuration."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("paths", nargs="*", metavar="PATH", help="videos, DICOM, images, or folders of them")
+    parser.add_argument(
+        "paths",
+        nargs="*",
+        metavar="PATH",
+        help="videos, DICOM, images, folders, lists or patterns of them ('archive/**/*.dcm'), URLs",
+    )
     parser.add_argument("--resume", required=True, metavar="CKPT", help="checkpoint of any stage")
     parser.add_argument("--output", default="output/predict", metavar="DIR", help="default: output/predict")
     parser.add_argument("--report", metavar="FILE", help="write the page of the study, FILE.html (docs/study.md)")
@@ -36,6 +42,12 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--explain", action="store_true", help="show in the report what spoke for and against a view")
     parser.add_argument(
         "--sr", metavar="DIR", help="write a DICOM structured report of each DICOM study; it names the patient"
+    )
+    parser.add_argument(
+        "--parquet-above",
+        type=int,
+        metavar="N",
+        help="TEST.PARQUET_ABOVE: write predictions.parquet where there are more videos (default: 1000000)",
     )
     parser.add_argument("--part", metavar="I/N", help="answer the I-th of N shares of the videos, for array jobs")
     parser.add_argument(
@@ -63,8 +75,15 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         raise UserError("no videos named; give files or folders (PATH), before --opts")
     if len(given.opts) % 2:
         raise UserError(f"--opts takes pairs of KEY VALUE; {given.opts[-1]!r} stands alone")
-    named = {"DEVICE": given.device, "TRAIN.BATCH_SIZE": given.batch_size, "DATA.NUM_WORKERS": given.workers}
-    machine = [("DEVICE", "auto"), ("DATA.NUM_WORKERS", min(os.cpu_count() or 1, 8))]  # not the one that trained
+    named = {
+        "DEVICE": given.device,
+        "TRAIN.BATCH_SIZE": given.batch_size,
+        "DATA.NUM_WORKERS": given.workers,
+        "TEST.PARQUET_ABOVE": given.parquet_above,
+    }
+    workers = min(os.cpu_count() or 1, 8)
+    # Not of the machine that trained.
+    machine = [("DEVICE", "auto"), ("DATA.NUM_WORKERS", workers), ("DATA.DOWNLOAD_FOLDER", "")]
     pairs = list(zip(given.opts[::2], given.opts[1::2], strict=True))
     given.changes = machine + pairs + [(key, value) for key, value in named.items() if value is not None]
     return given
@@ -83,37 +102,44 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parse(arguments)
 
     # Here, so that neither --help nor a mistake in the command line waits for what computes.
-    from echoviewclip.datasets.intake.find import find_videos, summary
+    from echoviewclip.datasets.intake.asked import has_patterns, iterate_videos
+    from echoviewclip.datasets.intake.find import summary
     from echoviewclip.datasets.reading import end_readers
+    from echoviewclip.evaluation.prediction_files import check_can_be_saved
     from echoviewclip.inference.answers import draw_table, write_answers
     from echoviewclip.inference.echo_model import EchoModel
     from echoviewclip.inference.parts import AnswerParts, question_of
     from echoviewclip.inference.predictor import load_predictor
     from echoviewclip.utils.distributed import is_main, processes
     from echoviewclip.utils.files import check_writable
+    from echoviewclip.utils.urls import shown
 
-    left_out: dict[str, str] = {}
-    videos = find_videos(given.paths, left_out)
     predictor = load_predictor(given.resume, given.cfg, given.changes)
+    left_out: dict[str, str] = {}
+    found = iterate_videos(given.paths, left_out)
+    videos = found if has_patterns(given.paths) and not (given.report or given.sr) else list(found)
+    above = predictor.config.TEST.PARQUET_ABOVE
+    if isinstance(videos, list):
+        check_can_be_saved(given.output, len(videos), above)
     check_writable(given.output)
     report = structured = None
     if given.sr:
         from echoviewclip.study.structured_reports import StructuredReports
 
-        structured = StructuredReports(given.sr, videos, given.resume)
+        structured = StructuredReports(given.sr, list(videos), given.resume)
     if given.report:
         from echoviewclip.study.report import StudyReport
 
-        report = StudyReport(given.report, given.protocol, given.paths, predictor, given.explain)
+        report = StudyReport(given.report, given.protocol, list(map(shown, given.paths)), predictor, given.explain)
     parts = AnswerParts(given.output, question_of(given.resume, given.changes, given.cfg, given.as_is), videos)
     try:
         with processes(predictor.config.DEVICE, predictor.config.TRAIN.TIMEOUT) as device:
             model = EchoModel(predictor, device)
             if report:  # its pictures come with the answers, so all have to come at once
-                table = model.predict_files(videos, as_is=given.as_is, watch=report.watch)
+                table = model.predict_files(list(videos), as_is=given.as_is, watch=report.watch)
                 report.gather()
             else:
-                model.predict_in_parts(videos, parts, as_is=given.as_is, share=given.part)
+                model.predict_in_parts(parts, as_is=given.as_is, share=given.part)
             if not is_main():
                 return 0
     finally:
@@ -124,7 +150,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         return 0
     columns, rows = (table.columns, table) if report else (parts.columns(), parts.rows())
-    written = write_answers(given.output, columns, rows)
+    written = write_answers(given.output, columns, rows, parquet=(parts.total or 0) > above)
     reported = structured.write(table if report else parts.rows()).summary() if structured else ""
     parts.remove()
     pages = report.write(table) if report else []

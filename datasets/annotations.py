@@ -14,7 +14,9 @@ import torch
 from echoviewclip.datasets.boundary import Boundary
 from echoviewclip.datasets.labels import Labels
 from echoviewclip.datasets.rows import read_rows
+from echoviewclip.datasets.video.reasons import Unreadable
 from echoviewclip.utils.errors import UserError, quoted, shortened
+from echoviewclip.utils.urls import has_secrets, identity, is_url, join, shown
 
 TARGETS = ("class", "quality", "multilabel", "score")
 SHOWN_FAULTS = 20
@@ -69,7 +71,7 @@ class Annotations:
     """Videos of one list.
 
     Attributes:
-        file: the list.
+        file: the list; text where it is a URL.
         folder: the folder that the names are relative to.
         labels: np.int64 [N], −1 = none; for multi-label lists float32 [N, K] of 0 and 1.
         views: np.int32 [N], the views of a list whose labels are grades or that has scores, −1 = none.
@@ -79,7 +81,7 @@ class Annotations:
     """
 
     def __init__(
-        self, file: Path, folder: str, names: Strings, patient_names: Strings, **columns: np.ndarray | array
+        self, file: Path | str, folder: str, names: Strings, patient_names: Strings, **columns: np.ndarray | array
     ) -> None:
         self.file, self.folder = file, folder
         self._names, self._patient_names = names, patient_names
@@ -106,16 +108,16 @@ class Annotations:
         return len(self._names)
 
     def name(self, i: int) -> str:
-        """The path of video `i` as the list gives it."""
-        return self._names[i]
+        """The path of video `i` as the list gives it, of URLs what may be shown."""
+        return shown(self._names[i])
 
     def path(self, i: int) -> str:
-        """The path of video `i` on disk."""
-        return os.path.join(self.folder, self._names[i])
+        """The path of video `i` on disk, or its URL, which may hold credentials."""
+        return join(self.folder, self._names[i])
 
     def paths(self) -> Iterator[str]:
-        """All paths on disk in order, many times as fast as one by one."""
-        return (os.path.join(self.folder, name) for name in self._names)
+        """All paths in order, many times as fast as one by one."""
+        return (join(self.folder, name) for name in self._names)
 
     def patient(self, i: int) -> str:
         """What the list calls the patient of video `i`, or nothing; not for logs."""
@@ -152,8 +154,8 @@ def read_annotations(
     """Reads a list of videos.
 
     Args:
-        file: absolute, or relative to the working directory or to `root`.
-        root: folder of the data (default: the list's own). Names are relative to it, or to its `videos` (or
+        file: absolute, or relative to the working directory or to `root`; or a URL.
+        root: folder of the data, or a URL (default: the list's own). Names are relative to it, or to its `videos` (or
             `videos.tar`) where that exists and the first name of the list is not found directly under `root`.
         num_classes: labels must lie in [0, num_classes), by default as many as names; −1 or none marks a video
             without one.
@@ -172,22 +174,23 @@ def read_annotations(
     if target not in TARGETS:
         raise UserError(f"target must be one of {', '.join(TARGETS)}, found {target!r}")
     file = find_list(file, root)
-    root = Path(root) if root else file.parent
+    root = str(root) if root else str(file).rpartition("/")[0] if is_url(str(file)) else str(Path(file).parent)
     names, patient_names = GrowingStrings(), GrowingStrings()
     codes: dict[str, int] = {}
     labels, scores, patients, lines, views = array("q"), array("f"), array("i"), array("i"), array("i")
     several: list[list[int]] = []
     found: list[str] = []
     known, known_views = Labels(label_names, num_classes), Labels(view_names)
-    boundary, folder = Boundary(root), ""
+    boundary, folder, secret = Boundary(root), "", Told()
     for row in read_rows(file, target, known):
         try:
             if row.fault:
                 raise ValueError(row.fault)
             _check_path(row.path)
             folder = folder or _folder(root, row.path)
-            if not allow_outside and not boundary.holds(os.path.join(folder, row.path)):
-                raise ValueError(f"{quoted(row.path)} leads out of {root}; {HOW_TO_ALLOW}")
+            if not allow_outside and not boundary.holds(join(folder, row.path)):
+                raise ValueError(f"{quoted(shown(row.path))} leads out of {root}; {HOW_TO_ALLOW}")
+            secret.check(row.path)
             words = "" if target == "score" else row.quality if target == "quality" else row.label
             numbers = _ids(known, words, target == "multilabel", any_label)
             score = _score(row.score)
@@ -220,21 +223,53 @@ def read_annotations(
     return Annotations(file, folder or str(root), names.freeze(), patient_names.freeze(), **columns)
 
 
-def find_list(file: str | Path, root: str | Path | None = None) -> Path:
-    """The list as given, or under `root`. Raises UserError that names what was tried."""
-    tried = [Path(file)] + ([Path(root) / file] if root and not Path(file).is_absolute() else [])
+class Told:
+    """URLs that have been named: two of which the same may be shown would be one video in all that is written."""
+
+    def __init__(self) -> None:
+        self._named: dict[str, str] = {}
+
+    def check(self, path: str) -> None:
+        """Raises ValueError where another URL with the same name has been checked."""
+        if has_secrets(path) and self._named.setdefault(shown(path), identity(path)) != identity(path):
+            raise ValueError(
+                f"{quoted(shown(path))} is told from another video only by what follows the `?`, which may hold "
+                "credentials and is written nowhere; name them by other paths"
+            )
+
+
+def find_list(file: str | Path, root: str | Path | None = None) -> Path | str:
+    """The list as given, or under `root`; a text where it is a URL. Raises UserError that names what was tried."""
+    if is_url(str(file)):
+        return str(file)
+    tried: list[Path | str] = [Path(file)]
+    if root and is_url(str(root)):
+        tried.append(join(str(root), str(file)))
+    elif root and not Path(file).is_absolute():
+        tried.append(Path(root) / file)
     for path in tried:
-        if os.path.isfile(path):
+        if _exists(path) if isinstance(path, str) else os.path.isfile(path):
             return path
     raise UserError(f"no such list of videos: {' nor '.join(map(str, tried))} (DATA.TRAIN_FILE, VAL_FILE, OOD_FILE)")
 
 
-def _folder(root: Path, first: str) -> str:
-    if not os.path.lexists(root / first):
-        for videos in (root / "videos", root / "videos.tar"):
-            if videos.exists():
-                return str(videos)
-    return str(root)
+def _folder(root: str, first: str) -> str:
+    if is_url(root):
+        return root if is_url(first) or _exists(join(root, first)) else join(root, "videos")
+    if not os.path.lexists(join(root, first)):
+        for videos in (join(root, "videos"), join(root, "videos.tar")):
+            if os.path.exists(videos):
+                return videos
+    return root
+
+
+def _exists(url: str) -> bool:
+    from echoviewclip.datasets.remote.store import exists
+
+    try:
+        return exists(url)
+    except Unreadable as error:
+        raise UserError(f"{shown(url)}: cannot be looked at: {error}") from None
 
 
 def _check_path(path: str) -> None:
@@ -249,7 +284,7 @@ def _check_path(path: str) -> None:
     if size > MAX_PATH:
         raise ValueError(f"a path of {size} bytes, which no system has")
     if ".." in path and ".." in PurePosixPath(path.replace("\\", "/")).parts:
-        raise ValueError(f"the path {quoted(path)} leaves the data folder; `..` is not allowed")
+        raise ValueError(f"the path {quoted(shown(path))} leaves the data folder; `..` is not allowed")
 
 
 def _ids(known: Labels, words: str, several: bool, any_label: bool) -> list[int]:

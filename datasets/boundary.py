@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from urllib.parse import unquote
+
+from echoviewclip.utils.urls import is_url
 
 
 class Boundary:
     """The border of a folder. Each folder is looked into once: a list of a million videos costs no million calls."""
 
     def __init__(self, root: str | Path) -> None:
-        self.root = os.path.realpath(root)
+        self._is_remote = is_url(str(root))
+        self.root = str(root).rstrip("/") if self._is_remote else os.path.realpath(root)
         self._within = os.path.join(self.root, "")
         self._links: dict[str, dict[str, str] | None] = {}
 
     def holds(self, path: str) -> bool:
-        """Whether a file, or a folder with the images directly in it, lies inside; links are followed."""
+        """Whether a file, or a folder with the images directly in it, lies inside; links on a disk are followed."""
+        if self._is_remote or is_url(path):
+            return self._is_remote and path.startswith(self._within) and ".." not in unquote(path).split("/")
         folder, _, name = path.rstrip("/").rpartition("/")
         if folder not in self._links:
             self._links[folder] = self._look_into(folder or "/")

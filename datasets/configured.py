@@ -12,6 +12,7 @@ from yacs.config import CfgNode
 from echoviewclip.datasets.annotations import Annotations, read_annotations
 from echoviewclip.datasets.dataset import VideoDataset
 from echoviewclip.datasets.loader import TrainingData, evaluation_loader
+from echoviewclip.datasets.remote.downloads import set_downloads
 from echoviewclip.datasets.shard_order import count_shards
 from echoviewclip.datasets.transforms import DeviceTransform
 from echoviewclip.datasets.video.open import Opener
@@ -29,6 +30,7 @@ def read_list(config: CfgNode, file: str, *, outsiders: bool = False, faults: li
     Faulty lines raise UserError, or go to `faults` as in `read_annotations`.
     """
     data = config.DATA
+    set_downloads(data.DOWNLOAD_FOLDER, data.DOWNLOAD_LIMIT)
     quality = config.STAGE == "quality" and not outsiders
     score = quality and data.QUALITY_TARGET == "score"
     return read_annotations(
@@ -62,6 +64,7 @@ def evaluation_views(config: CfgNode) -> tuple[int, int]:
 def video_dataset(config: CfgNode, annotations: Annotations, train: bool, opener: Opener | None = None) -> VideoDataset:
     """The videos of a list, opened by `opener`, sampled and cropped as the configuration says."""
     clips, crops = evaluation_views(config)
+    set_downloads(config.DATA.DOWNLOAD_FOLDER, config.DATA.DOWNLOAD_LIMIT)
     return VideoDataset(
         annotations,
         frames=config.DATA.NUM_FRAMES,

@@ -5,6 +5,7 @@ A list is one of
 - text: `path label` a line; the path may hold spaces, quotes and any UTF-8. The label is the longest known name that
   ends the line, else the last word. A line that is only a path is a video without a label (an outsider);
 - CSV with a header: `path` and any of `label`, `quality`, `score`, `patient` (other columns are left alone);
+- Parquet with the columns of CSV, numbers or texts;
 - JSON as in mmaction2: a list of `{"filename" | "frame_dir": …, "label": …}`, or that list under `data_list`;
   `quality`, `score` and `patient` as in CSV.
 
@@ -15,13 +16,18 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import re
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Sequence
+from io import TextIOWrapper
+from pathlib import Path, PurePosixPath
+from typing import Any, BinaryIO, NamedTuple
 
 from echoviewclip.datasets.labels import SEPARATORS, Labels
+from echoviewclip.datasets.video.reasons import Unreadable, reason_of
 from echoviewclip.utils.errors import UserError, quoted
+from echoviewclip.utils.parquet import read_batches, read_columns
+from echoviewclip.utils.urls import is_url, shown
 
 FIELDS = ("path", "label", "patient", "quality", "score")  # what a list may say of a video
 
@@ -45,25 +51,51 @@ class Row(NamedTuple):
     fault: str = ""
 
 
-def read_rows(file: Path, target: str = "class", known: Labels = NOTHING_KNOWN) -> Iterator[Row]:
-    """The entries of a list as they stand there, faults among them; `target` as for `read_annotations`.
+def read_rows(file: Path | str, target: str = "class", known: Labels = NOTHING_KNOWN) -> Iterator[Row]:
+    """The entries of a list, a file or a URL, as they stand there, faults among them; `target` as for
+    `read_annotations`.
 
     Of text lists the label is in the field that `target` names, and names that are `known` may hold blanks; CSV and
     JSON fill all fields they have.
     Raises UserError where the file is not of its kind at all.
     """
-    readers = {".csv": _csv_rows, ".json": _json_rows}
+    readers = {".csv": _csv_rows, ".json": _json_rows, ".parquet": _parquet_rows}
     try:
-        yield from readers.get(file.suffix.lower(), _text_rows)(file, target, known)
+        yield from readers.get(list_kind(file), _text_rows)(file, target, known)
+    except Unreadable as error:
+        raise UserError(f"{shown(str(file))}: cannot be read: {error}") from None
     except OSError as error:
         raise UserError(f"{file}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
         raise UserError(f"{file}:{_undecodable(file)}: not UTF-8 text: {error.reason}") from None
 
 
-def _undecodable(file: Path) -> int:
+def list_kind(file: Path | str) -> str:
+    """The suffix of a list, which says what kind it is: `.csv`."""
+    return PurePosixPath(shown(str(file))).suffix.lower()
+
+
+def open_list(file: Path | str) -> BinaryIO:
+    """The bytes of a list, a file or a URL. Raises OSError, and Unreadable for a URL."""
+    if not is_url(str(file)):
+        return open(file, "rb")
+    from echoviewclip.datasets.remote.downloads import open_copy
+
+    return open_copy(str(file))
+
+
+def read_whole(file: Path | str) -> bytes:
+    """All bytes of a list, a file or a URL. Raises UserError."""
+    try:
+        with open_list(file) as content:
+            return content.read()
+    except (OSError, Unreadable) as error:
+        raise UserError(f"{shown(str(file))}: cannot be read: {reason_of(error)}") from None
+
+
+def _undecodable(file: Path | str) -> int:
     """Number of the first line that is not UTF-8."""
-    content = file.read_bytes()
+    content = read_whole(file)
     try:
         content.decode()
     except UnicodeDecodeError as error:
@@ -71,9 +103,9 @@ def _undecodable(file: Path) -> int:
     return 1
 
 
-def _text_rows(file: Path, target: str, known: Labels) -> Iterator[Row]:
+def _text_rows(file: Path | str, target: str, known: Labels) -> Iterator[Row]:
     field = {"quality": "quality", "score": "score"}.get(target, "label")
-    with file.open(encoding="utf-8-sig") as lines:
+    with TextIOWrapper(open_list(file), "utf-8-sig") as lines:
         for number, line in enumerate(lines, start=1):
             line = line.strip(_BLANKS)
             if not line:
@@ -119,16 +151,13 @@ def _last_word(line: str) -> tuple[str, str]:
     return line[: max(at, 0)].rstrip(_BLANKS), line[at + 1 :]
 
 
-def _csv_rows(file: Path, target: str, _known: Labels) -> Iterator[Row]:
-    needed = {"path"} | ({target} & {"quality", "score"})  # without a label column all are outsiders
-    with file.open(encoding="utf-8-sig", newline="") as lines:
+def _csv_rows(file: Path | str, target: str, _known: Labels) -> Iterator[Row]:
+    with TextIOWrapper(open_list(file), "utf-8-sig", newline="") as lines:
         reader = csv.reader(lines)
         try:
             header = [cell.strip().lower() for cell in next(reader, [])]
-            if missing := needed - set(header):
-                raise UserError(
-                    f"{file}:1: the header lacks {', '.join(sorted(missing))}; it is {quoted(','.join(header))}"
-                )
+            if missing := _lacking(header, target):
+                raise UserError(f"{file}:1: the header lacks {missing}; it is {quoted(','.join(header))}")
             columns = [header.index(name) if name in header else -1 for name in FIELDS]
             for cells in reader:
                 if not cells:
@@ -143,9 +172,39 @@ def _csv_rows(file: Path, target: str, _known: Labels) -> Iterator[Row]:
             raise UserError(f"{file}:{reader.line_num}: not a CSV table: {error}") from None
 
 
-def _json_rows(file: Path, target: str, _known: Labels) -> Iterator[Row]:
+def _lacking(header: Sequence[str], target: str) -> str:
+    """The columns that a table needs and lacks."""
+    needed = {"path"} | ({target} & {"quality", "score"})  # without a label column all are outsiders
+    return ", ".join(sorted(needed - set(header)))
+
+
+def _parquet_rows(file: Path | str, target: str, _known: Labels) -> Iterator[Row]:
+    with open_list(file) as content:
+        yield from _rows_of_parquet(file, content, target)
+
+
+def _rows_of_parquet(file: Path | str, content: BinaryIO, target: str) -> Iterator[Row]:
+    written = read_columns(file, content)
+    header = [name.strip().lower() for name in written]
+    if missing := _lacking(header, target):
+        raise UserError(f"{file}: the columns lack {missing}; they are {quoted(','.join(header))}")
+    fields = [name for name in FIELDS if name in header]
+    number = 0
+    for batch in read_batches(file, [written[header.index(name)] for name in fields], content):
+        for values in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+            number += 1
+            try:
+                cells = {name: _words(_whole(value)).strip(_BLANKS) for name, value in zip(fields, values, strict=True)}
+            except TypeError:
+                yield Row(number, "", fault=f"`{'`, `'.join(fields)}` are texts, numbers or lists of them")
+            else:
+                yield Row(number, **cells)
+
+
+def _json_rows(file: Path | str, target: str, _known: Labels) -> Iterator[Row]:
     try:
-        tree: Any = json.loads(file.read_text(encoding="utf-8-sig"))
+        with open_list(file) as content:
+            tree: Any = json.loads(content.read().decode("utf-8-sig"))
     except json.JSONDecodeError as error:
         raise UserError(f"{file}:{error.lineno}: not valid JSON: {error.msg}") from None
     except UnicodeDecodeError:
@@ -168,6 +227,13 @@ def _json_rows(file: Path, target: str, _known: Labels) -> Iterator[Row]:
                 yield Row(number, path.strip(_BLANKS), **others)
         else:
             yield Row(number, "", fault="the entry has no `filename` or `frame_dir`")
+
+
+def _whole(value: Any) -> Any:
+    """3.0 as 3 and nan as nothing: what programs make of whole numbers in a column that has gaps."""
+    if isinstance(value, float):
+        return None if math.isnan(value) else int(value) if value.is_integer() else value
+    return value
 
 
 def _words(value: Any) -> str:

@@ -15,7 +15,8 @@ import numpy as np
 import yaml
 
 from echoviewclip.evaluation.bootstrap import Groups, Interval, Statistic, figures, intervals
-from echoviewclip.evaluation.predictions import Predictions, read_predictions
+from echoviewclip.evaluation.prediction_files import read_predictions
+from echoviewclip.evaluation.predictions import Predictions
 from echoviewclip.evaluation.summary import Summary, deciding_statistics, read_summary
 from echoviewclip.evaluation.titles import headlines
 from echoviewclip.utils.errors import UserError
@@ -76,7 +77,7 @@ def read_runs(folders: Sequence[Path]) -> list[Run]:
 
 def _read(folder: Path, name: str) -> Run:
     summary = read_summary(folder / "metrics.json")
-    p = read_predictions(folder / "predictions.csv")
+    p = read_predictions(folder)
     return Run(name, summary, p.where(np.argsort(p.path, kind="stable")), _settings(folder / "config.yaml"))
 
 

@@ -1,32 +1,18 @@
-"""`predictions.csv`: what a model answered about every video of an evaluation, row by row; written and read here only.
-
-    path, patient, set, label, prediction, probability, failed,
-    s_<name>                     scores, higher = in distribution
-    p_0 … p_{K-1}                view probabilities, and n_0 … those of the negative branch
-    grade, grade_prediction, score_target, score_prediction, g_0 … g_{G-1}
-    attention, frames            T weights and T frame indices, separated by spaces
-
-An empty cell is an unknown (no label, a video that failed). prediction, probability and grade_prediction follow from
-the probabilities; they are written for people and not read back.
-"""
+"""What a model answered about every video of an evaluation, as arrays; `evaluation.prediction_files` keeps them."""
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from echoviewclip.evaluation.quality import to_grades, to_scores
-from echoviewclip.utils.errors import UserError
-from echoviewclip.utils.files import atomic_path
 
 SETS = ("in", "near", "far", "ood")
 
-_VECTORS: dict[str, tuple[type, str | float]] = {  # column: kind, and the value of an empty cell
+VECTORS: dict[str, tuple[type, str | float]] = {  # column: kind, and the value of an empty cell
     "patient": (str, ""),
     "set": (str, "in"),
     "label": (np.int64, -1),
@@ -35,8 +21,8 @@ _VECTORS: dict[str, tuple[type, str | float]] = {  # column: kind, and the value
     "score_target": (np.float64, np.nan),
     "score_prediction": (np.float64, np.nan),
 }
-_MATRICES = {"probabilities": "p_", "negative": "n_", "grade_probabilities": "g_"}  # attribute: columns' prefix
-_SEQUENCES: dict[str, tuple[type, float]] = {"attention": (np.float32, np.nan), "frames": (np.int64, -1)}
+MATRICES = {"probabilities": "p_", "negative": "n_", "grade_probabilities": "g_"}  # attribute: columns' prefix
+SEQUENCES: dict[str, tuple[type, float]] = {"attention": (np.float32, np.nan), "frames": (np.int64, -1)}
 
 
 @dataclass(init=False)
@@ -82,11 +68,11 @@ class Predictions:
     ) -> None:
         """`answers` are the other arrays by name; None is one that is left out."""
         self.path = np.asarray(path, str)
-        for name, (kind, missing) in _VECTORS.items():
+        for name, (kind, missing) in VECTORS.items():
             self._fill(name, answers.pop(name, None), kind, (missing,) * len(self))
-        for name in _MATRICES:
+        for name in MATRICES:
             self._fill(name, answers.pop(name, None), np.float32, np.empty((len(self), 0)))
-        for name, (kind, _) in _SEQUENCES.items():
+        for name, (kind, _) in SEQUENCES.items():
             self._fill(name, answers.pop(name, None), kind, np.empty((len(self), 0)))
         if answers:
             raise TypeError(f"predictions have no {', '.join(answers)}")
@@ -158,94 +144,7 @@ class Predictions:
         return Predictions(**chosen, scores={name: values[mask] for name, values in self.scores.items()})
 
 
-def write_predictions(path: str | Path, predictions: Predictions) -> None:
-    """Writes the file, whole or not at all. Numbers keep every digit, so figures can be computed from it again."""
-    p = predictions
-    columns: dict[str, Iterable[str]] = {"path": p.path, "patient": p.patient, "set": p.set, "label": _cells(p.label)}
-    if p.probabilities.shape[1]:
-        columns |= {"prediction": _cells(p.prediction), "probability": _cells(p.probability)}
-    columns["failed"] = p.failed.astype(int).astype(str)
-    columns |= {f"s_{name}": _cells(values) for name, values in p.scores.items()}
-    if p.grade_probabilities.shape[1]:
-        columns |= {"grade": _cells(p.grade), "grade_prediction": _cells(p.grade_prediction)}
-        columns |= {name: _cells(getattr(p, name)) for name in ("score_target", "score_prediction")}
-    for name, prefix in _MATRICES.items():
-        columns |= {f"{prefix}{k}": _cells(column) for k, column in enumerate(getattr(p, name).T)}
-    for name in _SEQUENCES:
-        if getattr(p, name).shape[1]:
-            columns[name] = [" ".join(row).strip() for row in _cells(getattr(p, name))]
-    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(columns)
-        writer.writerows(zip(*columns.values(), strict=True))
-
-
-def read_predictions(path: str | Path) -> Predictions:
-    """Reads what `write_predictions` wrote.
-
-    Raises:
-        UserError: no such file, no column `path`, rows of unequal length, a cell that is not what its column holds.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise UserError(f"{path}: no such file; evaluate first (main.py --only_test)")
-    with path.open(newline="", encoding="utf-8") as file:
-        header, *rows = list(csv.reader(file)) or [[]]
-    if "path" not in header:
-        raise UserError(f"{path}: line 1 has no column 'path'; evaluate again (main.py --only_test)")
-    for line, row in enumerate(rows, 2):
-        if len(row) != len(header):
-            raise UserError(f"{path}: line {line} has {len(row)} cells, not {len(header)}; evaluate again")
-    cells = {name: [row[i] for row in rows] for i, name in enumerate(header)}
-
-    def column(name: str, parse: Callable[[str], object]) -> list:
-        values = []
-        for line, cell in enumerate(cells[name], 2):
-            try:
-                values.append(parse(cell))
-            except ValueError:
-                raise UserError(f"{path}: line {line}, column {name}: cannot read {cell!r}; evaluate again") from None
-        return values
-
-    found: dict[str, ArrayLike] = {"path": cells["path"]}
-    for name, (kind, missing) in _VECTORS.items():
-        if name in cells:
-            found[name] = column(name, _cell_of(kind, missing))
-    for name, prefix in _MATRICES.items():
-        if f"{prefix}0" in cells:
-            found[name] = np.transpose([column(c, _number) for c in header if c.startswith(prefix)])
-    for name, (kind, absent) in _SEQUENCES.items():
-        if name in cells and rows:
-            parts = column(name, _sequence_of(kind))
-            length = max(map(len, parts), default=0)
-            found[name] = [part or [absent] * length for part in parts]
-    scores = {name[2:]: column(name, _number) for name in header if name.startswith("s_")}
-    try:
-        return Predictions(**found, scores=scores)
-    except ValueError as error:
-        raise UserError(f"{path}: {error}; evaluate again (main.py --only_test)") from None
-
-
-def _cell_of(kind: type, missing: str | float) -> Callable[[str], object]:
-    parse: Callable[[str], object] = (lambda cell: bool(int(cell))) if kind is bool else kind
-    return lambda cell: parse(cell) if cell else missing
-
-
-def _sequence_of(kind: type) -> Callable[[str], list]:
-    return lambda cell: [kind(part) for part in cell.split()]
-
-
 def _likeliest(probabilities: np.ndarray) -> np.ndarray:
     if not probabilities.size:
         return np.full(len(probabilities), -1)
     return np.where(np.isfinite(probabilities).all(axis=1), probabilities.argmax(axis=1), -1)
-
-
-def _cells(values: np.ndarray) -> np.ndarray:
-    """Text of each number, the shortest that reads back as the same; unknowns (nan, -1 among integers) are empty."""
-    unknown = np.isnan(values) if values.dtype.kind == "f" else values < 0
-    return np.where(unknown, "", values.astype(str))
-
-
-def _number(cell: str) -> float:
-    return float(cell) if cell else np.nan

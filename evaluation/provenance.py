@@ -6,6 +6,7 @@ import hashlib
 import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 PIECE = 2**22  # bytes of a file that are hashed at a time
 
@@ -40,8 +41,13 @@ class Provenance:
 
 def sha256(file: Path) -> str:
     """The SHA-256 of a file, as `sha256sum` prints it. Raises OSError."""
+    return sha256_of(file.open("rb"))
+
+
+def sha256_of(content: BinaryIO) -> str:
+    """The SHA-256 of an open file, which is closed. Raises OSError."""
     digest = hashlib.sha256()
-    with file.open("rb") as stream:
+    with content as stream:
         while piece := stream.read(PIECE):
             digest.update(piece)
     return digest.hexdigest()

@@ -18,7 +18,8 @@ from echoviewclip.evaluation.figures import Line
 from echoviewclip.evaluation.ood import FPR95
 from echoviewclip.evaluation.overlays import SCALES, Why
 from echoviewclip.evaluation.pages import hide_folders, page_environment
-from echoviewclip.evaluation.predictions import Predictions, read_predictions
+from echoviewclip.evaluation.prediction_files import find_predictions, read_predictions
+from echoviewclip.evaluation.predictions import Predictions
 from echoviewclip.evaluation.summary import Summary, read_summary
 from echoviewclip.evaluation.titles import figure_title, headlines, score_title
 from echoviewclip.evaluation.worst import UNEXPLAINED, FramesOf, shown_name, worst_videos
@@ -39,21 +40,28 @@ SPIKE = 0.05  # of the videos: what risk does among the first few says little
 BLAND_ALTMAN = {"bias": "bias", "+1.96 SD": "limit_high", "−1.96 SD": "limit_low"}
 
 
-def write_report(folder: str | Path, frames: FramesOf | None = None, why: Mapping[str, Why] = UNEXPLAINED) -> Path:
+def write_report(
+    folder: str | Path,
+    frames: FramesOf | None = None,
+    why: Mapping[str, Why] = UNEXPLAINED,
+    predictions: Predictions | None = None,
+) -> Path:
     """Writes `report.html` into a run folder and returns its path.
 
     Args:
-        folder: holds metrics.json; of predictions.csv, metrics.jsonl and config.yaml what is there is shown too.
+        folder: holds metrics.json; of predictions, metrics.jsonl and config.yaml what is there is shown too.
         frames: reads the frames of the worst videos; without it they are listed without pictures.
         why: what spoke for and against the views that the model named in them, by path as in the list.
+        predictions: those of the folder, where they are in memory.
 
     Raises:
-        UserError: no readable metrics.json, a damaged predictions.csv.
+        UserError: no readable metrics.json, damaged predictions.
     """
     folder = Path(folder)
     summary = read_summary(folder / "metrics.json")
-    has_predictions = (folder / "predictions.csv").is_file()
-    p = read_predictions(folder / "predictions.csv") if has_predictions else Predictions(path=())
+    p = predictions
+    if p is None:
+        p = read_predictions(folder) if find_predictions(folder) else Predictions(path=())
     page = (
         page_environment()
         .get_template("report.html")

@@ -16,10 +16,12 @@ from yacs.config import CfgNode
 
 import echoviewclip
 from echoviewclip.datasets.annotations import find_list
+from echoviewclip.datasets.rows import read_whole
 from echoviewclip.experiment.steps import Step
 from echoviewclip.utils.errors import UserError
 from echoviewclip.utils.files import find_own, write_text
 from echoviewclip.utils.stopping import SIGNALS
+from echoviewclip.utils.urls import is_url
 
 PACKAGE = Path(echoviewclip.__file__).parent
 MARKER = "finished.json"  # in the folder of a step: what it was made from
@@ -91,7 +93,7 @@ def _source(config: CfgNode) -> dict[str, str]:
     for key in LISTS:
         files = [file.strip() for file in config.DATA[key].split(",") if file.strip()]
         root = config.DATA.ROOT if key.endswith("FILE") else None
-        content = b"".join(find_list(find_own(file), root).read_bytes() for file in files)
+        content = b"".join(read_whole(find_list(file if is_url(file) else find_own(file), root)) for file in files)
         found[f"DATA.{key}"] = _hash(content)
     if config.MODEL.RESUME:
         marker = Path(config.MODEL.RESUME).parent / MARKER

@@ -37,6 +37,8 @@ def apply_corrections(file: Path, listed: str, root: str, views: Sequence[str]) 
     Raises UserError for a decision that is none, or a video that the list does not hold under that label.
     """
     known, source = Labels(views), find_list(listed, root)
+    if isinstance(source, str):
+        raise UserError(f"{source}: cannot be written to; copy the list to this machine (DATA.TRAIN_FILE)")
     rows = list(read_rows(source, "class", known))
     of_path = {row.path: row for row in rows}
     counts: Counter = Counter()

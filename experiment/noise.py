@@ -15,7 +15,7 @@ from yacs.config import CfgNode
 
 from echoviewclip.datasets.annotations import Annotations
 from echoviewclip.datasets.transforms import DeviceTransform
-from echoviewclip.evaluation.predictions import read_predictions
+from echoviewclip.evaluation.prediction_files import find_predictions, read_predictions
 from echoviewclip.experiment.folds import found_folds
 from echoviewclip.inference.collect import collect
 from echoviewclip.inference.precision import Precision
@@ -62,10 +62,10 @@ def judge(run: Path) -> Judged:
     if config.STAGE != "view":
         raise UserError(f"{run}: is a run of stage {config.STAGE}; name that of stage view")
     videos = read_list(config, config.DATA.TRAIN_FILE, "DATA.TRAIN_FILE")
-    files = [fold.folder / "view/predictions.csv" for fold in found_folds(run.parent)]
-    if files and all(file.is_file() for file in files):
-        probabilities = _of_folds(files, videos, len(predictor.views))
-        return Judged(config, videos, list(predictor.views), probabilities, f"models of {len(files)} folds")
+    folds = [fold.folder / "view" for fold in found_folds(run.parent)]
+    if folds and all(map(find_predictions, folds)):
+        probabilities = _of_folds(folds, videos, len(predictor.views))
+        return Judged(config, videos, list(predictor.views), probabilities, f"models of {len(folds)} folds")
     features = _features(config, predictor.model, videos)
     probabilities = probe(features, videos.labels, _groups(videos), len(predictor.views))
     return Judged(
@@ -73,11 +73,11 @@ def judge(run: Path) -> Judged:
     )
 
 
-def _of_folds(files: list[Path], videos: Annotations, classes: int) -> np.ndarray:
+def _of_folds(folds: list[Path], videos: Annotations, classes: int) -> np.ndarray:
     """What the models of the folds say of the videos that they held out."""
     of_name: dict[str, np.ndarray] = {}
-    for file in files:
-        p = read_predictions(file)
+    for fold in folds:
+        p = read_predictions(fold)
         of_name |= {str(name): row for name, row in zip(p.path, p.probabilities, strict=True)}
     unknown = np.full(classes, np.nan)
     return np.stack([of_name.get(videos.name(i), unknown) for i in range(len(videos))])

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields
+from itertools import islice
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from echoviewclip.inference.prediction import Prediction, PredictionTable
 from echoviewclip.utils.files import atomic_path
+from echoviewclip.utils.parquet import ROWS, import_arrow, write_tables
 
 WIDTH = 100  # characters of a line of the table
+TEXT_FILES, PARQUET_FILES = ("predictions.csv", "predictions.jsonl"), ("predictions.parquet",)
 DRAWN = 200  # videos that the table shows; more are for programs
 
 COLUMNS: dict[str, tuple[str, Callable[..., str]]] = {  # of the table: heading, and how a value is written
@@ -52,24 +55,59 @@ class AnswerFiles:
     first: PredictionTable
 
 
-def write_answers(folder: str | Path, columns: Sequence[str], rows: Iterable[Prediction]) -> AnswerFiles:
-    """Writes `predictions.csv` (an empty cell is None) and `predictions.jsonl` to `folder`, each whole or not at all.
+def write_answers(
+    folder: str | Path, columns: Sequence[str], rows: Iterable[Prediction], *, parquet: bool = False
+) -> AnswerFiles:
+    """Writes `predictions.csv` (an empty cell is None) and `predictions.jsonl` to `folder`, or `predictions.parquet`.
 
-    Bytes of a file name that are not UTF-8 are written as `\\udcXX`. Rows are read once, one by one.
+    Each is whole or not there; those of an earlier prediction are removed. Bytes of a file name that are not UTF-8 are
+    written as `\\udcXX`. Rows are read once, one by one. Raises UserError where pyarrow is needed and missing.
     """
-    files = [Path(folder) / "predictions.csv", Path(folder) / "predictions.jsonl"]
-    counts, first = Counts(), []
-    with atomic_path(files[0]) as table, atomic_path(files[1]) as lines, _open(table) as cells, _open(lines) as objects:
+    kept, gone = (PARQUET_FILES, TEXT_FILES) if parquet else (TEXT_FILES, PARQUET_FILES)
+    files, counts, first = [Path(folder) / name for name in kept], Counts(), []
+
+    def counted() -> Iterator[Prediction]:
+        for row in rows:
+            counts.add(row)
+            if counts.videos <= DRAWN:
+                first.append(row)
+            yield row
+
+    if parquet:
+        write_tables(files[0], _arrow_tables(files[0], columns, counted()))
+    else:
+        _write_texts(files[0], files[1], columns, counted())
+    for name in gone:
+        (Path(folder) / name).unlink(missing_ok=True)
+    return AnswerFiles(files, counts, PredictionTable(tuple(columns), first))
+
+
+def _write_texts(table: Path, lines: Path, columns: Sequence[str], rows: Iterable[Prediction]) -> None:
+    with atomic_path(table) as first, atomic_path(lines) as second, _open(first) as cells, _open(second) as objects:
         writer = csv.DictWriter(cells, columns)
         writer.writeheader()
         for row in rows:
             values = {name: getattr(row, name) for name in columns}
             writer.writerow(values)
             objects.write(json.dumps(values, ensure_ascii=False) + "\n")
-            counts.add(row)
-            if counts.videos <= DRAWN:
-                first.append(row)
-    return AnswerFiles(files, counts, PredictionTable(tuple(columns), first))
+
+
+def _arrow_tables(file: Path, columns: Sequence[str], rows: Iterator[Prediction]) -> Iterator[Any]:
+    """The rows as pyarrow tables of ROWS, the last of fewer, at least one; None is null."""
+    arrow = import_arrow(file)
+    kinds = {"float | None": arrow.float64(), "int | None": arrow.int64()}
+    types = {field.name: kinds.get(str(field.type), arrow.string()) for field in fields(Prediction)}
+    schema = arrow.schema([(name, types[name]) for name in columns])
+    some = list(islice(rows, ROWS))
+    while True:
+        values = {name: [_unicode(getattr(row, name)) for row in some] for name in columns}
+        yield arrow.table(values, schema)
+        if not (some := list(islice(rows, ROWS))):
+            return
+
+
+def _unicode(value: object) -> object:
+    return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
 
 
 def _open(file: Path) -> TextIO:

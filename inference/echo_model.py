@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from echoviewclip.datasets.annotations import Annotations
-from echoviewclip.datasets.intake.find import find_videos
+from echoviewclip.datasets.intake.asked import find_videos
 from echoviewclip.datasets.intake.preparation import Preparation
 from echoviewclip.datasets.reading import reading_faults
 from echoviewclip.datasets.video.arrays import ArrayVideo
@@ -65,7 +65,7 @@ class EchoModel:
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         # As predict.py does: reading processes are of this machine, not of the one that trained.
-        return cls(load_predictor(file, cfg, [("DATA.NUM_WORKERS", 0), *changes]), device)
+        return cls(load_predictor(file, cfg, [("DATA.NUM_WORKERS", 0), ("DATA.DOWNLOAD_FOLDER", ""), *changes]), device)
 
     @property
     def views(self) -> list[str]:
@@ -114,19 +114,20 @@ class EchoModel:
         """
         return predict(self.predictor, files, self.device, as_is=as_is, arrays=arrays, watch=watch)
 
-    def predict_in_parts(
-        self, files: Sequence[str], parts: AnswerParts, *, as_is: bool = False, share: tuple[int, int] = (1, 1)
-    ) -> None:
-        """Answers about the `files` that `parts` lack, part by part, as far as it is the turn of this `share`.
+    def predict_in_parts(self, parts: AnswerParts, *, as_is: bool = False, share: tuple[int, int] = (1, 1)) -> None:
+        """Answers about the videos that `parts` lack, part by part, as far as it is the turn of this `share`.
 
         A share is (place, of): the place-th, from 1, of so many that run this, at a time or one after the other.
         """
-        tell_differences(self.predictor, files, as_is)
+        if isinstance(parts.videos, Sequence):
+            tell_differences(self.predictor, parts.videos, as_is)
         for part in parts.share(*share):
             if from_main(part.done):
                 continue
-            videos, within = files[part.start : part.end], (part.start, len(files))
-            table = predict(self.predictor, videos, self.device, as_is=as_is, within=within)
+            if not isinstance(parts.videos, Sequence):
+                tell_differences(self.predictor, part.videos, as_is)
+            within = (part.start, parts.total or part.start + len(part.videos))
+            table = predict(self.predictor, part.videos, self.device, as_is=as_is, within=within)
             if is_main():
                 parts.write(part, table)
             barrier()

@@ -11,24 +11,26 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count, islice
 from pathlib import Path
 
 import echoviewclip
 from echoviewclip.datasets.intake.preparation import VERSION
 from echoviewclip.inference.prediction import Prediction, PredictionTable
 from echoviewclip.utils.files import atomic_path
+from echoviewclip.utils.urls import identity
 
 SIZE = 500  # videos of a part
-OF_MACHINE = ("DEVICE", "DATA.NUM_WORKERS", "TRAIN.BATCH_SIZE")
+OF_MACHINE = ("DEVICE", "DATA.NUM_WORKERS", "TRAIN.BATCH_SIZE", "DATA.DOWNLOAD_FOLDER", "DATA.DOWNLOAD_LIMIT")
+OF_FILES = ("TEST.PARQUET_ABOVE",)
 
 
 @dataclass(frozen=True)
 class Part:
-    """The videos from `start` to before `end`, and where their answers are or will be."""
+    """The videos of a part, how many come before them, and where their answers are or will be."""
 
-    number: int
     start: int
-    end: int
+    videos: Sequence[str]
     file: Path
 
     @property
@@ -38,32 +40,43 @@ class Part:
 
 
 class AnswerParts:
-    """The parts of a prediction under `folder/parts/`."""
+    """The parts of a prediction under `folder/parts/`.
 
-    def __init__(self, folder: str | Path, question: str, videos: Sequence[str], size: int = SIZE) -> None:
-        """`question` tells one from another: the checkpoint and whatever changes its answers (`question_of`)."""
+    Attributes:
+        total: number of videos; None while it is not known.
+    """
+
+    def __init__(self, folder: str | Path, question: str, videos: Iterable[str], size: int = SIZE) -> None:
+        """`question` tells one from another: the checkpoint and whatever changes its answers (`question_of`).
+
+        `videos` that are an iterator are taken as parts are asked for.
+        """
         self.folder, self.question, self.videos, self.size = Path(folder) / "parts", question, videos, size
-        # Videos are looked at once: one that changes meanwhile is another question to the next run, not to this one.
-        self._known: dict[int, Part] = {}
-
-    def __len__(self) -> int:
-        return -(-len(self.videos) // self.size)
-
-    def __getitem__(self, number: int) -> Part:
-        if number not in self._known:
-            self._known[number] = self._part(number)
-        return self._known[number]
-
-    def _part(self, number: int) -> Part:
-        start, end = number * self.size, min((number + 1) * self.size, len(self.videos))
-        found = hashlib.sha256(self.question.encode())
-        for name in self.videos[start:end]:
-            found.update(f"\0{name}\0{_state(name)}".encode(errors="surrogateescape"))
-        return Part(number, start, end, self.folder / f"{number:06d}-{found.hexdigest()[:16]}.jsonl")
+        self.total = len(videos) if isinstance(videos, Sequence) else None
+        self.files: list[Path] = []
 
     def share(self, place: int, of: int) -> Iterator[Part]:
-        """Every part whose turn it is for the `place`-th (from 1) of so many workers."""
-        return (self[number] for number in range(place - 1, len(self), of))
+        """Every part whose turn it is for the `place`-th (from 1) of so many workers.
+
+        Once all have been asked for, by the only worker, the answers can be read.
+        """
+        # Videos are looked at once: one that changes meanwhile is another question to the next run, not to this one.
+        videos, self.files, start = iter(self.videos), [], 0
+        for number in count():
+            if not (some := list(islice(videos, self.size))):
+                break
+            if number % of == place - 1:
+                part = self._part(number, start, some)
+                self.files.append(part.file)
+                yield part
+            start += len(some)
+        self.total = start
+
+    def _part(self, number: int, start: int, videos: Sequence[str]) -> Part:
+        found = hashlib.sha256(self.question.encode())
+        for name in videos:
+            found.update(f"\0{identity(name)}\0{_state(name)}".encode(errors="surrogateescape"))
+        return Part(start, videos, self.folder / f"{number:06d}-{found.hexdigest()[:16]}.jsonl")
 
     def write(self, part: Part, table: PredictionTable) -> None:
         """Writes the answers about a part's videos, whole or not at all."""
@@ -74,13 +87,13 @@ class AnswerParts:
 
     def columns(self) -> tuple[str, ...]:
         """What is answered; all parts must be done."""
-        with self[0].file.open(encoding="ascii") as file:
+        with self.files[0].open(encoding="ascii") as file:
             return tuple(json.loads(next(file)))
 
     def rows(self) -> Iterator[Prediction]:
         """The answers about all videos, in order; all parts must be done."""
-        for number in range(len(self)):
-            with self[number].file.open(encoding="ascii") as file:
+        for part in self.files:
+            with part.open(encoding="ascii") as file:
                 next(file)
                 for line in file:
                     yield Prediction(**json.loads(line))
@@ -98,16 +111,17 @@ def question_of(
 ) -> str:
     """What is asked of videos: a checkpoint and its yaml file by their sizes and times, settings, this version.
 
-    `changes` of what a machine has (device, processes, batches) change none, so shares may be of several machines.
+    `changes` of what a machine has (device, processes, batches) and of the kind of file that all are written to change
+    none, so shares may be of several machines.
     """
     file = Path(checkpoint)
-    told = sorted([key, str(value)] for key, value in changes if key not in OF_MACHINE)
+    told = sorted([key, str(value)] for key, value in changes if key not in OF_MACHINE + OF_FILES)
     files = [_state(file / "model.json" if file.is_dir() else file), _state(cfg) if cfg else ""]
     return json.dumps([echoviewclip.__version__, VERSION, *files, told, as_is])
 
 
 def _state(file: str | Path) -> str:
-    """Size and time of a file; nothing for one that is not there."""
+    """Size and time of a file; nothing for one that is not there, and for a URL, which is not asked."""
     try:
         found = os.stat(file)
     except OSError:

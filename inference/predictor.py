@@ -24,6 +24,7 @@ from echoviewclip.datasets.configured import evaluation_batches, reading_process
 from echoviewclip.datasets.intake.pictures import Preparing
 from echoviewclip.datasets.intake.preparation import Preparation
 from echoviewclip.datasets.reading import reading_faults
+from echoviewclip.datasets.remote.downloads import set_downloads
 from echoviewclip.datasets.transforms import DeviceTransform
 from echoviewclip.datasets.video.arrays import ArraysFirst
 from echoviewclip.datasets.video.base import Video
@@ -96,6 +97,7 @@ def make_predictor(checkpoint: AnyCheckpoint, cfg: str | Path | None = None, cha
     views, grades = _names_of(checkpoint, config)
     if isinstance(checkpoint, BareWeights):
         checkpoint = checkpoint.renamed(config)
+    set_downloads(config.DATA.DOWNLOAD_FOLDER, config.DATA.DOWNLOAD_LIMIT)
     model, _ = restore_model(config, views, checkpoint, answers=True)
     fitted, kept = None, None
     if isinstance(checkpoint, Checkpoint):

@@ -18,7 +18,7 @@ from echoviewclip.utils.errors import UserError
 
 
 def to_predictions(answers: Answers[np.ndarray], annotations: Annotations, kind: str) -> Predictions:
-    """Answers and annotations of one list as rows of predictions.csv; `kind` is in, near, far or ood.
+    """Answers and annotations of one list as rows of predictions; `kind` is in, near, far or ood.
 
     Videos of an "in" list that have neither a view nor a grade nor a score are outsiders: their set is "ood".
     """

@@ -23,6 +23,7 @@ from echoviewclip.evaluation.provenance import sha256
 from echoviewclip.inference.prediction import Prediction
 from echoviewclip.utils.errors import UserError
 from echoviewclip.utils.files import atomic_path, check_writable
+from echoviewclip.utils.urls import shown
 
 IDENTIFIERS = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")  # that a reference needs
 
@@ -73,7 +74,8 @@ class StructuredReports:
         if self.folder.is_file() or (self.folder.is_dir() and any(self.folder.iterdir())):
             raise UserError(f"--sr {folder}: name a new or empty folder, so that reports of other studies stay apart")
         check_writable(self.folder)
-        self._studies = {video: _study_of(video) for video in videos}
+        self._paths = {shown(video): video for video in videos}
+        self._studies = {name: _study_of(video) for name, video in self._paths.items()}
         others = [video for video, study in self._studies.items() if study is None]
         if others:
             more = f" and {len(others) - 1} more" if len(others) > 1 else ""
@@ -98,7 +100,9 @@ class StructuredReports:
             try:
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")  # remarks on values, which quote them
-                    report = make_document([Answered(read_header(row.file), row) for row in answers], device)
+                    report = make_document(
+                        [Answered(read_header(self._paths[row.file]), row) for row in answers], device
+                    )
                     file = self.folder / f"{len(written.files) + 1:03d}.dcm"
                     with atomic_path(file, private=True) as path:
                         report.save_as(path, enforce_file_format=True)

@@ -10,7 +10,8 @@ from scipy.special import softmax
 
 from echoviewclip.evaluation.calibration import fit_temperature, threshold
 from echoviewclip.evaluation.ood import scores
-from echoviewclip.evaluation.predictions import Predictions, write_predictions
+from echoviewclip.evaluation.prediction_files import write_predictions
+from echoviewclip.evaluation.predictions import Predictions
 from echoviewclip.evaluation.summary import summarise, write_metrics
 from echoviewclip.utils.seeding import generator
 

@@ -19,7 +19,7 @@ if not __package__:  # started as a file
     sys.path[0] = str(Path(__file__).resolve().parents[1] / "src")
 
 from echoviewclip.evaluation.calibration import at_temperature
-from echoviewclip.evaluation.predictions import read_predictions
+from echoviewclip.evaluation.prediction_files import read_predictions
 from echoviewclip.evaluation.summary import read_summary
 from echoviewclip.utils.errors import UserError, exit_code, quoted
 from echoviewclip.utils.files import atomic_path, find_own
@@ -61,7 +61,7 @@ def regrouped(probabilities: np.ndarray, views: np.ndarray) -> np.ndarray:
 
 def export(run: Path, dataset: str, file: Path, mapping: Path) -> tuple[int, int]:
     """Writes the file; how many videos are in it, and how many have no answer and are left out. Raises UserError."""
-    summary, p = read_summary(run / "metrics.json"), read_predictions(run / "predictions.csv")
+    summary, p = read_summary(run / "metrics.json"), read_predictions(run)
     if not p.probabilities.shape[1]:
         raise UserError(f"{run}: the evaluation has no answers about views; evaluate a checkpoint that has text")
     views = read_map(mapping, summary.classes)
@@ -82,7 +82,7 @@ def export(run: Path, dataset: str, file: Path, mapping: Path) -> tuple[int, int
 def main() -> int:
     """Parses the command line, writes the file and says what is in it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("run", metavar="RUN", type=Path, help="folder with metrics.json and predictions.csv")
+    parser.add_argument("run", metavar="RUN", type=Path, help="folder with metrics.json and predictions")
     parser.add_argument("dataset", metavar="DATASET", choices=DATASETS, help=", ".join(DATASETS))
     parser.add_argument("file", metavar="FILE", type=Path, help="CSV to write")
     parser.add_argument("--map", metavar="CSV", type=Path, default=None, help=f"name,cardiobench (default: {MAP})")

@@ -59,7 +59,7 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def main() -> int:
     """Parses the command line, compares and prints."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("runs", metavar="RUN", type=Path, nargs="+", help="folders with metrics.json, predictions.csv")
+    parser.add_argument("runs", metavar="RUN", type=Path, nargs="+", help="folders with metrics.json and predictions")
     parser.add_argument("--page", metavar="FILE", type=Path, help="write the comparison as a page, too")
     given = parser.parse_args()
     runs = read_runs(given.runs)

@@ -22,7 +22,7 @@ if not __package__:  # started as a file
 
     sys.path[0] = str(Path(__file__).resolve().parents[1] / "src")
 
-from echoviewclip.datasets.intake.find import find_videos
+from echoviewclip.datasets.intake.asked import find_videos
 from echoviewclip.datasets.sample import Sample
 from echoviewclip.datasets.transforms import DeviceTransform, lit_pixels
 from echoviewclip.inference.collect import Answers

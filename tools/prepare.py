@@ -28,14 +28,17 @@ from echoviewclip.datasets.intake.prepare import prepare_sets
 from echoviewclip.datasets.intake.records import Options, Record
 from echoviewclip.datasets.intake.shards import FOLDER, parse_size, write_shards
 from echoviewclip.datasets.intake.splits import parse_shares
+from echoviewclip.datasets.remote.downloads import DEFAULT_LIMIT, set_downloads
+from echoviewclip.datasets.rows import list_kind
 from echoviewclip.utils.errors import UserError, exit_code
+from echoviewclip.utils.urls import is_url
 from echoviewclip.utils.workers import MAX_SECONDS
 
 
 def parse() -> argparse.Namespace:
     """The command line, checked."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("source", metavar="SRC", type=Path, help="folder or list of DICOM and video files")
+    parser.add_argument("source", metavar="SRC", type=_place, help="folder or list of DICOM and video files, or a URL")
     parser.add_argument("destination", metavar="DST", type=Path, help="Standard Folder to make or to go on with")
     parser.add_argument("--size", type=int, default=256, help="short side in pixels (default: 256)")
     parser.add_argument(
@@ -54,6 +57,19 @@ def parse() -> argparse.Namespace:
         "--timeout", type=float, default=MAX_SECONDS, metavar="SECONDS", help=f"for one file (default: {MAX_SECONDS:g})"
     )
     parser.add_argument("--retry", action="store_true", help="try files again that crashed or took too long before")
+    parser.add_argument(
+        "--download-folder",
+        default="",
+        metavar="DIR",
+        help="local copies of files at URLs (default: ~/.cache/echoviewclip/downloads)",
+    )
+    parser.add_argument(
+        "--download-limit",
+        type=float,
+        default=DEFAULT_LIMIT,
+        metavar="GB",
+        help=f"of them (default: {DEFAULT_LIMIT:g})",
+    )
     parser.add_argument("--allow-outside", action="store_true", help="a list SRC may lead out of its folder")
     sets = parser.add_argument_group(
         "lists for training", "ORIGIN is folder, folder:N, a table or a regular expression"
@@ -77,18 +93,26 @@ def parse() -> argparse.Namespace:
         raise UserError(f"--size must be at least 16, found {a.size}")
     if a.workers < 0 or not a.timeout > 0:
         raise UserError("--workers must be at least 0 and --timeout above 0")
+    if not a.download_limit > 0:
+        raise UserError(f"--download-limit must be above 0, found {a.download_limit:g}")
     if not a.labels_from and (a.split or a.quality_from or a.label_list):
-        if a.source.suffix.lower() not in LISTS:
+        if list_kind(a.source) not in LISTS:
             raise UserError("--split, --quality-from and --label-list need labels: --labels-from folder or a table")
         a.labels_from = str(a.source)
     return a
 
 
-def describe(source: Path, records: Sequence[Record]) -> bool:
+def _place(text: str) -> Path | str:
+    """A path, or the text of a URL."""
+    return text if is_url(text) else Path(text)
+
+
+def describe(source: Path | str, records: Sequence[Record]) -> bool:
     """Prints what became of the files; returns whether any could not be read."""
     faults = [record for record in records if record.fault]
     for record in faults:
-        print(f"{source / record.source if source.is_dir() else record.source}: {record.fault}", file=sys.stderr)
+        where = source / record.source if isinstance(source, Path) and source.is_dir() else record.source
+        print(f"{where}: {record.fault}", file=sys.stderr)
     left_out = [record.skipped for record in records if record.skipped]
     unsure = sum("; ".join(record.warnings).count("was not found for sure") for record in records)
     print(
@@ -105,6 +129,7 @@ def describe(source: Path, records: Sequence[Record]) -> bool:
 def main() -> int:
     """Prepares and sums up."""
     a = parse()
+    set_downloads(a.download_folder, a.download_limit)
     options = Options(a.size, a.stills, a.keep_names, a.any_modality, a.crop)
     plan = Plan(
         labels_from=a.labels_from,

@@ -21,7 +21,7 @@ from yacs.config import CfgNode
 from echoviewclip.datasets.annotations import Annotations
 from echoviewclip.datasets.dataset import frames_from
 from echoviewclip.evaluation.overlays import Why
-from echoviewclip.evaluation.predictions import read_predictions
+from echoviewclip.evaluation.prediction_files import read_predictions
 from echoviewclip.evaluation.report import write_report
 from echoviewclip.evaluation.summary import read_summary
 from echoviewclip.evaluation.worst import UNEXPLAINED, telling_videos
@@ -55,7 +55,7 @@ def explain_run(folder: Path, config: CfgNode, lists: list[Annotations]) -> Mapp
 
     if not config.TEST.ONLY_TEST:
         raise UserError(f"{folder}: is of a training, which explains nothing; evaluate: main.py --only_test --explain")
-    telling = telling_videos(read_predictions(folder / "predictions.csv"), read_summary(folder / "metrics.json"))
+    telling = telling_videos(read_predictions(folder), read_summary(folder / "metrics.json"))
     views = read_names(config.DATA.LABEL_LIST, config.DATA.NUM_CLASSES, "DATA.NUM_CLASSES")
     grades = read_names(config.DATA.QUALITY_LIST, config.DATA.NUM_QUALITIES, "DATA.NUM_QUALITIES")
     checkpoint = read_checkpoint(config, views, grades)
@@ -68,7 +68,7 @@ def explain_run(folder: Path, config: CfgNode, lists: list[Annotations]) -> Mapp
 def main() -> int:
     """Parses the command line, writes the report and prints where it is."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("run", metavar="RUN", type=Path, help="folder with metrics.json and predictions.csv")
+    parser.add_argument("run", metavar="RUN", type=Path, help="folder with metrics.json and predictions")
     parser.add_argument("--explain", action="store_true", help="show what spoke for and against a view")
     given = parser.parse_args()
     frames, why = None, UNEXPLAINED

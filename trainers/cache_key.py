@@ -11,11 +11,14 @@ import torch
 from yacs.config import CfgNode
 
 from echoviewclip.datasets.annotations import Annotations
+from echoviewclip.datasets.remote.store import look_at
+from echoviewclip.datasets.video.reasons import Unreadable
 from echoviewclip.datasets.video.tar import split_path
 from echoviewclip.inference.precision import Precision
 from echoviewclip.models.video_clip import VideoCLIP
 from echoviewclip.trainers.stages import Stage
 from echoviewclip.utils.distributed import world
+from echoviewclip.utils.urls import identity, is_url
 
 VERSION = 1  # of what the program computes and how it is stored: counts up where either changes
 IMAGE = ("stem.", "trunk.", "positive.", "negative.")  # the parts of a model that features are computed by
@@ -23,7 +26,7 @@ IMAGE = ("stem.", "trunk.", "positive.", "negative.")  # the parts of a model th
 OTHER = {
     "DATA": {
         *("ROOT", "TRAIN_FILE", "VAL_FILE", "OOD_FILE", "DATASET", "LABEL_LIST", "QUALITY_LIST"),
-        *("NUM_WORKERS", "TIMEOUT", "MAX_BAD_FRACTION", "ALLOW_OUTSIDE"),
+        *("NUM_WORKERS", "TIMEOUT", "MAX_BAD_FRACTION", "ALLOW_OUTSIDE", "DOWNLOAD_FOLDER", "DOWNLOAD_LIMIT"),
     },
     "AUG": {"LABEL_SMOOTH"},
     "MODEL": {"PRETRAINED", "RESUME", "QUALITY_HEAD", "QUALITY_VIEWS", "DROP_PATH_RATE", "FIX_TEXT"},
@@ -61,15 +64,18 @@ def cache_key(config: CfgNode, stage: Stage, model: VideoCLIP, precision: Precis
 def _videos(videos: Annotations) -> Iterator[str]:
     """A line for each video, of a folder for each of its files: name, size in bytes and time of change.
 
-    Of a video in an archive these are the archive's.
+    Of a video in an archive these are the archive's, of one at a URL what its source says of its version.
     """
     for place, path in enumerate(videos.paths()):
         yield f"{videos.name(place)}\n"
         if (parts := split_path(path)) and os.path.isfile(parts[0]):
             path = parts[0]
         try:
+            if is_url(path):
+                yield f"{identity(path)} {look_at(path).version}\n"
+                continue
             for file in sorted(entry.path for entry in os.scandir(path)) if os.path.isdir(path) else [path]:
                 status = os.stat(file)
                 yield f"{os.path.basename(file)} {status.st_size} {status.st_mtime_ns}\n"
-        except OSError:
+        except (OSError, Unreadable):
             yield "cannot be read\n"

@@ -13,6 +13,7 @@ from pathlib import Path
 import yaml
 from yacs.config import CfgNode
 
+from echoviewclip.evaluation.prediction_files import NAMES
 from echoviewclip.trainers.saving import BEST, LAST, PREVIOUS
 from echoviewclip.trainers.trackers.tracker import RUN_IDS
 from echoviewclip.utils.errors import UserError
@@ -28,7 +29,7 @@ REST = (
     "progress.png",
     "feature_cache",
     "metrics.json",
-    "predictions.csv",
+    *NAMES,
     "report.html",
     "tensorboard",
     "wandb",

@@ -21,7 +21,7 @@ from echoviewclip.datasets.reading import reading_faults
 from echoviewclip.evaluation.calibration import PRIOR_VIDEOS
 from echoviewclip.evaluation.feature_statistics import FeatureStatistics
 from echoviewclip.evaluation.overlays import Why
-from echoviewclip.evaluation.predictions import write_predictions
+from echoviewclip.evaluation.prediction_files import check_can_be_saved, save_predictions
 from echoviewclip.evaluation.report import write_report
 from echoviewclip.evaluation.summary import Summary, write_metrics
 from echoviewclip.evaluation.worst import UNEXPLAINED, telling_videos
@@ -100,6 +100,7 @@ def run(
         torch.manual_seed(config.SEED)
         say_shares(config)
         sets = evaluation_sets(config)
+        check_can_be_saved(folder, sum(len(part.annotations) for part in sets), config.TEST.PARQUET_ABOVE)
         checkpoint = read_checkpoint(config, views, grades, read)
         start = Start(with_activation(config, checkpoint), views, grades, checkpoint, sets, begin)
         if start.training:
@@ -234,7 +235,7 @@ def _run(
         checkpoints = [checkpoint.file if checkpoint else None, *([folder / LAST] if (folder / LAST).is_file() else [])]
         came_about = provenance_of(start.begin, [*lists, *checkpoints])
         evaluation = replace(evaluation, summary=replace(evaluation.summary, provenance=came_about))
-    write_results(folder, evaluation, evaluated, config.DATA.DECODER, why)
+    write_results(folder, evaluation, evaluated, config, why)
     return files, evaluation.summary
 
 
@@ -296,13 +297,13 @@ def _warn_of_few_videos(start: Start) -> None:
 
 
 def write_results(
-    folder: Path, evaluation: Evaluation, lists: Sequence[Annotations], decoder: str, why: Mapping[str, Why]
+    folder: Path, evaluation: Evaluation, lists: Sequence[Annotations], config: CfgNode, why: Mapping[str, Why]
 ) -> None:
-    """Writes predictions.csv, metrics.json and report.html, and says the main figures and where everything is."""
+    """Writes predictions, metrics.json and report.html, and says the main figures and where everything is."""
     if is_main():
-        write_predictions(folder / "predictions.csv", evaluation.predictions)
+        save_predictions(folder, evaluation.predictions, config.TEST.PARQUET_ABOVE)
         write_metrics(folder / "metrics.json", evaluation.summary)
-        write_report(folder, frames_from(lists, decoder), why)
+        write_report(folder, frames_from(lists, config.DATA.DECODER), why, evaluation.predictions)
         fitted = evaluation.summary.fitted or ()
         for name, value in evaluation.metrics.items():
             interval = evaluation.summary.intervals.get(name)

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from echoviewclip.utils.urls import without_secrets
+
 ERROR_FILE = "RUN_ERROR_FILE"  # set where utils.launch says for all its processes why one failed, which that file tells
 STOPPED = 75  # EX_TEMPFAIL of sysexits.h: the run was asked to stop; schedulers can be told to queue such a job again
 
@@ -22,7 +24,9 @@ class UserError(Exception):
     """A mistake that the user can fix: its text says what is wrong, where (file, line, key) and what to do."""
 
     def __init__(self, message: str) -> None:
-        super().__init__("\n".join(shortened(printable(line), MOST_IN_LINE) for line in message.split("\n")))
+        super().__init__(
+            "\n".join(shortened(printable(without_secrets(line)), MOST_IN_LINE) for line in message.split("\n"))
+        )
 
 
 class LostPeer(UserError):

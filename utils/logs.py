@@ -12,6 +12,7 @@ from typing import Any
 from echoviewclip.utils.distributed import is_main
 from echoviewclip.utils.files import make_folder, writing
 from echoviewclip.utils.progress import SHOWN, line_aside, on_terminal
+from echoviewclip.utils.urls import without_secrets
 
 
 def set_up_logging(folder: Path | None, anew: bool = False) -> None:
@@ -33,12 +34,20 @@ def set_up_logging(folder: Path | None, anew: bool = False) -> None:
         day = (
             "" if isinstance(handler, Console) and handler.is_terminal else "%Y-%m-%d "
         )  # files are read on other days
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname).1s %(message)s", f"{day}%H:%M:%S"))
+        handler.setFormatter(Line("%(asctime)s %(levelname).1s %(message)s", f"{day}%H:%M:%S"))
         root.addHandler(handler)
     logging.captureWarnings(True)
     warnings.formatwarning = lambda message, *_, **__: str(message)
     for noisy in ("httpx", "huggingface_hub", "open_clip", "matplotlib", "PIL", "pydicom", "alembic"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+class Line(logging.Formatter):
+    """A line of the log, in which URLs are without passwords and signatures."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """See the base class."""
+        return without_secrets(super().format(record))
 
 
 class Console(logging.StreamHandler):

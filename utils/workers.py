@@ -99,9 +99,13 @@ def _first_done(busy: Sequence[_Worker]) -> list[_Worker]:
             return done
 
 
+class OutOfTime(TimeoutError):
+    """A block has taken longer than its `time_limit`."""
+
+
 @contextmanager
 def time_limit(seconds: float) -> Iterator[None]:
-    """Raises TimeoutError in a block that takes longer (0: never).
+    """Raises OutOfTime in a block that takes longer (0: never).
 
     A library is interrupted when it next returns to Python, as decoders do after each frame. Without effect outside
     of the main thread of a process, which alone receives signals.
@@ -119,7 +123,7 @@ def time_limit(seconds: float) -> Iterator[None]:
 
 
 def _raise_timeout(*_: object) -> None:
-    raise TimeoutError
+    raise OutOfTime
 
 
 def _serve(pipe: Connection, function: Callable[..., Any]) -> None:

@@ -20,6 +20,7 @@ from echoviewclip.datasets.video.base import Video, VideoError
 from echoviewclip.datasets.video.open import open_video
 from echoviewclip.utils.errors import UserError
 from echoviewclip.utils.progress import track
+from echoviewclip.utils.urls import is_url, shown
 from echoviewclip.utils.workers import MAX_SECONDS, Lost, run_jobs
 
 LOOKED_AT = 4  # frames of a video that go into the mean and the standard deviation
@@ -37,7 +38,7 @@ def check_annotations(
     lists = [listed for listed in (train, val, *outsiders) if listed is not None]
     faults = []
     for listed in lists:
-        faults += [f"{place_of(listed, i)}: {listed.path(i)} does not exist" for i in missing(listed)]
+        faults += [f"{place_of(listed, i)}: {shown(listed.path(i))} does not exist" for i in missing(listed)]
     faults += _repeated(lists, train, val)
     if train is not None:
         faults += _unlabelled(train)
@@ -52,11 +53,16 @@ def place_of(listed: Annotations, i: int) -> str:
 
 
 def missing(listed: Annotations) -> list[int]:
-    """Which videos of a list do not exist. Lists each folder once: a million files are not asked for one by one."""
+    """Which videos of a list do not exist. Lists each folder once: a million files are not asked for one by one.
+
+    Those that lie elsewhere are not asked for.
+    """
     contents: dict[str, set[str]] = {}
     absent = []
     for i, path in enumerate(listed.paths()):
         path = path.rstrip("/")
+        if is_url(path):
+            continue
         found = _in_archive(path) if ".tar/" in path else None
         if found is None:
             folder, name = os.path.split(path)
@@ -154,13 +160,13 @@ def inspect(
     jobs = [(listed.path(i), every_frame, decoder) for i in present]
     for k, answer in track(run_jobs(_read, jobs, workers, seconds), "reading", len(jobs)):
         if isinstance(answer, Lost):
-            answer = f"{jobs[k][0]}: {answer.reason}", (), 0
+            answer = f"{shown(jobs[k][0])}: {answer.reason}", (), 0
         fault, warnings[k], parts[k] = answer
         if fault:
             faults[k] = f"{place_of(listed, present[k])}: {fault}"
     result.faults = [faults[k] for k in sorted(faults)]
     result.warnings = [
-        f"{place_of(listed, present[k])}: {jobs[k][0]}: {text}" for k in sorted(warnings) for text in warnings[k]
+        f"{place_of(listed, present[k])}: {shown(jobs[k][0])}: {text}" for k in sorted(warnings) for text in warnings[k]
     ]
     sums = parts.sum(0)  # in the order of the list, so that the last digits do not depend on who was first
     if sums[0, 0]:

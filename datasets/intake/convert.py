@@ -14,16 +14,20 @@ from echoviewclip.datasets.video.open import open_video
 from echoviewclip.datasets.video.reasons import reason_of
 from echoviewclip.utils.errors import UserError
 from echoviewclip.utils.files import atomic_path
+from echoviewclip.utils.urls import join
 
 
-def convert(root: Path, name: str, destination: Path, target: str, options: Options, salt: bytes) -> Record:
+def convert(
+    root: Path | str, name: str, destination: Path, target: str, options: Options, salt: bytes, path: str = ""
+) -> Record:
     """Reads one source, paints everything but ultrasound black, writes the small video.
 
-    Whatever is wrong with the source goes into the record. Raises UserError where the video cannot be written.
+    The source is `name` in a folder or at a URL `root`, or where `path` says. Whatever is wrong with it goes into the
+    record. Raises UserError where the video cannot be written.
     """
     record = Record(name, target)
     try:
-        with open_video(root / name) as video:
+        with open_video(path or join(str(root), name)) as video:
             record.skipped = why_left_out(video, stills=options.stills, any_modality=options.any_modality)
             if record.skipped:
                 return record

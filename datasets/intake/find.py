@@ -1,4 +1,4 @@
-"""The files that may be videos: of a folder, or those that a list names; and why the others are not."""
+"""The files that may be videos: of a folder or a URL, or those that a list names; and why the others are not."""
 
 from __future__ import annotations
 
@@ -10,16 +10,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from echoviewclip.datasets.annotations import read_annotations
-from echoviewclip.datasets.video.base import NoImage, OtherModality, Video, VideoError, may_be_opened
+from echoviewclip.datasets.remote.store import head, look_at, walk
+from echoviewclip.datasets.rows import list_kind
+from echoviewclip.datasets.video.base import Video, may_be_opened
 from echoviewclip.datasets.video.content import HEAD_BYTES, kind_of
 from echoviewclip.datasets.video.dicom import DicomVideo
-from echoviewclip.datasets.video.open import open_video
+from echoviewclip.datasets.video.reasons import Unreadable
 from echoviewclip.utils.errors import UserError
+from echoviewclip.utils.urls import has_secrets, is_url, join, shown
 
 SUFFIXES = (".mp4", ".avi", ".mov", ".m4v", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".dcm", ".dicom")
-LISTS = (".txt", ".csv", ".json")
+LISTS = (".txt", ".csv", ".json", ".parquet")
+DICOM_SUFFIXES = (".dcm", ".dicom")
 STILL_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff")
-LISTS = (".txt", ".csv", ".json")
 READERS = 8  # threads that look at first bytes, which on a network drive is waiting
 
 # Why files are left out
@@ -36,43 +39,94 @@ class Sources:
     """What there is to read.
 
     Attributes:
-        root: the folder that names are relative to.
+        root: the folder that names are relative to; text where it is a URL.
         kinds: kind of content (`datasets.video.content`) by name, of all that may be videos, in order of the names.
         left_out: why not, by name, of what else was found.
+        hidden: URLs by name, of those of which the name is not the whole since it may hold credentials.
     """
 
-    root: Path
+    root: Path | str
     kinds: dict[str, str] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
+    hidden: dict[str, str] = field(default_factory=dict)
+
+    def path(self, name: str) -> str:
+        """Where a file lies."""
+        return self.hidden.get(name) or join(str(self.root), name)
 
 
-def find_sources(source: Path, destination: Path | None = None, *, allow_outside: bool = False) -> Sources:
+def find_sources(source: Path | str, destination: Path | None = None, *, allow_outside: bool = False) -> Sources:
     """The videos of a list, a file or a folder that is searched through but for `destination` and its private folder.
 
-    `allow_outside` as in `read_annotations`. Raises UserError where there are none.
+    `source` may be a URL; `allow_outside` as in `read_annotations`. Raises UserError where there are none.
     """
-    if source.is_file() and source.suffix.lower() in LISTS:
+    remote = isinstance(source, str) and is_url(source)
+    if list_kind(source) in LISTS and (remote or Path(source).is_file()):
         # Any labels will do, but only CSV and JSON tell several labels from a path that ends in numbers.
-        target = "class" if source.suffix.lower() == ".txt" else "multilabel"
+        target = "class" if list_kind(source) == ".txt" else "multilabel"
         listed = read_annotations(source, target=target, any_label=True, allow_outside=allow_outside)
-        return Sources(Path(listed.folder), dict.fromkeys(sorted(listed.name(i) for i in range(len(listed))), ""))
+        hidden = {shown(path): path for path in listed.paths() if has_secrets(path)}
+        names = sorted(listed.name(i) for i in range(len(listed)))
+        return Sources(listed.folder if remote else Path(listed.folder), dict.fromkeys(names, ""), hidden=hidden)
+    if remote:
+        found = search_url(str(source))
+        if not found.kinds:
+            raise UserError(f"{shown(str(source))}: holds no DICOM or video files (SRC)")
+        return found
+    source = Path(source)
     if source.is_file():
         return Sources(source.parent, {source.name: ""})
     if not source.is_dir():
         raise UserError(f"{source}: no such folder or list of videos (SRC)")
-    found = _search(source, destination)
+    found = search(source, destination)
     if not found.kinds:
         others = f" among its {len(found.left_out)} files" if found.left_out else ""
         raise UserError(f"{source}: holds no DICOM or video files{others} (SRC)")
     return found
 
 
-def _search(source: Path, destination: Path | None) -> Sources:
+def search_url(url: str) -> Sources:
+    """The files below a folder that is a URL, or the one that it leads to; by name, and where that says nothing by
+    content. Raises UserError where nothing is there."""
+    try:
+        if not is_folder(url):
+            folder, _, name = shown(url).rpartition("/")
+            return Sources(folder, {name: ""}, hidden={name: url})
+        if "?" in url:
+            raise UserError(f"{shown(url)}: a folder whose URL goes on with `?` has no files; leave that out")
+        found = Sources(url.rstrip("/"))
+        for name in walk(url):
+            found.kinds[name], why_not = look_at_url(join(url, name))
+            if why_not:
+                found.left_out[name] = why_not
+                del found.kinds[name]
+    except Unreadable as error:
+        raise UserError(f"{shown(url)}: cannot be looked at: {error}") from None
+    return found
+
+
+def is_folder(url: str) -> bool:
+    """Whether a URL leads to a folder: it ends in a slash, or its source says so. Raises Unreadable."""
+    return url.endswith("/") or look_at(url).folder
+
+
+def look_at_url(url: str) -> tuple[str, str]:
+    """Kind of content, and why the file is left out, as far as its name says it, else by its first bytes."""
+    name = shown(url).lower()
+    for kind, suffixes in (("dicom", DICOM_SUFFIXES), ("video", SUFFIXES), ("image", STILL_SUFFIXES)):
+        if name.endswith(suffixes):
+            return kind, ""
+    kind = kind_of(head(url, HEAD_BYTES))
+    return kind, "" if kind else UNKNOWN
+
+
+def search(source: Path, destination: Path | None) -> Sources:
+    """The files below a folder on the disk, by content."""
     own = [destination.resolve(), private_folder(destination).resolve()] if destination else []
     found = Sources(source)
     paths = list(_walk(source, own, found))
     with ThreadPoolExecutor(READERS) as pool:
-        for path, (kind, why_not) in zip(paths, pool.map(_look_at, paths), strict=True):
+        for path, (kind, why_not) in zip(paths, pool.map(look_at_file, paths), strict=True):
             name = os.path.relpath(path, source)
             if why_not:
                 found.left_out[name] = why_not
@@ -96,7 +150,7 @@ def _walk(source: Path, own: Sequence[Path], found: Sources) -> Iterator[str]:
     yield from unlisted
 
 
-def _look_at(path: str) -> tuple[str, str]:
+def look_at_file(path: str) -> tuple[str, str]:
     """Kind of content, and why the file is left out; a suffix of videos makes damage a fault that is reported."""
     promised = path.lower().endswith(SUFFIXES + STILL_SUFFIXES)
     if os.path.isdir(path):
@@ -130,58 +184,3 @@ def summary(reasons: Iterable[str]) -> list[str]:
 def private_folder(destination: Path) -> Path:
     """Where what leads back from `destination` to patients is kept."""
     return destination.parent / f"{destination.name}-private"
-
-
-def find_videos(paths: Sequence[str | Path], left_out: dict[str, str] | None = None) -> list[str]:
-    """The videos that `paths` name, each once: files as given, those of lists, what lies in folders at any depth.
-
-    A list is a text, CSV or JSON file as for training (docs/data.md), whose labels are passed over. A folder that holds
-    images and neither videos nor DICOM is one video, the images its frames. Why files in folders are not among them
-    goes to `left_out`. Raises UserError for a path that is not there, a faulty list and a folder without videos.
-    """
-    found: list[str] = []
-    for path in map(Path, paths):
-        if path.is_dir():
-            found += _in_folder(path, {} if left_out is None else left_out)
-        elif path.suffix.lower() in LISTS and path.is_file():
-            found += read_annotations(path, any_label=True, allow_outside=True).paths()
-        elif path.exists():
-            found.append(str(path))
-        else:
-            raise UserError(f"{path}: no such file or folder (PATH)")
-    return list(dict.fromkeys(found))
-
-
-def _in_folder(folder: Path, left_out: dict[str, str]) -> list[str]:
-    sources = _search(folder, None)
-    together: dict[Path, dict[str, str]] = {}
-    for name, kind in sources.kinds.items():
-        together.setdefault((folder / name).parent, {})[str(folder / name)] = kind
-    found: list[str] = []
-    others = {str(folder / name): why for name, why in sources.left_out.items()}
-    for parent, kinds in together.items():
-        frames = len(kinds) > 1 and set(kinds.values()) == {"image"}
-        for path, kind in {str(parent): ""}.items() if frames else kinds.items():
-            why = _why_not_answered(path) if kind == "dicom" else ""
-            if why:
-                others[path] = why
-            else:
-                found.append(path)
-    if not found:
-        among = f" among its {len(others)} files" if others else ""
-        raise UserError(f"{folder}: holds no videos, DICOM or images{among} (PATH)")
-    left_out |= others
-    return sorted(found)
-
-
-def _why_not_answered(path: str) -> str:
-    """As `why_left_out`, of an object that is not open; what cannot be read is left to be reported as such."""
-    try:
-        with open_video(path) as video:
-            return why_left_out(video, stills=True, any_modality=False)
-    except NoImage:
-        return NO_IMAGE
-    except OtherModality:
-        return NOT_ULTRASOUND
-    except VideoError:
-        return ""

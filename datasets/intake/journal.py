@@ -17,14 +17,16 @@ from echoviewclip.datasets.intake.preparation import VERSION
 from echoviewclip.datasets.intake.records import Options, Record
 from echoviewclip.utils.errors import UserError
 from echoviewclip.utils.files import atomic_path, make_private, write_text
+from echoviewclip.utils.urls import shown
 
 JOURNAL = "done.jsonl"
 
 
-def settle(private: Path, root: Path, options: Options) -> bytes:
+def settle(private: Path, root: Path | str, options: Options) -> bytes:
     """The salt of this folder, made on the first run; later runs must have the same source, options and version."""
     make_private(private)
-    settings = {"source": str(root.resolve()), **asdict(options), "version": VERSION}
+    where = shown(root) if isinstance(root, str) else str(root.resolve())
+    settings = {"source": where, **asdict(options), "version": VERSION}
     if (private / "settings.json").exists():
         before = asdict(Options()) | {"version": 0} | json.loads((private / "settings.json").read_text())
         if before["version"] != VERSION:

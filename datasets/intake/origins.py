@@ -55,7 +55,7 @@ def spoken(folder: str) -> str:
 
 
 def read_origin(
-    text: str, option: str, column: str, root: Path, known: Labels = NOTHING_KNOWN, level: int | None = None
+    text: str, option: str, column: str, root: Path | str, known: Labels = NOTHING_KNOWN, level: int | None = None
 ) -> Callable[[str], str]:
     """A function from a file's name, relative to `root`, to what `text` says of it; empty where it says nothing.
 
@@ -84,7 +84,7 @@ def read_origin(
     return first_group
 
 
-def read_table(file: Path, root: Path, column: str, known: Labels = NOTHING_KNOWN) -> dict[str, Row]:
+def read_table(file: Path, root: Path | str, column: str, known: Labels = NOTHING_KNOWN) -> dict[str, Row]:
     """Rows of a list by the name of the file, relative to `root`. Raises UserError where `column` is empty throughout,
     or a file is there twice and two different things are said of it."""
     rows: dict[str, Row] = {}

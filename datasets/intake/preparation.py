@@ -7,11 +7,14 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from echoviewclip.datasets.video.reasons import Unreadable
 from echoviewclip.utils.errors import UserError
 from echoviewclip.utils.files import write_text
+from echoviewclip.utils.urls import is_url, join, shown
 
 NOTE = "prepared.json"
 VIDEOS = ("videos", "videos.tar")  # where the videos of a Standard Folder lie
@@ -62,16 +65,42 @@ def write_note(folder: Path, preparation: Preparation) -> None:
 
 def read_note(file: Path) -> Preparation:
     """Raises UserError where the file is damaged."""
+    return _parsed(file, file.read_text(encoding="utf-8", errors="replace"))
+
+
+def _parsed(file: Path | str, text: str) -> Preparation:
     try:
-        return Preparation.of(json.loads(file.read_text(encoding="utf-8")))
+        return Preparation.of(json.loads(text))
     except (ValueError, RecursionError):
         raise UserError(f"{file}: damaged, it does not say how the videos are prepared; run prepare.py again") from None
 
 
 def preparation_of(path: str | Path) -> Preparation | None:
     """How a video was prepared, by the note of the Standard Folder that holds it; None without. Raises UserError."""
+    if is_url(str(path)):
+        return _note_at(shown(str(path)).rpartition("/")[0])
     place = prepared_place(path)
     return read_note(place.videos.parent / NOTE) if place else None
+
+
+@lru_cache(maxsize=1 << 10)
+def _note_at(folder: str) -> Preparation | None:
+    """That of the videos in a folder that is a URL, of which it asks once."""
+    from echoviewclip.datasets.remote.downloads import open_copy
+    from echoviewclip.datasets.remote.store import Missing
+
+    parts = folder.split("/")
+    for at in (k for k in range(len(parts) - 1, 0, -1) if parts[k] == VIDEOS[0]):
+        note = "/".join([*parts[:at], NOTE])
+        try:
+            with open_copy(note) as file:
+                content = file.read()
+        except Missing:
+            continue
+        except Unreadable as error:
+            raise UserError(f"{note}: cannot be read: {error}") from None
+        return _parsed(note, content.decode(errors="replace"))
+    return None
 
 
 class PreparedPlace(NamedTuple):
@@ -95,5 +124,5 @@ def count_preparations(paths: Iterable[str]) -> Counter[Preparation | None]:
     folders = Counter(os.path.dirname(path) for path in paths)
     counts: Counter[Preparation | None] = Counter()
     for folder, videos in folders.items():
-        counts[preparation_of(os.path.join(folder, "video"))] += videos
+        counts[preparation_of(join(folder, "video"))] += videos
     return counts

@@ -28,12 +28,13 @@ from echoviewclip.datasets.intake.preparation import write_note
 from echoviewclip.datasets.intake.records import Options, Record
 from echoviewclip.datasets.intake.sets import write_sets
 from echoviewclip.datasets.intake.tables import write_list, write_tables
+from echoviewclip.datasets.rows import list_kind
 from echoviewclip.utils.progress import Progress
 from echoviewclip.utils.workers import MAX_SECONDS, Lost, run_jobs
 
 
 def prepare(
-    source: Path,
+    source: Path | str,
     destination: Path,
     options: Options,
     workers: int,
@@ -62,7 +63,11 @@ def prepare(
     done |= {name: Record(name, skipped=why) for name, why in sources.left_out.items()}
     targets = target_names(names, options, salt)
     wanted = [name for name in names if name not in done or not is_there(done[name], destination)]
-    jobs = [(sources.root, name, destination, targets[name], options, salt) for name in wanted]
+    hidden = [sources.hidden.get(name, "") for name in wanted]
+    jobs = [
+        (sources.root, name, destination, targets[name], options, salt, url)
+        for name, url in zip(wanted, hidden, strict=True)
+    ]
     try:
         with (
             open_journal(private) as add_to_journal,
@@ -79,13 +84,13 @@ def prepare(
             for record in done.values():
                 record.patient = hash_patient(salt, patients.get(record.source, ""))
         write_tables(sorted(done.values(), key=lambda record: record.name), destination, private, options)
-    if source.suffix.lower() in LISTS:
+    if list_kind(source) in LISTS:
         write_list(source, destination, done, salt)
     return [done[name] for name in [*names, *sources.left_out]]
 
 
 def prepare_sets(
-    source: Path,
+    source: Path | str,
     destination: Path,
     options: Options,
     plan: Plan,

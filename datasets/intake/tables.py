@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import csv
 from dataclasses import asdict
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from echoviewclip.datasets.intake.names import hash_patient
 from echoviewclip.datasets.intake.records import MANIFEST, SEPARATOR, Options, Record
-from echoviewclip.datasets.rows import FIELDS, read_rows
+from echoviewclip.datasets.rows import FIELDS, list_kind, read_rows
 from echoviewclip.utils.files import atomic_path, write_text
+from echoviewclip.utils.urls import shown
 
 
 def write_tables(records: list[Record], destination: Path, private: Path, options: Options) -> None:
@@ -35,19 +36,21 @@ def write_tables(records: list[Record], destination: Path, private: Path, option
         writer.writerows([record.name, record.source, record.skipped, record.fault] for record in records)
 
 
-def write_list(source: Path, destination: Path, done: dict[str, Record], salt: bytes) -> None:
+def write_list(source: Path | str, destination: Path, done: dict[str, Record], salt: bytes) -> None:
     """The list that was prepared, with the new names and without what could not be read."""
-    rows = [row for row in read_rows(source) if not done[row.path].fault and not done[row.path].skipped]
-    if source.suffix.lower() == ".txt":
-        lines = [f"{done[row.path].name} {row.label}".rstrip() for row in rows]
-        write_text(destination / source.name, "\n".join(lines) + "\n")
+    named = ((row, done[shown(row.path)]) for row in read_rows(source))
+    rows = [(row, record) for row, record in named if not record.fault and not record.skipped]
+    named_as = PurePosixPath(shown(str(source)))
+    if list_kind(source) == ".txt":
+        lines = [f"{record.name} {row.label}".rstrip() for row, record in rows]
+        write_text(destination / named_as.name, "\n".join(lines) + "\n")
         return
     with (
-        atomic_path(destination / f"{source.stem}.csv") as temporary,
+        atomic_path(destination / f"{named_as.stem}.csv") as temporary,
         temporary.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,
     ):
         writer = csv.writer(file)
         writer.writerow(FIELDS)
-        for row in rows:
+        for row, record in rows:
             patient = hash_patient(salt, row.patient)
-            writer.writerow([done[row.path].name, row.label, patient, row.quality, row.score])
+            writer.writerow([record.name, row.label, patient, row.quality, row.score])

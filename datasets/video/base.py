@@ -20,6 +20,7 @@ import torch
 from echoviewclip.datasets.video.reasons import reason_of
 from echoviewclip.datasets.video.regions import Region
 from echoviewclip.utils.errors import UserError
+from echoviewclip.utils.urls import shown
 
 MAX_PIXELS = 1 << 25  # of one frame; what declares more is not an ultrasound video but a mistake or an attack
 MAX_FRAMES = 1 << 20  # ten hours
@@ -31,8 +32,8 @@ class VideoError(Exception):
     """A file that cannot be read as a video; its text is one line that begins with the file."""
 
     def __init__(self, path: str | Path, reason: str) -> None:
-        super().__init__(str(path), reason)
-        self.path = str(path)
+        super().__init__(shown(str(path)), reason)
+        self.path = shown(str(path))
         self.reason = " ".join(reason.split())
 
     def __str__(self) -> str:

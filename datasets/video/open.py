@@ -1,12 +1,13 @@
 """One way to read any video: `open_video(path)`.
 
 What lies behind the path decides the reader: a video file, a DICOM object, a folder of images, a still image, an
-array, or a member of a `.tar` that stands where a folder might (`videos.tar/a.avi`).
+array, or a member of a `.tar` that stands where a folder might (`videos.tar/a.avi`). Of a URL (`s3://bucket/a.avi`) a
+local copy is read.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import BinaryIO
@@ -14,6 +15,7 @@ from typing import BinaryIO
 from echoviewclip.datasets.video.base import Video, VideoError, errors_name, may_be_opened
 from echoviewclip.datasets.video.content import HEAD_BYTES, kind_of
 from echoviewclip.datasets.video.reasons import Unreadable
+from echoviewclip.utils.urls import is_url, shown
 
 DECODERS = ("pyav", "torchcodec", "decord")
 
@@ -28,16 +30,17 @@ def open_video(path: str | Path, decoder: str = "pyav", content: BinaryIO | None
     not the suffix. Raises VideoError.
     """
     # Here, so that the libraries of readers that are not used stay unloaded.
-    from echoviewclip.datasets.video import images, tar
+    from echoviewclip.datasets.video import images
     from echoviewclip.datasets.video.dicom import DicomVideo
 
     path = str(path)
     with errors_name(path):
-        if not may_be_opened(path):
+        member = content or _open_elsewhere(path)
+        path = shown(path)
+        if member is None and not may_be_opened(path):
             raise VideoError(path, "is a pipe, a socket or a device, not a file")
-        member = content or tar.open_member(path)
         video: Video
-        if isinstance(member, list) or (member is None and Path(path).is_dir()):
+        if isinstance(member, Sequence) or (member is None and Path(path).is_dir()):
             video = images.FolderVideo(path, member)
         else:
             kind = _kind(path, member)
@@ -55,6 +58,21 @@ def open_video(path: str | Path, decoder: str = "pyav", content: BinaryIO | None
             video.close()
             raise
     return video
+
+
+def _open_elsewhere(path: str) -> BinaryIO | Sequence[tuple[str, Callable[[], BinaryIO]]] | None:
+    """What a URL leads to or an archive holds: a file, or the name and an opener of each file in a folder; None for a
+    path on the disk."""
+    if not is_url(path):
+        from echoviewclip.datasets.video import tar
+
+        return tar.open_member(path)
+    from echoviewclip.datasets.remote.downloads import IsFolder, open_copy, open_folder
+
+    try:
+        return open_copy(path)
+    except IsFolder:
+        return open_folder(path)
 
 
 def _kind(path: str, member: BinaryIO | None) -> str:

@@ -11,7 +11,8 @@ import pytest
 from scipy import stats
 
 from echoviewclip.evaluation.compare import changed_settings, differences, read_runs
-from echoviewclip.evaluation.predictions import Predictions, write_predictions
+from echoviewclip.evaluation.prediction_files import write_predictions
+from echoviewclip.evaluation.predictions import Predictions
 from echoviewclip.evaluation.summary import summarise, write_metrics
 from echoviewclip.utils.errors import UserError
 from echoviewclip.utils.seeding import generator

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from echoviewclip.datasets.annotations import read_annotations
-from echoviewclip.evaluation.predictions import read_predictions
+from echoviewclip.evaluation.prediction_files import read_predictions
 from tests.tiny_data import VIEWS, metrics, tiny, train
 
 GRADED = {"clip 9.avi": "Short Axis", "clip 10.avi": "2", "clip 11.avi": "", "clip 12.avi": "no such view"}

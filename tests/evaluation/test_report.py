@@ -14,7 +14,8 @@ import yaml
 
 from echoviewclip.datasets.annotations import read_annotations
 from echoviewclip.evaluation import figures
-from echoviewclip.evaluation.predictions import Predictions, write_predictions
+from echoviewclip.evaluation.prediction_files import write_predictions
+from echoviewclip.evaluation.predictions import Predictions
 from echoviewclip.evaluation.report import learning_curves, write_report
 from echoviewclip.evaluation.summary import Summary, summarise, write_metrics
 from echoviewclip.evaluation.worst import shown_name, worst_videos

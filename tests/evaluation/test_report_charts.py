@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from echoviewclip.evaluation.predictions import Predictions, write_predictions
+from echoviewclip.evaluation.prediction_files import write_predictions
+from echoviewclip.evaluation.predictions import Predictions
 from echoviewclip.evaluation.report import upper_corner, write_report
 from echoviewclip.evaluation.summary import summarise, write_metrics
 from echoviewclip.evaluation.titles import SCORES as TITLES

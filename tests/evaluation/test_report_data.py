@@ -11,7 +11,8 @@ import pytest
 from echoviewclip.evaluation.calibration import at_temperature, calibration_metrics
 from echoviewclip.evaluation.classification import classification_metrics
 from echoviewclip.evaluation.ood import ood_metrics
-from echoviewclip.evaluation.predictions import Predictions, read_predictions, write_predictions
+from echoviewclip.evaluation.prediction_files import read_predictions, write_predictions
+from echoviewclip.evaluation.predictions import Predictions
 from echoviewclip.evaluation.quality import quality_metrics
 from echoviewclip.evaluation.summary import read_summary, summarise, write_metrics
 from echoviewclip.utils.errors import UserError

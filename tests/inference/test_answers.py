@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import fields
 from pathlib import Path
+
+import pytest
 
 from echoviewclip.inference.answers import DRAWN, WIDTH, AnswerFiles, Counts, draw_table, write_answers
 from echoviewclip.inference.prediction import Prediction, PredictionTable
@@ -77,3 +80,24 @@ def test_of_many_videos_the_first_are_shown_and_all_are_written(tmp_path):
     lines = draw_table(done).splitlines()
     assert lines[DRAWN].startswith("199.avi") and lines[DRAWN + 2] == "… and 100 more in the files below"
     assert lines[-1].startswith("300 videos, 1 without an answer: ")
+
+
+def test_answers_as_parquet_are_those_of_the_other_files(tmp_path, monkeypatch):
+    arrow = pytest.importorskip("pyarrow")
+    pytest.importorskip("pyarrow.parquet")
+    monkeypatch.setattr("echoviewclip.inference.answers.ROWS", 2)
+    rows = [
+        Prediction("a.avi", view="Apical 4C 2D", probability=0.1, frame=3, tau=None),
+        Prediction("b\udcff.avi", error="is empty"),
+        Prediction("c.avi", view="Short Axis", probability=1 / 3, frame=0),
+    ]
+    columns = ("file", "view", "probability", "frame", "error")
+    write_answers(tmp_path, columns, rows)
+    lines = [json.loads(line) for line in (tmp_path / "predictions.jsonl").read_text().splitlines()]
+    done = write_answers(tmp_path, columns, iter(rows), parquet=True)
+    assert done.files == list(tmp_path.iterdir()) == [tmp_path / "predictions.parquet"]
+    lines[1]["file"] = r"b\udcff.avi"  # which JSON has as an escape sequence of its own
+    assert arrow.parquet.read_table(done.files[0]).to_pylist() == lines
+    assert (done.counts.videos, done.counts.unanswered, len(done.first)) == (3, 1, 3)
+    write_answers(tmp_path, columns, rows)
+    assert {file.name for file in tmp_path.iterdir()} == {"predictions.csv", "predictions.jsonl"}

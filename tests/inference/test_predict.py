@@ -11,11 +11,11 @@ import torch
 from echoviewclip.clip.architectures import build_towers
 from echoviewclip.datasets.annotations import Annotations
 from echoviewclip.datasets.configured import video_dataset as dataset
-from echoviewclip.datasets.intake.find import find_videos
+from echoviewclip.datasets.intake.asked import find_videos
 from echoviewclip.datasets.transforms import DeviceTransform
 from echoviewclip.evaluation.calibration import at_temperature
 from echoviewclip.evaluation.feature_statistics import FeatureStatistics
-from echoviewclip.evaluation.predictions import read_predictions
+from echoviewclip.evaluation.prediction_files import read_predictions
 from echoviewclip.inference.calibration import Calibration
 from echoviewclip.inference.collect import distance_features
 from echoviewclip.inference.prediction import most_attended

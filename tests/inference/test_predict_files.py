@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 from pydicom.data import get_testdata_file
 
-from echoviewclip.datasets.intake.find import find_videos
+from echoviewclip.datasets.intake.asked import find_videos
 from echoviewclip.predict import main
 from echoviewclip.utils.errors import exit_code
 from tests.inference.predicted import GRADES, assert_same, column, read
@@ -72,6 +72,19 @@ def test_nothing_but_unreadable_files(runs, elsewhere):
     assert main(["empty.mp4", "--resume", str(runs / "view" / "last.pth")]) == 1
     (answer,) = read()
     assert answer["error"] == "is empty" and answer["view"] is None and answer["frame"] is None
+
+
+def test_many_videos_are_answered_in_one_parquet_file(runs, elsewhere, capsys):
+    arrow = pytest.importorskip("pyarrow")
+    pytest.importorskip("pyarrow.parquet")
+    videos = sorted(map(str, (runs / "data" / "videos").iterdir()))[:3]
+    command = [*videos, "--resume", str(runs / "quality" / "last.pth"), "--workers", "0"]
+    assert main(command) == main([*command, "--output", "large", "--parquet-above", "2"]) == 0
+    assert [file.name for file in Path("large").iterdir()] == ["predictions.parquet"]
+    rows = arrow.parquet.read_table("large/predictions.parquet").to_pylist()
+    for one, other in zip(rows, read(), strict=True):
+        assert_same(one, other)
+    assert capsys.readouterr().out.endswith("3 videos, 0 without an answer: large/predictions.parquet\n")
 
 
 def test_a_folder_is_searched(elsewhere):

@@ -14,7 +14,7 @@ from echoviewclip.datasets.intake.preparation import VERSION, Preparation, prepa
 from echoviewclip.datasets.intake.prepare import prepare
 from echoviewclip.datasets.intake.records import Options
 from echoviewclip.evaluation.calibration import at_temperature
-from echoviewclip.evaluation.predictions import read_predictions
+from echoviewclip.evaluation.prediction_files import read_predictions
 from echoviewclip.inference.predictor import load_predictor
 from echoviewclip.predict import main
 from echoviewclip.utils.checkpoint import load_checkpoint, save_checkpoint

@@ -9,7 +9,7 @@ from scipy.special import expit, logsumexp, softmax
 
 from echoviewclip.datasets.configured import video_dataset as dataset
 from echoviewclip.datasets.transforms import DeviceTransform
-from echoviewclip.evaluation.predictions import read_predictions
+from echoviewclip.evaluation.prediction_files import read_predictions
 from echoviewclip.inference.collect import merge_views
 from echoviewclip.inference.predictor import load_predictor
 from echoviewclip.models.outputs import NO_TEXTS, BranchOutput, ModelOutput

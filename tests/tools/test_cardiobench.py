@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from echoviewclip.evaluation.predictions import Predictions, write_predictions
+from echoviewclip.evaluation.prediction_files import write_predictions
+from echoviewclip.evaluation.predictions import Predictions
 from echoviewclip.evaluation.summary import summarise, write_metrics
 from echoviewclip.tools import cardiobench
 from echoviewclip.utils.errors import exit_code

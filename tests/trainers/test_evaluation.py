@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from echoviewclip.evaluation import bootstrap
+from echoviewclip.evaluation.prediction_files import read_predictions
 from echoviewclip.utils.checkpoint import load_checkpoint, save_checkpoint
 from echoviewclip.utils.config.choices import FITTED_SCORES
 from echoviewclip.utils.errors import UserError
@@ -126,6 +127,18 @@ def test_multi_view_inference_averages_the_views_of_each_video(tiny_runs, tiny_f
         assert len(row["attention"].split()) == 4 * 3 * 2
         assert sum(map(float, row["attention"].split())) == pytest.approx(1, abs=1e-5)
         assert sum(float(row[f"p_{k}"]) for k in range(4)) == pytest.approx(1, abs=1e-5)
+
+
+def test_above_so_many_videos_predictions_are_parquet_and_the_rest_is_the_same(tiny_runs, tmp_path):
+    pytest.importorskip("pyarrow")
+    run = tiny_runs["negation"]
+    again = {"OUTPUT": str(tmp_path), "TEST.ONLY_TEST": True, "MODEL.RESUME": str(run / "last.pth")}
+    again["TEST.PARQUET_ABOVE"] = VALIDATION + 2 * 3 - 1
+    test = train(configure(str(run / "config.yaml"), list(again.items())))
+    assert not (test / "predictions.csv").exists()
+    one, other = read_predictions(test), read_predictions(run)
+    assert one.path.tolist() == other.path.tolist() and (one.probabilities == other.probabilities).all()
+    assert metrics(test) == metrics(run) and (test / "report.html").is_file()
 
 
 @pytest.mark.parametrize("stage", STAGES)

@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 
-from echoviewclip.evaluation.predictions import read_predictions
+from echoviewclip.evaluation.prediction_files import read_predictions
 from echoviewclip.evaluation.summary import read_summary
 from echoviewclip.evaluation.worst import telling_videos
 from echoviewclip.tools.report import configuration_of, explain_run, lists_of_run, main

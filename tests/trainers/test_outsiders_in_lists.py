@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from echoviewclip.evaluation.predictions import read_predictions
+from echoviewclip.evaluation.prediction_files import read_predictions
 from echoviewclip.trainers.data import evaluation_sets, kind_of_outsiders
 from echoviewclip.utils.checkpoint import load_checkpoint
 from tests.tiny_data import VALIDATION, metrics, tiny, train

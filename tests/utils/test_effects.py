@@ -80,6 +80,7 @@ ELSEWHERE = {
     "tests/utils/test_stopping.py": ["TRAIN.SAVE_MINUTES"],
     "tests/datasets/video/test_time_limit.py": ["DATA.TIMEOUT"],
     "tests/datasets/video/test_reading.py": ["TRAIN.TIMEOUT"],
+    "tests/datasets/remote/test_downloads.py": ["DATA.DOWNLOAD_FOLDER", "DATA.DOWNLOAD_LIMIT"],
     "tests/utils/test_boundary.py": ["DATA.ROOT", "DATA.ALLOW_OUTSIDE"],
     "tests/trainers/test_training.py": ["DATA.QUALITY_TARGET"],
     "tests/trainers/test_epochs.py": ["SAVE_FREQ", "EVAL_FREQ"],
@@ -95,7 +96,7 @@ ELSEWHERE = {
     ],
     "tests/trainers/test_evaluation.py": [
         *("DATA.VAL_FILE", "DATA.OOD_FILE", "DATA.DATASET", "TEST.ONLY_TEST", "TEST.MULTI_VIEW_INFERENCE"),
-        *("TEST.SCORE", "TEST.FIT_FEATURES", "TEST.ACCEPT_RATE", "TEST.BOOTSTRAP_DRAWS"),
+        *("TEST.SCORE", "TEST.FIT_FEATURES", "TEST.ACCEPT_RATE", "TEST.BOOTSTRAP_DRAWS", "TEST.PARQUET_ABOVE"),
     ],
     "tests/trainers/test_explained.py": ["TEST.EXPLAIN"],
     "tests/clip/test_compiled.py": ["TRAIN.COMPILE"],

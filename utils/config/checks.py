@@ -7,12 +7,19 @@ from yacs.config import CfgNode
 from echoviewclip.utils.config.choices import STAGE_OF_USE
 from echoviewclip.utils.config.schema import KEYS, value_of
 from echoviewclip.utils.errors import UserError
+from echoviewclip.utils.urls import without_secrets
 
 
 def check(config: CfgNode) -> None:
     """Raises UserError where a key has a value that it may not have, or contradicts another."""
     for key in KEYS.values():
-        key.check(value_of(config, key.name))
+        value = value_of(config, key.name)
+        key.check(value)
+        if isinstance(value, str) and without_secrets(value) != value:
+            raise UserError(
+                f"{key.name}: a URL with a password or with `?` and what follows, which every checkpoint and report of "
+                "the run would hold; leave it out, and give credentials by the environment or fsspec's configuration"
+            )
     use = config.TRAINER.ViFi_CLIP.USE
     if use in ("image", "text", "no_text", "quality") and STAGE_OF_USE[use] != config.STAGE:
         raise UserError(

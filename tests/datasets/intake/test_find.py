@@ -15,7 +15,8 @@ from PIL import Image
 from pydicom import uid
 
 from echoviewclip.datasets.intake import find
-from echoviewclip.datasets.intake.find import find_sources, find_videos
+from echoviewclip.datasets.intake.asked import find_videos
+from echoviewclip.datasets.intake.find import find_sources
 from echoviewclip.datasets.intake.prepare import prepare
 from echoviewclip.datasets.intake.records import Options
 from echoviewclip.datasets.video.content import HEAD_BYTES, kind_of
@@ -142,7 +143,7 @@ def test_what_is_not_ultrasound_is_left_out_also_where_it_cannot_be_read(source,
     every = prepare(source, tmp_path / "every", Options(any_modality=True), 0)
     assert {record.source for record in every if record.fault} == others | {"damaged.dcm", "unsaid.dcm"}
     left_out: dict[str, str] = {}
-    found = find.find_videos([source], left_out)
+    found = find_videos([source], left_out)
     assert {Path(path).name for path in found} == {"cine.dcm", "damaged.dcm", "unsaid.dcm"}
     assert {Path(path).name: why for path, why in left_out.items()} == dict.fromkeys(others, find.NOT_ULTRASOUND)
 

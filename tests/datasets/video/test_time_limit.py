@@ -13,7 +13,7 @@ import pytest
 from echoviewclip.datasets.annotations import Annotations
 from echoviewclip.datasets.configured import video_dataset as dataset
 from echoviewclip.datasets.dataset import VideoDataset
-from echoviewclip.datasets.intake.find import find_videos
+from echoviewclip.datasets.intake.asked import find_videos
 from echoviewclip.datasets.loader import evaluation_loader
 from echoviewclip.datasets.video.pyav import PyAVVideo
 from echoviewclip.utils.config import load_config

@@ -11,7 +11,7 @@ DATA = Section(
     "DATA",
     "Which videos, and how clips are made of them ([data.md](data.md)).",
     (
-        Key("DATA.ROOT", str, "", "Folder that holds `videos/` and the lists (Standard Folder)."),
+        Key("DATA.ROOT", str, "", "Folder, or its URL, that holds `videos/` and the lists (Standard Folder)."),
         Key("DATA.TRAIN_FILE", str, "", "List of training videos."),
         Key("DATA.VAL_FILE", str, "", "List of validation videos."),
         Key(
@@ -111,6 +111,19 @@ DATA = Section(
             bool,
             False,
             "Lists may name videos outside DATA.ROOT: absolute paths, links that lead out of it.",
+        ),
+        Key(
+            "DATA.DOWNLOAD_FOLDER",
+            str,
+            "",
+            "Folder of local copies of videos and lists that are URLs; empty: `~/.cache/echoviewclip/downloads`.",
+        ),
+        Key(
+            "DATA.DOWNLOAD_LIMIT",
+            float,
+            20.0,
+            "GB that the local copies of the folder may take; the least recently used leave.",
+            bounds=[Bound("> 0", "be above 0", lambda gigabytes: gigabytes > 0)],
         ),
         Key(
             "DATA.NUM_WORKERS",

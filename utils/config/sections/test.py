@@ -80,5 +80,12 @@ TEST = Section(
             "Draws of patients behind each interval of 95 %; 0: no intervals.",
             bounds=[at_least(0)],
         ),
+        Key(
+            "TEST.PARQUET_ABOVE",
+            int,
+            1_000_000,
+            "Videos above which predictions are written as `predictions.parquet`, which needs pyarrow, and not as CSV.",
+            bounds=[at_least(0)],
+        ),
     ),
 )
