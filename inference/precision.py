@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from echoviewclip.inference.half import half_precision
 from echoviewclip.utils.distributed import is_main
+from echoviewclip.utils.divided import divided, is_sharded, share_of, total_norm
 from echoviewclip.utils.exact import has_tf32
 
 log = logging.getLogger(__name__)
@@ -38,8 +39,8 @@ class Precision:
     once what was chosen and why.
 
     `master` maps the name of a parameter that trains to the float32 tensor that the optimiser updates: the parameter
-    itself, but for O2. `frozen` maps the names of other half parameters to their float32 originals, in main memory:
-    what a stage does not train is saved as it came.
+    itself, but for O2 and for sharded parameters, whose share of this process it is. `frozen` maps the names of other
+    half parameters to their float32 originals, in main memory: what a stage does not train is saved as it came.
     """
 
     def __init__(
@@ -53,12 +54,15 @@ class Precision:
         self.level, self.computes = level, self.half if self.casts else torch.float32
         self.tf32 = tf32 and level == "O0" and has_tf32(device)
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.casts and self.half == torch.float16)
+        self.sharded = any(map(is_sharded, model.parameters()))
         self.trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
-        self.master: dict[str, nn.Parameter] = dict(self.trained)
+        self.master: dict[str, nn.Parameter] = {
+            name: nn.Parameter(share_of(p)) if is_sharded(p) else p for name, p in self.trained.items()
+        }
         self.frozen: dict[str, Tensor] = {}
         if is_main():
             self._tell(slow)
-        if self.halves:
+        if self.halves and not self.sharded:  # of sharded weights half ones are made as they are gathered
             originals = {name: p.detach() for name, p in model.named_parameters()}
             halve(model, self.half)  # keeps the Parameter objects
             halved = {name for name, p in model.named_parameters() if p.dtype == self.half}
@@ -90,7 +94,9 @@ class Precision:
         if self.device.type == "cuda":
             torch.set_float32_matmul_precision("high" if self.tf32 else "highest")
             torch.backends.cudnn.deterministic = True  # else gradients of convolutions differ from run to run
-        return torch.autocast(self.device.type, dtype=self.half) if self.casts else nullcontext()
+        # The cache would keep half copies of all weights to the end, of which sharding keeps one block's at a time.
+        cached = not self.sharded
+        return torch.autocast(self.device.type, self.half, cache_enabled=cached) if self.casts else nullcontext()
 
     def cast(self, model: Model) -> Model:
         """A model of float32 weights as this level computes with it: for O2 a copy in half precision."""
@@ -111,11 +117,14 @@ class Precision:
         The device leaves it out where that norm is not finite: the optimiser is fused (`build_optimiser`), and told of
         `found_inf` it changes neither weights nor its own state.
         """
-        for name, parameter in self._halved():
-            self.master[name].grad = None if parameter.grad is None else parameter.grad.float()
+        for name, parameter in self._apart():
+            master = self.master[name]
+            if is_sharded(parameter):
+                master.data = share_of(parameter)  # it may have moved
+            master.grad = None if parameter.grad is None else share_of(parameter.grad).float()
             parameter.grad = None
         self.scaler.unscale_(optimiser)
-        norm = nn.utils.get_total_norm([p.grad for p in self.master.values() if p.grad is not None])
+        norm = self._norm()
         left_out = ~norm.isfinite()
         searching = self.scaler.is_enabled() & (self.scaler.scale(torch.ones_like(norm)) >= 1)
         if clip:
@@ -129,17 +138,36 @@ class Precision:
                 parameter.copy_(self.master[name])
         return Outcome(norm, left_out, left_out & ~searching)
 
-    def _halved(self) -> list[tuple[str, nn.Parameter]]:
-        """The parameters that train in half precision, whose masters are other tensors."""
+    def _norm(self) -> Tensor:
+        """Of the gradients of all processes' shares together."""
+        shares: list[Tensor] = []
+        others: list[Tensor] = []
+        for name, master in self.master.items():
+            if master.grad is not None:
+                (shares if is_sharded(self.trained[name]) else others).append(master.grad)
+        return total_norm(shares, others)
+
+    def _apart(self) -> list[tuple[str, nn.Parameter]]:
+        """The parameters whose masters are other tensors."""
         return [(name, p) for name, p in self.trained.items() if p is not self.master[name]]
 
+    def of_master(self, master: nn.Parameter) -> nn.Parameter:
+        """The model's parameter that a master is of."""
+        return next(self.trained[name] for name, other in self.master.items() if other is master)
+
+    def _halved(self) -> list[tuple[str, nn.Parameter]]:
+        """The parameters that train in half precision, whose masters are other memory, too."""
+        return [(name, p) for name, p in self._apart() if not is_sharded(p)]
+
     def weights(self, model: nn.Module) -> dict[str, Tensor]:
-        """The model's state in float32: masters and originals in place of half weights."""
-        return model.state_dict() | self.frozen | {name: value.detach() for name, value in self.master.items()}
+        """The model's state in float32: masters and originals in place of half weights; sharded ones stay so."""
+        masters = {name: value.detach() for name, value in self.master.items() if not is_sharded(self.trained[name])}
+        return model.state_dict() | self.frozen | masters
 
     def load(self, model: nn.Module, weights: dict[str, Tensor]) -> None:
-        """The inverse of `weights`."""
-        model.load_state_dict(weights)
+        """The inverse of `weights`, of whole tensors. All processes call it."""
+        own = model.state_dict()
+        model.load_state_dict({name: divided(value, own.get(name, value)) for name, value in weights.items()})
         with torch.no_grad():
             for name, _ in self._halved():
                 self.master[name].copy_(weights[name])

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from echoviewclip.utils.distributed import gather
+from echoviewclip.inference.checkpoint import Checkpoint
+from echoviewclip.models.outputs import present
+from echoviewclip.utils.distributed import from_main, gather
 from echoviewclip.utils.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -124,6 +126,20 @@ def running_statistics(model: nn.Module) -> dict[str, Tensor]:
         if isinstance(module, nn.modules.batchnorm._BatchNorm)
         for key, value in module.named_buffers()
     }
+
+
+def check_finite(checkpoint: Checkpoint, saved: Callable[[], str]) -> None:
+    """Raises UserError, on all processes, where the main one's weights are of no use; `saved` says what is on disk."""
+    training, weights = present(checkpoint.training), checkpoint.weights
+    if training.weights is not None:
+        weights = training.weights | {f"average of {name}": value for name, value in weights.items()}
+    bad = from_main(not_finite(weights))
+    if bad:
+        names = ", ".join(bad[:3]) + (f" and {len(bad) - 3} more" if bad[3:] else "")
+        raise UserError(
+            f"the weights are not finite after step {training.step} ({names}) and are not saved; "
+            f"{saved()}; lower TRAIN.LR or set TRAIN.CLIP_GRAD 1"
+        )
 
 
 def not_finite(weights: dict[str, Tensor]) -> list[str]:

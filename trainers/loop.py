@@ -10,7 +10,6 @@ from dataclasses import replace
 
 import torch
 from torch import Tensor
-from torch.nn.parallel import DistributedDataParallel
 from yacs.config import CfgNode
 
 from echoviewclip.datasets.loader import TrainingData
@@ -19,15 +18,23 @@ from echoviewclip.inference.precision import Precision
 from echoviewclip.models.outputs import NO_TEXTS, present
 from echoviewclip.models.video_clip import VideoCLIP
 from echoviewclip.trainers.evaluate import Evaluation, Evaluator
-from echoviewclip.trainers.guard import Guard, RunningStatistics, not_finite, poisoned
+from echoviewclip.trainers.guard import Guard, RunningStatistics, check_finite, poisoned
 from echoviewclip.trainers.inputs import Batch, Inputs, PixelInputs
 from echoviewclip.trainers.meter import LossMeter
-from echoviewclip.trainers.optimiser import MovingAverage, build_optimiser, learning_rate, load_optimiser
+from echoviewclip.trainers.optimiser import (
+    MovingAverage,
+    build_optimiser,
+    learning_rate,
+    load_optimiser,
+    optimiser_state,
+)
+from echoviewclip.trainers.parallel import Parallel, Replicated
 from echoviewclip.trainers.picture import ProgressPicture
 from echoviewclip.trainers.saving import RunFiles
 from echoviewclip.trainers.shares import accumulation_steps
 from echoviewclip.trainers.stages import Stage
-from echoviewclip.utils.distributed import barrier, from_main, is_main, rank, share_buffers, world
+from echoviewclip.utils.distributed import barrier, is_main, rank, share_buffers, world
+from echoviewclip.utils.divided import on_main
 from echoviewclip.utils.errors import UserError
 from echoviewclip.utils.progress import SHOWN, Progress
 from echoviewclip.utils.seeding import generator
@@ -50,23 +57,21 @@ class Trainer:
         origin: Origin,
         stop: Stop,
         inputs: Inputs | None = None,
+        parallel: Parallel | None = None,
     ) -> None:
-        """`origin` is what each checkpoint says of the run. `inputs` are made of `data`, in place of its clips."""
+        """`origin` is what each checkpoint says of the run. `inputs` are made of `data`, in place of its clips;
+        `parallel` is the model where processes share its weights."""
         self.config, self.stage, self.model, self.precision = config, stage, model, precision
         self.data, self.evaluator, self.origin = data, evaluator, origin
         self.stop, self.files = stop, RunFiles(config, stage.best)
-        device = precision.device
+        self.parallel = parallel or Replicated(model, precision.device)
         self.optimiser = build_optimiser(precision.master.items(), config)
         self.statistics = RunningStatistics(model)
         self.guard = Guard(config.TRAIN.MAX_BAD_STEPS, data.dataset.annotations.name, self.files.saved_until)
         self.average = None
         if config.TRAIN.EMA_DECAY:
-            self.average = MovingAverage(model, precision.weights(model), config.TRAIN.EMA_DECAY)
-        self.parallel: DistributedDataParallel | None = None
-        if world() > 1:
-            devices = [device.index] if device.type == "cuda" else None
-            self.parallel = DistributedDataParallel(model, device_ids=devices, broadcast_buffers=False)
-        self.inputs = inputs or PixelInputs(config, stage, data, device)
+            self.average = MovingAverage(self.parallel.still(), precision.weights(model), config.TRAIN.EMA_DECAY)
+        self.inputs = inputs or PixelInputs(config, stage, data, precision.device)
         self.group = accumulation_steps(config, world())
         self.batches = data.batches  # in an epoch
         # Of a whole optimiser step, here. The last step of an epoch may have fewer, whose gradients weigh no more.
@@ -91,7 +96,7 @@ class Trainer:
             self.picture.draw(self.epoch, self.files.figure, last=True)  # it may have been killed before that
             return self.evaluator(self.answering, self.epoch - 1, intervals=True)
         with torch.no_grad(), self.precision.autocast():
-            self.texts = self.model.encode_texts(self.stage.parts, frozen=True)
+            self.texts = self.parallel.answering(self.model).encode_texts(self.stage.parts, frozen=True)
         total = epochs * len(self.data.sampler) * world()
         with Progress("train", total, "clips", done=self._clips_done(), shown=is_main()) as progress:
             while True:
@@ -147,9 +152,9 @@ class Trainer:
         # All randomness on the device is a function of the place in the run, so that a resumed run repeats it.
         key = generator(self.config.SEED, self.epoch, self.batch, rank())
         torch.manual_seed(int(key.integers(2**63)))
-        with self.parallel.no_sync() if self.parallel and not synchronise else nullcontext():
+        with nullcontext() if synchronise else self.parallel.no_sync():
             with self.precision.autocast():
-                output = (self.parallel or self.model)(batch.seen, self.stage.parts, self.texts, batch.lit)
+                output = self.parallel(batch.seen, self.stage.parts, self.texts, batch.lit)
                 terms = self.stage.loss(output, batch.targets)
                 loss = torch.stack(list(terms.values())).sum()
             self.precision.backward(poisoned(loss) * (len(batch.place) / self.clips))
@@ -202,7 +207,8 @@ class Trainer:
     @property
     def answering(self) -> VideoCLIP:
         """The model that is evaluated: the moving average of the weights where there is one."""
-        return self.precision.cast(self.average.model) if self.average else self.model
+        model = self.parallel.answering(self.average.model if self.average else self.model)
+        return model if model is self.model else self.precision.cast(model)
 
     def _share_statistics(self) -> None:
         """Gives all processes the main one's running statistics, which each takes of its own share of the videos: the
@@ -222,14 +228,16 @@ class Trainer:
         """Writes last.pth, and the same under the names `also` before it; all processes call this at the same place."""
         self.guard.read()
         self.data.share_faults()
-        weights = self.precision.weights(self.model)
-        self._check_finite(weights | {f"average of {k}": v for k, v in self._averages().items()})
+        checkpoint = self._checkpoint(evaluation)
+        check_finite(checkpoint, self.files.saved_until)
         if is_main():
-            self.files.commit(self._checkpoint(weights, evaluation), also)
+            self.files.commit(checkpoint, also)
         self.files.note_saved(self.step)
         barrier()
 
-    def _checkpoint(self, weights: dict[str, Tensor], evaluation: Evaluation | None) -> Checkpoint:
+    def _checkpoint(self, evaluation: Evaluation | None) -> Checkpoint:
+        """For the main process to write; all take part in it."""
+        weights = on_main(self.precision.weights(self.model))
         # A threshold and features of earlier weights would reject by a rule that is none of these weights'.
         known = evaluation is not None or not self.evaluator.calibrates
         training = TrainingState(
@@ -237,7 +245,7 @@ class Trainer:
             batch=self.batch,
             batches=self.batches,
             step=self.step,
-            optimiser=self.optimiser.state_dict(),
+            optimiser=optimiser_state(self.optimiser, self.precision.of_master),
             scaler=self.precision.scaler.state_dict(),
             meter=self.meter.state(),
             figure=self.files.figure,
@@ -249,7 +257,7 @@ class Trainer:
         )
         if self.average:
             training = replace(training, weights=weights, average_steps=int(self.average.steps))
-            weights = self._averages()
+            weights = on_main(self._averages())
         return Checkpoint(
             origin=self.origin,
             weights=weights,
@@ -259,16 +267,6 @@ class Trainer:
             metrics=evaluation.metrics if evaluation else {},
             training=training,
         )
-
-    def _check_finite(self, weights: dict[str, Tensor]) -> None:
-        """Raises UserError, on all processes, where the main one's weights are of no use."""
-        bad = from_main(not_finite(weights))
-        if bad:
-            names = ", ".join(bad[:3]) + (f" and {len(bad) - 3} more" if bad[3:] else "")
-            raise UserError(
-                f"the weights are not finite after step {self.step} ({names}) and are not saved; "
-                f"{self.files.saved_until()}; lower TRAIN.LR or set TRAIN.CLIP_GRAD 1"
-            )
 
     def _averages(self) -> dict[str, Tensor]:
         return self.average.model.state_dict() if self.average else {}
@@ -287,7 +285,7 @@ class Trainer:
             self.batch = self.batches if self.batch else 0
             self.step = (self.epoch + (self.batch > 0)) * self.steps_per_epoch
         self.guard.left_out, self.guard.in_a_row = training.bad_steps
-        load_optimiser(self.optimiser, training.optimiser)
+        load_optimiser(self.optimiser, training.optimiser, self.precision.of_master)
         self.precision.load_scaler(training.scaler)
         if training.weights is not None:  # the model's are their average, which the optimiser's state does not suit
             self.precision.load(self.model, training.weights)

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Generic, TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from yacs.config import CfgNode
 
 from echoviewclip.trainers.stages import is_prompt
+from echoviewclip.utils.divided import divided, share_of, whole_on_main
 from echoviewclip.utils.errors import UserError
+
+Like = Callable[[nn.Parameter], Tensor]
+"""What an optimiser's parameter is of: the model's own, which may be sharded."""
 
 Model = TypeVar("Model", bound=nn.Module)
 
@@ -46,7 +50,16 @@ def decays(name: str, parameter: nn.Parameter) -> bool:
     return parameter.ndim > 1 and not name.endswith("positional_embedding") and not is_prompt(name)
 
 
-def load_optimiser(optimiser: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+def optimiser_state(optimiser: torch.optim.Optimizer, like: Like) -> dict[str, Any]:
+    """The state for a checkpoint, of sharded parameters the whole moments, on the main process.
+
+    All processes call it, as they call `load_optimiser`.
+    """
+    state, likes = optimiser.state_dict(), [like(p) for p in _parameters(optimiser)]
+    return state | {"state": {n: _each(whole_on_main, likes[n], moments) for n, moments in state["state"].items()}}
+
+
+def load_optimiser(optimiser: torch.optim.Optimizer, state: dict[str, Any], like: Like = lambda p: p) -> None:
     """Takes over a checkpoint's state, also of an optimiser that was not fused; its settings stay those of today.
 
     Raises UserError for the state of another optimiser or of other parameters.
@@ -57,16 +70,27 @@ def load_optimiser(optimiser: torch.optim.Optimizer, state: dict[str, Any]) -> N
             "the checkpoint's optimiser is another, or trains other parts: resume with the TRAIN.OPTIMIZER, "
             "MODEL.FIX_TEXT and TRAINER.ViFi_CLIP of its own run (config.yaml beside it)"
         )
-    parameters = [p for group in optimiser.param_groups for p in group["params"]]
+    likes, shares = [like(p) for p in _parameters(optimiser)], {}
     for number, moments in state["state"].items():
-        if number >= len(parameters) or not _fits(moments, parameters[number], "betas" in own["param_groups"][0]):
+        if number >= len(likes) or not _fits(moments, likes[number], "betas" in own["param_groups"][0]):
             raise UserError(f"the checkpoint's optimiser holds no state of its parameter {number}: resume another one")
+        shares[number] = _each(lambda like, moment: share_of(divided(moment, like)), likes[number], moments)
     saved = zip(own["param_groups"], state["param_groups"], strict=True)
     groups = [today | {"lr": before["lr"]} for today, before in saved]  # each step sets its own rate
-    optimiser.load_state_dict(state | {"param_groups": groups})
+    optimiser.load_state_dict(state | {"param_groups": groups, "state": shares})
 
 
-def _fits(moments: dict[str, Any], parameter: nn.Parameter, adam: bool) -> bool:
+def _parameters(optimiser: torch.optim.Optimizer) -> list[nn.Parameter]:
+    """In the order by which a state numbers them."""
+    return [p for group in optimiser.param_groups for p in group["params"]]
+
+
+def _each(change: Callable[[Tensor, Tensor], Tensor], like: Tensor, moments: dict[str, Any]) -> dict[str, Any]:
+    """A parameter's moments, changed; AdamW's count of steps is none."""
+    return {name: value if name == "step" else change(like, value) for name, value in moments.items()}
+
+
+def _fits(moments: dict[str, Any], parameter: Tensor, adam: bool) -> bool:
     """Whether these are the moments of a parameter, by name and shape."""
     shaped = {"exp_avg", "exp_avg_sq"} if adam else {"momentum_buffer"}
     whole = moments.keys() == shaped | ({"step"} if adam else set())
@@ -108,7 +132,8 @@ class MovingAverage(Generic[Model]):
 
     @torch.no_grad()
     def update(self, weights: dict[str, torch.Tensor], left_out: torch.Tensor | bool = False) -> None:
-        """Moves towards `weights` (name → tensor), unless the step was left out (a bool scalar on the device).
+        """Moves towards `weights` (name → tensor, of a sharded one this process' share), unless the step was left out
+        (a bool scalar on the device).
 
         Buffers are copied; what `weights` does not name stays.
         """
@@ -117,6 +142,7 @@ class MovingAverage(Generic[Model]):
         share = ((1 - decay) * made).float()
         parameters, state = dict(self.model.named_parameters()), self.model.state_dict()
         for name, value in weights.items():
-            state[name].lerp_(value, share) if name in parameters else state[name].copy_(value)
+            average = share_of(state[name])
+            average.lerp_(value, share) if name in parameters else average.copy_(value)
         self.steps += made
         self.model.train(False)  # forgets what was computed with the former weights

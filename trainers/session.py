@@ -50,6 +50,7 @@ from echoviewclip.trainers.feature_cache import FeatureCache, remove_own_cache
 from echoviewclip.trainers.folder import check_folder, lock, remove_run, removed_if_unused, results_folder
 from echoviewclip.trainers.loop import Trainer
 from echoviewclip.trainers.next_step import Call
+from echoviewclip.trainers.parallel import place
 from echoviewclip.trainers.provenance import provenance_of
 from echoviewclip.trainers.saving import LAST, RunFiles
 from echoviewclip.trainers.shares import say_shares
@@ -188,11 +189,11 @@ def _run(
     )
     stage = build_stage(config)
     model, tokens = restore_model(config, start.views, checkpoint, answers=not start.training)
-    model.to(device)
     check_statistics(start.statistics, model, config.DATA.INPUT_SIZE)
     stage.prepare(model)
     if start.explains:
         explainable(model)  # here, so that nobody waits for an answer that cannot be given
+    sharded = place(model, config, device, trains=start.training)
     if config.TRAIN.COMPILE:
         compile_blocks(model, device)
     precision = Precision(config.TRAIN.OPT_LEVEL, model, device, trains=start.training)
@@ -212,7 +213,7 @@ def _run(
     if data is not None:
         names = (start.views, start.grades)
         origin = Origin(stage.name, config.MODEL.VARIANT, config.dump(), *names, tokens, preparation)
-        trainer = Trainer(config, stage, model, precision, data, evaluator, origin, stop, cache)
+        trainer = Trainer(config, stage, model, precision, data, evaluator, origin, stop, cache, sharded)
         if start.saved and start.saved.training:
             trainer.load(start.saved)
         counted = sum(p.numel() for p in precision.trained.values()) / 1e6

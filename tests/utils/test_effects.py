@@ -91,6 +91,7 @@ ELSEWHERE = {
     "tests/trainers/test_training_from_shards.py": ["DATA.SHUFFLE_BUFFER"],
     "tests/datasets/test_background.py": ["AUG.BACKGROUND_SWAP"],
     "tests/trainers/test_distributed.py": ["DEVICE"],
+    "tests/trainers/test_parallel.py": ["TRAIN.SHARD"],
     "tests/datasets/test_label_names.py": [
         *("DATA.NUM_CLASSES", "DATA.NUM_QUALITIES", "DATA.LABEL_LIST", "DATA.QUALITY_LIST"),
     ],

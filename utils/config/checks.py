@@ -33,6 +33,11 @@ def check(config: CfgNode) -> None:
                 )
     if config.MODEL.DROP_BLACK:
         _check_drop_black(config)
+    if config.TRAIN.SHARD == "full" and config.TRAIN.CACHE_FEATURES:
+        raise UserError(
+            "TRAIN.SHARD full: shared weights compute only where all processes do, and for TRAIN.CACHE_FEATURES each "
+            "computes what it lacks; set TRAIN.SHARD none, or TRAIN.CACHE_FEATURES False"
+        )
 
 
 def _check_drop_black(config: CfgNode) -> None:

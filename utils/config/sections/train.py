@@ -105,6 +105,15 @@ TRAIN = Section(
             "Recompute activations in the backward pass: less memory, a third more time.",
         ),
         Key(
+            "TRAIN.SHARD",
+            str,
+            "none",
+            "What each of several processes holds of the weights, their gradients and the optimiser's state; `none`: "
+            "all, `full`: an equal share (FSDP2), for towers that fill a GPU. One process holds all. Checkpoints are "
+            "the same; refused with TRAIN.CACHE_FEATURES, and where half precision is float16.",
+            choices=("none", "full"),
+        ),
+        Key(
             "TRAIN.COMPILE",
             bool,
             False,
