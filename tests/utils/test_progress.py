@@ -189,7 +189,9 @@ def test_a_process_that_is_forked_meanwhile_knows_nothing_of_it(clock):
     with Progress("train", 100, clock=clock):
         child = os.fork()
         if child == 0:
-            free = module._lock.acquire(blocking=False)
-            os._exit(0 if free and not module._running else 1)
+            try:
+                os._exit(0 if module._lock.acquire(blocking=False) and not module._running else 1)
+            finally:
+                os._exit(2)
         assert os.waitpid(child, 0)[1] == 0
     assert not module._running

@@ -98,18 +98,25 @@ def test_a_run_killed_five_times_ends_with_the_same_files(archive, whole, tmp_pa
 def prepare_until_killed(source: Path, destination: Path, after: int) -> None:
     """Runs in a process of its own that is gone, without any clean-up, in the middle of video `after`."""
     if not (child := os.fork()):
-        convert, done = module.convert, []
-
-        def convert_some(*job):
-            if len(done) == after:
-                (destination / "videos" / ".half.avi").write_bytes(b"RIFF")
-                os._exit(9)
-            done.append(job)
-            return convert(*job)
-
-        module.convert = convert_some
-        prepare(source, destination, Options(), 0)
+        try:  # what fails here must not go on as a second run of the tests
+            _prepare_some(source, destination, after)
+        finally:
+            os._exit(1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+
+
+def _prepare_some(source: Path, destination: Path, after: int) -> None:
+    convert, done = module.convert, []
+
+    def convert_some(*job):
+        if len(done) == after:
+            (destination / "videos/.half.avi").write_bytes(b"RIFF")
+            os._exit(9)
+        done.append(job)
+        return convert(*job)
+
+    module.convert = convert_some
+    prepare(source, destination, Options(), 0)
 
 
 def by_source(folder: Path) -> dict[str, tuple]:

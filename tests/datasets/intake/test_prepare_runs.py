@@ -26,20 +26,27 @@ from tests.media import numbered_frames, write_video
 def prepare_until_killed(source: Path, destination: Path, after: int) -> None:
     """Runs in a process of its own that is gone, without any clean-up, in the middle of video `after`."""
     if not (child := os.fork()):
-        convert, done = module.convert, []
-
-        def convert_some(root, name, destination, target, options, salt):
-            if len(done) == after:
-                (destination / "videos" / f".{target}.half.avi").write_bytes(b"RIFF")
-                with (destination.parent / f"{destination.name}-private/done.jsonl").open("a") as journal:
-                    journal.write('{"source": "3.mp4", "na')
-                os._exit(9)
-            done.append(name)
-            return convert(root, name, destination, target, options, salt)
-
-        module.convert = convert_some
-        prepare(source, destination, Options(keep_names=True), 0)
+        try:  # what fails here must not go on as a second run of the tests
+            _prepare_some(source, destination, after)
+        finally:
+            os._exit(1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+
+
+def _prepare_some(source: Path, destination: Path, after: int) -> None:
+    convert, done = module.convert, []
+
+    def convert_some(*job):
+        if len(done) == after:
+            (destination / "videos/.half.avi").write_bytes(b"RIFF")
+            with (destination.parent / f"{destination.name}-private/done.jsonl").open("a") as journal:
+                journal.write('{"source": "3.mp4", "na')
+            os._exit(9)
+        done.append(job)
+        return convert(*job)
+
+    module.convert = convert_some
+    prepare(source, destination, Options(keep_names=True), 0)
 
 
 @pytest.mark.parametrize(("after", "workers"), [(0, 0), (3, 0), (6, 2)])
