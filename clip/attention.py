@@ -37,7 +37,7 @@ class SelfAttention(nn.Module):
             mask = mask.to(joint.dtype)
         queries, keys, values = joint.unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         attended = values  # [N, heads, L, D / heads]
-        if len(values):  # of no frames at all (stochastic depth) PyTorch's attention on a GPU is None
+        if values.shape[0]:  # not len, a constant in a traced graph; of no frames PyTorch's attention on a GPU is None
             attended = F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask)
         joined = attended.transpose(1, 2).flatten(2)
         return self.out_proj(padding.remove(joined) if padding else joined)

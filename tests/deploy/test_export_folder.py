@@ -74,7 +74,8 @@ def test_a_graph_answers_as_the_prediction_does(predictor, videos):
 
 @pytest.mark.parametrize("score", ["negation", "agreeing_to_differ", "msp", "knn", "mahalanobis"])
 def test_a_graph_decides_by_the_score_that_is_asked_for(checkpoint, videos, score):
-    predictor = load_predictor(checkpoint, changes=[("DATA.NUM_WORKERS", 0), ("TEST.SCORE", score)])
+    changes = [("DATA.NUM_WORKERS", 0), ("TRAIN.OPT_LEVEL", "O0"), ("TEST.SCORE", score)]
+    predictor = load_predictor(checkpoint, changes=changes)
     graph, rows = Graph(predictor), predict(predictor, videos, torch.device("cpu"))
     answers = dict(zip(graph.outputs, graph(clips_of(predictor, videos)), strict=True))
     np.testing.assert_allclose(answers["score"], [row.score for row in rows], rtol=1e-4, atol=1e-6)

@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from echoviewclip.datasets import dataset
+from echoviewclip.datasets import forward
 from echoviewclip.utils.errors import UserError
 from tests.tiny_data import tiny, tiny_options, train
 from tests.utils.test_files import refusal
@@ -20,14 +20,14 @@ READERS = {"DATA__NUM_WORKERS": 2, "TRAIN__TIMEOUT": 1.0}
 
 def reading(monkeypatch, name: str, then) -> None:
     """Calls `then` in the process that reads the video of that name."""
-    open_video = dataset.open_video
+    open_video = forward.open_video
 
     def opened(path, *arguments):
         if str(path).endswith(name):
             then()
         return open_video(path, *arguments)
 
-    monkeypatch.setattr(dataset, "open_video", opened)
+    monkeypatch.setattr(forward, "open_video", opened)
 
 
 def test_a_mistake_that_a_reading_process_finds_is_one_line(tiny_folder, tmp_path, monkeypatch):
@@ -63,13 +63,13 @@ def test_a_reading_process_that_hangs_is_one_line_that_names_its_video(tiny_fold
 
 STOPPED_READER = """
 import os, signal, sys
-from echoviewclip.datasets import dataset
-open_video = dataset.open_video
+from echoviewclip.datasets import forward
+open_video = forward.open_video
 def opened(path, *arguments):
     if path.endswith("clip 3.avi"):
         os.kill(os.getpid(), signal.SIGSTOP)
     return open_video(path, *arguments)
-dataset.open_video = opened
+forward.open_video = opened
 from echoviewclip import main
 from echoviewclip.utils.errors import exit_code
 sys.exit(exit_code(main.main))
