@@ -10,8 +10,11 @@ bounds=$(sed -nE 's/ *#.*//; s/\[[^]]*\]//; s/>=/==/p' requirements*.txt) # a co
 if [ "$(cat "$venv/bounds.txt" 2>/dev/null)" != "$bounds" ]; then
   "$python" -m venv --clear "$venv"
   echo "$bounds" >"$venv/asked.txt"
-  wanted=(-r requirements-dev.txt)
-  command -v ffmpeg >/dev/null && wanted+=(-r requirements-decoders.txt) # without its libraries torchcodec fails
+  wanted=()
+  for file in requirements-*.txt; do
+    [ "$file" = requirements-decoders.txt ] && ! command -v ffmpeg >/dev/null && continue # torchcodec needs its libraries
+    wanted+=(-r "$file")
+  done
   "$venv/bin/python" -m pip install --quiet --disable-pip-version-check "${wanted[@]}" -c "$venv/asked.txt"
   mv "$venv/asked.txt" "$venv/bounds.txt"
 fi

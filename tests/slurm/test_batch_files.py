@@ -42,8 +42,8 @@ SRUN = """
 echo "srun ${@:1:3}"
 shift 3
 tasks=()
-trap 'kill -USR1 "${tasks[@]}"' USR1
-trap 'kill -TERM "${tasks[@]}"' TERM
+trap 'kill -USR1 $(jobs -pr)' USR1
+trap 'kill -TERM $(jobs -pr)' TERM
 for ((node = 0; node < SLURM_JOB_NUM_NODES; node++)); do
   SLURM_STEP_ID=0 SLURM_NNODES=$SLURM_JOB_NUM_NODES SLURM_NODEID=$node SLURM_NTASKS=$SLURM_JOB_NUM_NODES "$@" &
   tasks+=($!)
@@ -113,7 +113,7 @@ def test_a_signal_reaches_the_run_which_has_time_to_save(train, tmp_path, number
     ready = [job.stdout.readline() for _ in range(nodes + (nodes > 1))]  # srun says how it was called
     assert ready[-nodes:] == ["ready\n"] * nodes
     job.send_signal(number)
-    assert job.communicate()[0] == "saved\n" * nodes and job.returncode == 0
+    assert job.communicate(timeout=60)[0] == "saved\n" * nodes and job.returncode == 0
     assert (tmp_path / "asked").read_text() == "requeue 4711\n"
 
 
