@@ -8,6 +8,8 @@ import logging
 import os
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -23,10 +25,10 @@ from echoviewclip.trainers.trackers import follow
 from echoviewclip.trainers.trackers.tracker import Line, Run, shareable
 from echoviewclip.utils.config import default_config
 from echoviewclip.utils.errors import UserError
-from tests import forked
 from tests.tiny_data import history, tiny, tiny_options, train
 from tests.wandb_file import history_of
 
+ROOT = Path(__file__).parents[2]
 STEPS = [0, 2, 2, 4, 6]  # of five lines; an evaluation has the step of the line before it
 
 
@@ -263,16 +265,17 @@ def test_a_training_that_is_killed_and_resumed_is_one_run_everywhere(tiny_folder
     settings = {"TRAIN__AUTO_RESUME": True, "TRAIN__SAVE_STEPS": 2, "TRAIN__EPOCHS": 2, "SAVE_FREQ": 0}
     settings |= {"LOG__BACKENDS": "[tensorboard, wandb, mlflow]"}
     options = [str(word) for pair in tiny_options(tiny_folder, run, **settings) for word in pair]
-    command = ["main.py", "-cfg", "configs/phantom/view.yaml", "--opts", *options]
-    program = forked.start(1, command, tmp_path / "log.txt")
-    until = time.monotonic() + 300
-    while not ((run / "last.pth").is_file() and (run / "mlflow" / "mlflow.db").is_file()):
-        assert time.monotonic() < until and forked.wait(program, 0.05) is None, (tmp_path / "log.txt").read_text()
-    os.killpg(program, signal.SIGKILL)
-    forked.wait(program, 60)
-    while list(run.glob(time.strftime("wandb/offline-run-%Y%m%d_%H%M%S-*"))):
-        pass  # the library's folders have the name of their second; a fork starts sooner than a program
-    assert forked.wait(forked.start(1, command, tmp_path / "log.txt"), 400) == 0, (tmp_path / "log.txt").read_text()
+    # No fork: it would have this process' connection to the libraries' own processes.
+    command = [sys.executable, "main.py", "-cfg", "configs/phantom/view.yaml", "--opts", *options]
+    with (tmp_path / "log.txt").open("w") as log:
+        program = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log, start_new_session=True)
+        until = time.monotonic() + 300
+        while not ((run / "last.pth").is_file() and (run / "mlflow" / "mlflow.db").is_file()):
+            assert time.monotonic() < until and program.poll() is None, (tmp_path / "log.txt").read_text()
+        os.killpg(program.pid, signal.SIGKILL)
+        program.wait(60)
+        done = subprocess.run(command, cwd=ROOT, stdout=log, stderr=log, timeout=400)
+    assert done.returncode == 0, (tmp_path / "log.txt").read_text()
 
     lines = [Line.of(number, record) for number, record in enumerate(history(run))]
     losses = [(line.step, round(line.values["train/loss"], 4)) for line in lines if "train/loss" in line.values]
