@@ -265,16 +265,17 @@ def test_a_training_that_is_killed_and_resumed_is_one_run_everywhere(tiny_folder
     settings = {"TRAIN__AUTO_RESUME": True, "TRAIN__SAVE_STEPS": 2, "TRAIN__EPOCHS": 2, "SAVE_FREQ": 0}
     settings |= {"LOG__BACKENDS": "[tensorboard, wandb, mlflow]"}
     options = [str(word) for pair in tiny_options(tiny_folder, run, **settings) for word in pair]
-    # No fork: it would have this process' connection to the libraries' own processes.
+    # Neither a fork nor this environment: programs would share the library's own process with this one.
+    alone = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
     command = [sys.executable, "main.py", "-cfg", "configs/phantom/view.yaml", "--opts", *options]
     with (tmp_path / "log.txt").open("w") as log:
-        program = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log, start_new_session=True)
+        program = subprocess.Popen(command, cwd=ROOT, env=alone, stdout=log, stderr=log, start_new_session=True)
         until = time.monotonic() + 300
         while not ((run / "last.pth").is_file() and (run / "mlflow" / "mlflow.db").is_file()):
             assert time.monotonic() < until and program.poll() is None, (tmp_path / "log.txt").read_text()
         os.killpg(program.pid, signal.SIGKILL)
         program.wait(60)
-        done = subprocess.run(command, cwd=ROOT, stdout=log, stderr=log, timeout=400)
+        done = subprocess.run(command, cwd=ROOT, env=alone, stdout=log, stderr=log, timeout=400)
     assert done.returncode == 0, (tmp_path / "log.txt").read_text()
 
     lines = [Line.of(number, record) for number, record in enumerate(history(run))]
