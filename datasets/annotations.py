@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import os
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ import torch
 from echoviewclip.datasets.boundary import Boundary
 from echoviewclip.datasets.labels import Labels
 from echoviewclip.datasets.rows import read_rows
+from echoviewclip.datasets.strings import Column, GrowingColumn, GrowingStrings, Strings
 from echoviewclip.datasets.video.reasons import Unreadable
 from echoviewclip.utils.errors import UserError, quoted, shortened
 from echoviewclip.utils.urls import has_secrets, identity, is_url, join, shown
@@ -22,49 +24,6 @@ TARGETS = ("class", "quality", "multilabel", "score")
 SHOWN_FAULTS = 20
 HOW_TO_ALLOW = "DATA.ALLOW_OUTSIDE True accepts it (prepare: --allow-outside)"
 MAX_PATH = 4096  # bytes: of Linux, which allows more than others
-
-
-class Strings:
-    """Many strings in two tensors: small, and shared (not copied) between processes, which a list of str is not."""
-
-    def __init__(self, text: bytearray, ends: array[int]) -> None:
-        """Takes the memory of all strings one after the other, in UTF-8, and where each ends; see `GrowingStrings`."""
-        self._text = torch.frombuffer(text or bytearray(1), dtype=torch.uint8)
-        self._ends = torch.frombuffer(ends, dtype=torch.int64) if ends else torch.empty(0, dtype=torch.int64)
-
-    def __len__(self) -> int:
-        return len(self._ends)
-
-    def __getitem__(self, i: int) -> str:
-        if not 0 <= i < len(self._ends):
-            raise IndexError(i)
-        start = int(self._ends[i - 1]) if i else 0
-        return bytes(self._text[start : int(self._ends[i])].numpy()).decode(errors="surrogateescape")
-
-    def __iter__(self) -> Iterator[str]:
-        text, start = self._text.numpy().data, 0
-        for end in self._ends.numpy():
-            yield str(text[start:end], "utf-8", "surrogateescape")
-            start = end
-
-
-class GrowingStrings:
-    """Strings that are still being collected."""
-
-    def __init__(self) -> None:
-        self._text, self._ends = bytearray(), array("q")
-
-    def append(self, string: str) -> None:
-        """Adds one; not after `freeze`."""
-        self._text += string.encode(errors="surrogateescape")  # file names need not be UTF-8
-        self._ends.append(len(self._text))
-
-    def freeze(self) -> Strings:
-        """The strings, in the same memory."""
-        return Strings(self._text, self._ends)
-
-    def __len__(self) -> int:
-        return len(self._ends)
 
 
 class Annotations:
@@ -77,30 +36,37 @@ class Annotations:
         views: np.int32 [N], the views of a list whose labels are grades or that has scores, −1 = none.
         scores: np.float32 [N] in [0, 1], nan = none.
         patients: np.int32 [N] codes in order of appearance, −1 = none.
+        groups: what the further columns that were asked for say of each video, by name as in TEST.GROUPS.
         lines: np.int32 [N] line numbers in the list (entries of a JSON list count from 1).
     """
 
     def __init__(
-        self, file: Path | str, folder: str, names: Strings, patient_names: Strings, **columns: np.ndarray | array
+        self,
+        file: Path | str,
+        folder: str,
+        names: Strings,
+        patients: Column,
+        groups: Mapping[str, Column] = MappingProxyType({}),
+        **columns: np.ndarray | array,
     ) -> None:
-        self.file, self.folder = file, folder
-        self._names, self._patient_names = names, patient_names
+        self.file, self.folder, self.groups = file, folder, dict(groups)
+        self._names, self._patients = names, patients
         self._columns = {key: torch.from_numpy(np.asarray(column)) for key, column in columns.items()}
 
     @classmethod
     def of_paths(cls, paths: Sequence[str | Path]) -> Annotations:
         """Videos of which nothing but the path is known, in this order."""
-        names = GrowingStrings()
+        names, patients = GrowingStrings(), GrowingColumn()
         for path in paths:
             names.append(str(path))
+            patients.append("")
         return cls(
             Path(),
             "",
             names.freeze(),
-            GrowingStrings().freeze(),
+            patients.freeze(),
             labels=np.full(len(paths), -1, np.int64),
             scores=np.full(len(paths), np.nan, np.float32),
-            patients=np.full(len(paths), -1, np.int32),
             lines=np.arange(1, len(paths) + 1, dtype=np.int32),
         )
 
@@ -121,8 +87,7 @@ class Annotations:
 
     def patient(self, i: int) -> str:
         """What the list calls the patient of video `i`, or nothing; not for logs."""
-        code = int(self.patients[i])
-        return self._patient_names[code] if code >= 0 else ""
+        return self._patients[i]
 
     def targeted(self, scores: bool) -> np.ndarray:
         """Which videos have a label or, where `scores` count, a score: bool [N]; not of multi-label lists."""
@@ -135,7 +100,7 @@ class Annotations:
 
     labels = property(lambda self: self._columns["labels"].numpy())
     scores = property(lambda self: self._columns["scores"].numpy())
-    patients = property(lambda self: self._columns["patients"].numpy())
+    patients = property(lambda self: self._patients.codes)
     lines = property(lambda self: self._columns["lines"].numpy())
 
 
@@ -149,6 +114,7 @@ def read_annotations(
     target: str = "class",
     any_label: bool = False,
     allow_outside: bool = False,
+    groups: Sequence[str] = (),
     faults: list[str] | None = None,
 ) -> Annotations:
     """Reads a list of videos.
@@ -166,6 +132,7 @@ def read_annotations(
             "quality" (column `quality`: a grade), "multilabel" (`label`: several, by spaces or commas) or "score"
             (column `score`, in [0, 1]).
         allow_outside: names may be absolute paths outside `root`, or links that lead out of it.
+        groups: further columns to be read (TEST.GROUPS), whatever they say; several blanks count as one.
         any_label: a label that is neither an id nor a name is as none, as in lists of outsiders.
         faults: where given, faulty lines are described here and left out.
 
@@ -175,14 +142,13 @@ def read_annotations(
         raise UserError(f"target must be one of {', '.join(TARGETS)}, found {target!r}")
     file = find_list(file, root)
     root = str(root) if root else str(file).rpartition("/")[0] if is_url(str(file)) else str(Path(file).parent)
-    names, patient_names = GrowingStrings(), GrowingStrings()
-    codes: dict[str, int] = {}
-    labels, scores, patients, lines, views = array("q"), array("f"), array("i"), array("i"), array("i")
+    names, patients, grouped = GrowingStrings(), GrowingColumn(), {name: GrowingColumn() for name in groups}
+    labels, scores, lines, views = array("q"), array("f"), array("i"), array("i")
     several: list[list[int]] = []
     found: list[str] = []
     known, known_views = Labels(label_names, num_classes), Labels(view_names)
     boundary, folder, secret = Boundary(root), "", Told()
-    for row in read_rows(file, target, known):
+    for row in read_rows(file, target, known, tuple(grouped)):
         try:
             if row.fault:
                 raise ValueError(row.fault)
@@ -204,10 +170,9 @@ def read_annotations(
         if view_names:
             views.append(next(iter(_ids(known_views, row.label, several=False, any_label=True)), -1))
         lines.append(row.line)
-        if row.patient and row.patient not in codes:
-            codes[row.patient] = len(codes)
-            patient_names.append(row.patient)
-        patients.append(codes.get(row.patient, -1))
+        patients.append(row.patient)
+        for column, text in zip(grouped.values(), row.more, strict=True):
+            column.append(" ".join(text.split()))
     if faults is not None:
         faults += found
     elif found:
@@ -215,12 +180,13 @@ def read_annotations(
         raise UserError("\n".join(found[:SHOWN_FAULTS]) + more)
     if not len(names) and not faults:
         raise UserError(f"{file}: names no videos")
-    columns: dict[str, np.ndarray | array] = {"labels": labels, "scores": scores, "patients": patients, "lines": lines}
+    columns: dict[str, np.ndarray | array] = {"labels": labels, "scores": scores, "lines": lines}
     if view_names:
         columns["views"] = views
     if target == "multilabel":
         columns["labels"] = _one_hot(several, known.count)
-    return Annotations(file, folder or str(root), names.freeze(), patient_names.freeze(), **columns)
+    frozen = {name: column.freeze() for name, column in grouped.items()}
+    return Annotations(file, folder or str(root), names.freeze(), patients.freeze(), frozen, **columns)
 
 
 class Told:

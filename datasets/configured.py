@@ -24,10 +24,13 @@ from echoviewclip.utils.ranks import processes_here
 log = logging.getLogger(__name__)
 
 
-def read_list(config: CfgNode, file: str, *, outsiders: bool = False, faults: list[str] | None = None) -> Annotations:
+def read_list(
+    config: CfgNode, file: str, *, outsiders: bool = False, evaluated: bool = False, faults: list[str] | None = None
+) -> Annotations:
     """A list of videos with the targets of the configuration's stage; `outsiders` need no labels, and any will do.
 
     Faulty lines raise UserError, or go to `faults` as in `read_annotations`.
+    Lists that are `evaluated` have the columns of TEST.GROUPS.
     """
     data = config.DATA
     set_downloads(data.DOWNLOAD_FOLDER, data.DOWNLOAD_LIMIT)
@@ -42,6 +45,7 @@ def read_list(config: CfgNode, file: str, *, outsiders: bool = False, faults: li
         any_label=outsiders,
         allow_outside=data.ALLOW_OUTSIDE,
         faults=faults,
+        groups=config.TEST.GROUPS if evaluated else (),
     )
 
 

@@ -4,7 +4,8 @@ A list is one of
 
 - text: `path label` a line; the path may hold spaces, quotes and any UTF-8. The label is the longest known name that
   ends the line, else the last word. A line that is only a path is a video without a label (an outsider);
-- CSV with a header: `path` and any of `label`, `quality`, `score`, `patient` (other columns are left alone);
+- CSV with a header: `path` and any of `label`, `quality`, `score`, `patient` (other columns are left alone, unless
+  they are asked for);
 - Parquet with the columns of CSV, numbers or texts;
 - JSON as in mmaction2: a list of `{"filename" | "frame_dir": …, "label": …}`, or that list under `data_list`;
   `quality`, `score` and `patient` as in CSV.
@@ -25,7 +26,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 from echoviewclip.datasets.labels import SEPARATORS, Labels
 from echoviewclip.datasets.video.reasons import Unreadable, reason_of
-from echoviewclip.utils.errors import UserError, quoted
+from echoviewclip.utils.errors import UserError, quoted, shortened
 from echoviewclip.utils.parquet import read_batches, read_columns
 from echoviewclip.utils.urls import is_url, shown
 
@@ -49,19 +50,22 @@ class Row(NamedTuple):
     quality: str = ""
     score: str = ""
     fault: str = ""
+    more: tuple[str, ...] = ()  # what further columns say, those that were asked for
 
 
-def read_rows(file: Path | str, target: str = "class", known: Labels = NOTHING_KNOWN) -> Iterator[Row]:
+def read_rows(
+    file: Path | str, target: str = "class", known: Labels = NOTHING_KNOWN, more: Sequence[str] = ()
+) -> Iterator[Row]:
     """The entries of a list, a file or a URL, as they stand there, faults among them; `target` as for
     `read_annotations`.
 
     Of text lists the label is in the field that `target` names, and names that are `known` may hold blanks; CSV and
-    JSON fill all fields they have.
-    Raises UserError where the file is not of its kind at all.
+    JSON fill all fields they have. `more` are further columns to be read, whose case does not matter.
+    Raises UserError where the file is not of its kind at all, or has no such column.
     """
     readers = {".csv": _csv_rows, ".json": _json_rows, ".parquet": _parquet_rows}
     try:
-        yield from readers.get(list_kind(file), _text_rows)(file, target, known)
+        yield from readers.get(list_kind(file), _text_rows)(file, target, known, [name.lower() for name in more])
     except Unreadable as error:
         raise UserError(f"{shown(str(file))}: cannot be read: {error}") from None
     except OSError as error:
@@ -103,7 +107,8 @@ def _undecodable(file: Path | str) -> int:
     return 1
 
 
-def _text_rows(file: Path | str, target: str, known: Labels) -> Iterator[Row]:
+def _text_rows(file: Path | str, target: str, known: Labels, more: Sequence[str]) -> Iterator[Row]:
+    _check_columns(file, more, ())
     field = {"quality": "quality", "score": "score"}.get(target, "label")
     with TextIOWrapper(open_list(file), "utf-8-sig") as lines:
         for number, line in enumerate(lines, start=1):
@@ -151,20 +156,23 @@ def _last_word(line: str) -> tuple[str, str]:
     return line[: max(at, 0)].rstrip(_BLANKS), line[at + 1 :]
 
 
-def _csv_rows(file: Path | str, target: str, _known: Labels) -> Iterator[Row]:
+def _csv_rows(file: Path | str, target: str, _known: Labels, more: Sequence[str]) -> Iterator[Row]:
     with TextIOWrapper(open_list(file), "utf-8-sig", newline="") as lines:
         reader = csv.reader(lines)
         try:
             header = [cell.strip().lower() for cell in next(reader, [])]
             if missing := _lacking(header, target):
                 raise UserError(f"{file}:1: the header lacks {missing}; it is {quoted(','.join(header))}")
+            _check_columns(file, more, header)
             columns = [header.index(name) if name in header else -1 for name in FIELDS]
+            further = [header.index(name) for name in more]
             for cells in reader:
                 if not cells:
                     continue
                 if len(cells) == len(header):
                     cells.append("")  # what a column says that is not there
-                    yield Row(reader.line_num, *[cells[at].strip(_BLANKS) for at in columns])
+                    said = tuple([cells[at].strip(_BLANKS) for at in further])
+                    yield Row(reader.line_num, *[cells[at].strip(_BLANKS) for at in columns], more=said)
                 else:
                     fault = f"{len(cells)} columns where the header has {len(header)}"
                     yield Row(reader.line_num, "", fault=fault)
@@ -178,17 +186,26 @@ def _lacking(header: Sequence[str], target: str) -> str:
     return ", ".join(sorted(needed - set(header)))
 
 
-def _parquet_rows(file: Path | str, target: str, _known: Labels) -> Iterator[Row]:
+def _check_columns(file: Path | str, wanted: Sequence[str], header: Sequence[str]) -> None:
+    """Raises UserError that names the columns there are where one that is wanted is not among them."""
+    if missing := [name for name in wanted if name not in header]:
+        there = f"its columns are {', '.join(map(shortened, header))}" if header else "a list of lines has none"
+        raise UserError(f"{shown(str(file))}: has no column {quoted(missing[0])}; {there}")
+
+
+def _parquet_rows(file: Path | str, target: str, _known: Labels, more: Sequence[str]) -> Iterator[Row]:
     with open_list(file) as content:
-        yield from _rows_of_parquet(file, content, target)
+        yield from _rows_of_parquet(file, content, target, more)
 
 
-def _rows_of_parquet(file: Path | str, content: BinaryIO, target: str) -> Iterator[Row]:
+def _rows_of_parquet(file: Path | str, content: BinaryIO, target: str, more: Sequence[str]) -> Iterator[Row]:
     written = read_columns(file, content)
     header = [name.strip().lower() for name in written]
     if missing := _lacking(header, target):
         raise UserError(f"{file}: the columns lack {missing}; they are {quoted(','.join(header))}")
+    _check_columns(file, more, header)
     fields = [name for name in FIELDS if name in header]
+    fields += [name for name in more if name not in fields]
     number = 0
     for batch in read_batches(file, [written[header.index(name)] for name in fields], content):
         for values in zip(*(column.to_pylist() for column in batch.columns), strict=True):
@@ -198,10 +215,11 @@ def _rows_of_parquet(file: Path | str, content: BinaryIO, target: str) -> Iterat
             except TypeError:
                 yield Row(number, "", fault=f"`{'`, `'.join(fields)}` are texts, numbers or lists of them")
             else:
-                yield Row(number, **cells)
+                said = tuple(cells[name] for name in more)
+                yield Row(number, **{name: cells[name] for name in FIELDS if name in cells}, more=said)
 
 
-def _json_rows(file: Path | str, target: str, _known: Labels) -> Iterator[Row]:
+def _json_rows(file: Path | str, target: str, _known: Labels, more: Sequence[str]) -> Iterator[Row]:
     try:
         with open_list(file) as content:
             tree: Any = json.loads(content.read().decode("utf-8-sig"))
@@ -216,17 +234,26 @@ def _json_rows(file: Path | str, target: str, _known: Labels) -> Iterator[Row]:
     entries = tree.get("data_list") if isinstance(tree, dict) else tree
     if not isinstance(entries, list):
         raise UserError(f"{file}: expected a list of entries, or one under `data_list`")
+    if more:
+        entries = [_with_lower_keys(entry) for entry in entries]
+        _check_columns(file, more, list(dict.fromkeys(key for entry in entries if entry for key in entry)))
     for number, entry in enumerate(entries, start=1):
         path = entry.get("filename") or entry.get("frame_dir") if isinstance(entry, dict) else None
         if isinstance(path, str):
             try:
                 others = {name: _words(entry.get(name)) for name in FIELDS[1:]}
+                said = tuple(_words(entry.get(name)) for name in more)
             except TypeError:
-                yield Row(number, "", fault=f"`{'`, `'.join(FIELDS[1:])}` are texts, numbers or lists of them")
+                fields = "`, `".join([*FIELDS[1:], *more])
+                yield Row(number, "", fault=f"`{fields}` are texts, numbers or lists of them")
             else:
-                yield Row(number, path.strip(_BLANKS), **others)
+                yield Row(number, path.strip(_BLANKS), **others, more=said)
         else:
             yield Row(number, "", fault="the entry has no `filename` or `frame_dir`")
+
+
+def _with_lower_keys(entry: Any) -> dict[str, Any] | None:
+    return {str(key).strip().lower(): value for key, value in entry.items()} if isinstance(entry, dict) else None
 
 
 def _whole(value: Any) -> Any:

@@ -7,7 +7,7 @@ counts in resampled set b. All weights 1 give the figure itself; drawing patient
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -89,8 +89,7 @@ def intervals(
         proof of no error).
     """
     patient = np.unique(np.asarray(patients, dtype=str), return_inverse=True)[1].reshape(-1)
-    groups = {name: rests_on(name) if rests_on else [...] for name in figures(statistic, len(patient))}
-    smallest = {name: min(len(np.unique(patient[group])) for group in parts) for name, parts in groups.items()}
+    smallest = least_patients(patient, rests_on, figures(statistic, len(patient)))
     if max(smallest.values()) < LEAST_PATIENTS:
         return dict.fromkeys(smallest)
     count = int(patient.max()) + 1
@@ -106,6 +105,12 @@ def intervals(
         name: _interval(np.concatenate([part[name] for part in parts]), level, patients)
         for name, patients in smallest.items()
     }
+
+
+def least_patients(patients: np.ndarray, rests_on: Groups | None, names: Iterable[str]) -> dict[str, int]:
+    """Of how many patients each figure is, in the smallest of the groups that it rests on; arguments as above."""
+    groups = {name: rests_on(name) if rests_on else [...] for name in names}
+    return {name: min(len(np.unique(patients[group])) for group in parts) for name, parts in groups.items()}
 
 
 def _interval(values: np.ndarray, level: float, patients: int) -> Interval | None:

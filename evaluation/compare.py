@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 import yaml
 
-from echoviewclip.evaluation.bootstrap import Groups, Interval, Statistic, figures, intervals
+from echoviewclip.evaluation.bootstrap import Interval, figures, intervals
+from echoviewclip.evaluation.measures import Selected, select_figures
 from echoviewclip.evaluation.prediction_files import read_predictions
 from echoviewclip.evaluation.predictions import Predictions
-from echoviewclip.evaluation.summary import Summary, deciding_statistics, read_summary
+from echoviewclip.evaluation.summary import Summary, read_summary
 from echoviewclip.evaluation.titles import headlines
 from echoviewclip.utils.errors import UserError
 
@@ -121,12 +122,11 @@ def differences(first: Run, run: Run, draws: int = 1000, seed: int = 0) -> dict[
 
     Each run's figure is of the videos that it answered itself.
     """
-    ours, our_groups = _figures_by_title(first)
-    theirs, their_groups = _figures_by_title(run)
+    ours, theirs = _figures_by_title(first), _figures_by_title(run)
     common = [title for title in first.titles if title in run.titles]
 
     def statistic(weights: np.ndarray) -> dict[str, np.ndarray]:
-        before, after = ours(weights), theirs(weights)
+        before, after = ours.statistic(weights), theirs.statistic(weights)
         return {title: after[title] - before[title] for title in common}
 
     videos = len(first.predictions)
@@ -134,7 +134,7 @@ def differences(first: Run, run: Run, draws: int = 1000, seed: int = 0) -> dict[
     drawn = intervals(
         statistic,
         first.predictions.clusters,
-        rests_on=lambda title: [*our_groups(title), *their_groups(title)],
+        rests_on=lambda title: [*ours.rests_on(title), *theirs.rests_on(title)],
         draws=draws,
         seed=seed,
     )
@@ -142,38 +142,12 @@ def differences(first: Run, run: Run, draws: int = 1000, seed: int = 0) -> dict[
     return {title: Difference(found[title], None if first.titles[title] == "ece" else drawn[title]) for title in common}
 
 
-def _figures_by_title(run: Run) -> tuple[Statistic, Groups]:
-    """The run's headline figures as a function of the weights of all videos, and the groups that they rest on."""
-    p, summary = run.predictions, run.summary
-    read = np.flatnonzero(~p.failed)
-    wanted = {name: title for title, name in run.titles.items()}
-    parts: list[tuple[str, np.ndarray, Statistic]] = []
-    groups: dict[str, list[np.ndarray]] = {}
-    for prefix, rows, statistic, rests_on in deciding_statistics(
-        p.where(read), summary.score, summary.tau, summary.temperature
-    ):
-        names = [prefix + name for name in figures(statistic, len(rows)) if prefix + name in wanted]
-        if not names:
-            continue
-        parts.append((prefix, read[rows], statistic))
-        for name in names:
-            masks = rests_on(name.removeprefix(prefix)) if rests_on else [np.ones(len(rows), bool)]
-            groups[wanted[name]] = [_mask(len(p), read[rows][mask]) for mask in masks]
-
-    def together(weights: np.ndarray) -> dict[str, np.ndarray]:
-        found: dict[str, np.ndarray] = {}
-        for prefix, rows, statistic in parts:
-            values = statistic(weights[:, rows])
-            found |= {wanted[prefix + name]: value for name, value in values.items() if prefix + name in wanted}
-        return found
-
-    return together, lambda title: groups[title]
-
-
-def _mask(count: int, rows: np.ndarray) -> np.ndarray:
-    mask = np.zeros(count, bool)
-    mask[rows] = True
-    return mask
+def _figures_by_title(run: Run) -> Selected:
+    """The run's headline figures, by title."""
+    summary, wanted = run.summary, {name: title for title, name in run.titles.items()}
+    read = np.flatnonzero(~run.predictions.failed)
+    how = (summary.score, summary.tau, summary.temperature)
+    return select_figures(run.predictions, read, wanted, *how)[0]
 
 
 def changed_settings(runs: Sequence[Run]) -> dict[str, list[str]]:

@@ -58,11 +58,11 @@ class _Axes:
     def drawn(self, *parts: str, title: str) -> Markup:
         """The whole picture: grid, labels, then `parts` in their order."""
         grid = []
-        for tick in _ticks(*self.y_range):
+        for tick in ticks(*self.y_range):
             y = self.y(tick).round(1)
             grid.append(f'<line class="grid" x1="{_LEFT}" x2="{_RIGHT}" y1="{y}" y2="{y}"/>')
             grid.append(f'<text x="{_LEFT - 6}" y="{y + 4}" text-anchor="end">{tick:.4g}</text>')
-        for tick in _ticks(*self.x_range):
+        for tick in ticks(*self.x_range):
             grid.append(f'<text x="{self.x(tick):.1f}" y="{_BOTTOM + 17}" text-anchor="middle">{tick:.4g}</text>')
         x_label, y_label = map(escape, self.labels)
         grid.append(f'<text x="{(_LEFT + _RIGHT) / 2}" y="{_BOTTOM + 36}" text-anchor="middle">{x_label}</text>')
@@ -226,7 +226,7 @@ def _widened(bounds: tuple[float, float]) -> tuple[float, float]:
     return (low, high) if high > low else (low - 0.5, high + 0.5)
 
 
-def _ticks(low: float, high: float) -> np.ndarray:
+def ticks(low: float, high: float) -> np.ndarray:
     """At most six round numbers between the bounds: multiples of 1, 2 or 5 times a power of ten."""
     power = 10 ** math.floor(math.log10((high - low) / 5))
     step = next(m * power for m in (1, 2, 5, 10, 20) if (high - low) / (m * power) <= 5)

@@ -2,7 +2,7 @@
 
 Written and read here only. A folder holds one of the two, the second where there are many videos (TEST.PARQUET_ABOVE).
 
-    path, patient, set, label, prediction, probability, failed,
+    path, patient, group_<column>, set, label, prediction, probability, failed,
     s_<name>                     scores, higher = in distribution
     p_0 … p_{K-1}                view probabilities, and n_0 … those of the negative branch
     grade, grade_prediction, score_target, score_prediction, g_0 … g_{G-1}
@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from echoviewclip.evaluation.predictions import MATRICES, SEQUENCES, VECTORS, Predictions
+from echoviewclip.evaluation.predictions import MATRICES, NAMED, SEQUENCES, VECTORS, Predictions
 from echoviewclip.utils.errors import UserError
 from echoviewclip.utils.files import atomic_path
 from echoviewclip.utils.parquet import ROWS, import_arrow, is_parquet, read_columns, read_table, write_tables
@@ -84,7 +84,7 @@ def read_predictions(path: str | Path) -> Predictions:
     table = _ArrowTable(path) if is_parquet(path) else _CsvTable(path)
     names = table.names
     path_column = table.vector("path", str, "")
-    found: dict[str, ArrayLike] = {"path": path_column}
+    found: dict[str, Any] = {"path": path_column}
     for name, (kind, missing) in VECTORS.items():
         if name in names:
             found[name] = table.vector(name, kind, missing)
@@ -95,26 +95,33 @@ def read_predictions(path: str | Path) -> Predictions:
     for name, (kind, absent) in SEQUENCES.items():
         if name in names and len(path_column):
             found[name] = table.sequences(name, kind, absent)
-    scores = {name[2:]: table.vector(name, np.float64, np.nan) for name in names if name.startswith("s_")}
+    for name, (prefix, kind, missing) in NAMED.items():
+        columns = [column for column in names if column.startswith(prefix)]
+        found[name] = {column.removeprefix(prefix): table.vector(column, kind, missing) for column in columns}
     try:
-        return Predictions(scores=scores, **found)
+        return Predictions(**found)
     except ValueError as error:
         raise UserError(f"{path}: {error}; evaluate again (main.py --only_test)") from None
 
 
 def _columns(p: Predictions) -> dict[str, np.ndarray]:
     """All columns in order: [N], and [N, T] of those that hold several numbers."""
-    columns: dict[str, np.ndarray] = {"path": p.path, "patient": p.patient, "set": p.set, "label": p.label}
+    columns: dict[str, np.ndarray] = {"path": p.path, "patient": p.patient, **_named(p, "groups")}
+    columns |= {"set": p.set, "label": p.label}
     if p.probabilities.shape[1]:
         columns |= {"prediction": p.prediction, "probability": p.probability}
     columns["failed"] = p.failed
-    columns |= {f"s_{name}": values for name, values in p.scores.items()}
+    columns |= _named(p, "scores")
     if p.grade_probabilities.shape[1]:
         columns |= {"grade": p.grade, "grade_prediction": p.grade_prediction}
         columns |= {name: getattr(p, name) for name in ("score_target", "score_prediction")}
     for name, prefix in MATRICES.items():
         columns |= {f"{prefix}{k}": column for k, column in enumerate(getattr(p, name).T)}
     return columns | {name: getattr(p, name) for name in SEQUENCES if getattr(p, name).shape[1]}
+
+
+def _named(p: Predictions, name: str) -> dict[str, np.ndarray]:
+    return {NAMED[name][0] + key: values for key, values in getattr(p, name).items()}
 
 
 def _part(p: Predictions, start: int) -> Predictions:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -23,6 +23,10 @@ VECTORS: dict[str, tuple[type, str | float]] = {  # column: kind, and the value 
 }
 MATRICES = {"probabilities": "p_", "negative": "n_", "grade_probabilities": "g_"}  # attribute: columns' prefix
 SEQUENCES: dict[str, tuple[type, float]] = {"attention": (np.float32, np.nan), "frames": (np.int64, -1)}
+NAMED: dict[str, tuple[str, type, str | float]] = {  # attribute: columns' prefix, kind, the value of an empty cell
+    "groups": ("group_", str, ""),
+    "scores": ("s_", np.float64, np.nan),
+}
 
 
 @dataclass(init=False)
@@ -32,6 +36,7 @@ class Predictions:
     Attributes:
         path: `[N]`, the names as in the list file.
         patient: `[N]`, "" where not known.
+        groups: str `[N]` by name, what further columns of the list say, "" where that is nothing (TEST.GROUPS).
         set: `[N]`, one of `SETS`: "in" distribution, outsiders "near" to it and "far" from it, other outsiders "ood".
         label: int64 `[N]`, the view, -1 where there is none.
         failed: bool `[N]`, videos that could not be read; their numbers are nan.
@@ -50,6 +55,7 @@ class Predictions:
 
     path: np.ndarray
     patient: np.ndarray
+    groups: dict[str, np.ndarray]
     set: np.ndarray
     label: np.ndarray
     failed: np.ndarray
@@ -63,10 +69,8 @@ class Predictions:
     attention: np.ndarray
     frames: np.ndarray
 
-    def __init__(
-        self, path: ArrayLike, *, scores: Mapping[str, ArrayLike] | None = None, **answers: ArrayLike | None
-    ) -> None:
-        """`answers` are the other arrays by name; None is one that is left out."""
+    def __init__(self, path: ArrayLike, **answers: Any) -> None:
+        """`answers` are the other attributes by name, arrays or what makes one; None is one that is left out."""
         self.path = np.asarray(path, str)
         for name, (kind, missing) in VECTORS.items():
             self._fill(name, answers.pop(name, None), kind, (missing,) * len(self))
@@ -74,11 +78,13 @@ class Predictions:
             self._fill(name, answers.pop(name, None), np.float32, np.empty((len(self), 0)))
         for name, (kind, _) in SEQUENCES.items():
             self._fill(name, answers.pop(name, None), kind, np.empty((len(self), 0)))
+        for name, (_, kind, _) in NAMED.items():
+            columns = answers.pop(name, None) or {}
+            setattr(self, name, {key: np.asarray(values, kind) for key, values in columns.items()})
+            for key, values in getattr(self, name).items():
+                self._check(f"{name} {key}", values)
         if answers:
             raise TypeError(f"predictions have no {', '.join(answers)}")
-        self.scores = {name: np.asarray(values, np.float64) for name, values in (scores or {}).items()}
-        for name, values in self.scores.items():
-            self._check(f"score {name}", values)
         if unknown := set(self.set.tolist()) - {*SETS}:
             raise ValueError(f"set must be one of {', '.join(SETS)}, got {', '.join(sorted(unknown))}")
 
@@ -140,8 +146,11 @@ class Predictions:
 
     def where(self, mask: np.ndarray) -> Predictions:
         """The videos of `mask`, bool `[N]` or indices."""
-        chosen = {f.name: getattr(self, f.name)[mask] for f in fields(self) if f.name != "scores"}
-        return Predictions(**chosen, scores={name: values[mask] for name, values in self.scores.items()})
+        chosen = {f.name: getattr(self, f.name) for f in fields(self)}
+        for name, values in chosen.items():
+            many = isinstance(values, dict)
+            chosen[name] = {key: column[mask] for key, column in values.items()} if many else values[mask]
+        return Predictions(**chosen)
 
 
 def _likeliest(probabilities: np.ndarray) -> np.ndarray:

@@ -15,6 +15,7 @@ from echoviewclip.evaluation.bootstrap import LEAST_PATIENTS
 from echoviewclip.evaluation.calibration import at_temperature, reliability, risk_coverage
 from echoviewclip.evaluation.classification import confusion_matrix, worst_classes
 from echoviewclip.evaluation.figures import Line
+from echoviewclip.evaluation.group_page import group_table
 from echoviewclip.evaluation.ood import FPR95
 from echoviewclip.evaluation.overlays import SCALES, Why
 from echoviewclip.evaluation.pages import hide_folders, page_environment
@@ -77,6 +78,7 @@ def write_report(
             fpr95=FPR95,
             least_patients=LEAST_PATIENTS,
             quality=_quality(p, summary),
+            groupings=[group_table(grouping, summary) for grouping in summary.by_group],
             worst=worst_videos(p, summary, frames, why),
             scales={side: SCALES[side] for side in dict.fromkeys(side for one in why.values() for side in one.sides)},
             failed=[shown_name(path) for path in p.path[p.failed].tolist()],

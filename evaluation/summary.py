@@ -10,27 +10,26 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from importlib import metadata
 from pathlib import Path
 
 import numpy as np
 
-from echoviewclip.evaluation.bootstrap import Groups, Interval, Statistic, figures, intervals
-from echoviewclip.evaluation.calibration import at_temperature, calibration_statistic, joint_statistic, risk_statistic
+from echoviewclip.evaluation.bootstrap import Interval, figures, intervals
 from echoviewclip.evaluation.classification import (
     ClassFigures,
     ConfusedPair,
-    classification_statistic,
     confused_pairs,
     confusion_matrix,
     per_class,
 )
-from echoviewclip.evaluation.ood import ood_statistic
+from echoviewclip.evaluation.groups import Grouping, Settings, by_groups
+from echoviewclip.evaluation.measures import parts_of, quality_of
 from echoviewclip.evaluation.predictions import SETS, Predictions
 from echoviewclip.evaluation.provenance import Provenance
-from echoviewclip.evaluation.quality import ViewQuality, per_view, quality_statistic
+from echoviewclip.evaluation.quality import ViewQuality, per_view
 from echoviewclip.utils.errors import UserError
 from echoviewclip.utils.files import write_text
 
@@ -48,6 +47,7 @@ class Summary:
         metrics: figures by flat name; nan where one is not defined.
         intervals: 95 % intervals (low, high) of them; None where the data cannot tell.
         per_class, confused, per_view: rows of the classes, of pairs of classes, of the quality of each view.
+        by_group: the figures by each column of TEST.GROUPS.
         environment: versions, and what it ran on.
         provenance: how it came about; None where nobody said.
     """
@@ -66,6 +66,7 @@ class Summary:
     per_class: list[ClassFigures] = field(default_factory=list)
     confused: list[ConfusedPair] = field(default_factory=list)
     per_view: list[ViewQuality] = field(default_factory=list)
+    by_group: list[Grouping] = field(default_factory=list)
     environment: dict[str, str] = field(default_factory=dict)
     provenance: Provenance | None = None
 
@@ -110,7 +111,7 @@ def summarise(
     read = predictions.where(~predictions.failed)
     metrics: dict[str, float] = {}
     ranges: dict[str, Interval | None] = {}
-    for prefix, rows, statistic, rests_on in _statistics(read, score, tau, temperature):
+    for prefix, rows, statistic, rests_on in parts_of(read, score, tau, temperature):
         metrics |= {prefix + name: value for name, value in figures(statistic, len(rows)).items()}
         if draws:
             drawn = intervals(statistic, read.clusters[rows], rests_on=rests_on, draws=draws, seed=seed)
@@ -140,6 +141,7 @@ def summarise(
         per_class=by_class,
         confused=confused_pairs(matrix) if len(view) else [],
         per_view=_quality_per_view(graded, classes),
+        by_group=by_groups(predictions, Settings(score, tau, temperature, draws, seed)),
         environment=versions() | (environment or {}),
     )
 
@@ -177,73 +179,10 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version(), "system": f"{platform.system()} {platform.machine()}"} | found
 
 
-Part = tuple[str, np.ndarray, Statistic, "Groups | None"]
-"""Prefix of the names of figures, indices of the videos `[n]`, what to compute of them, the groups it rests on."""
-
-
-def deciding_statistics(p: Predictions, score: str, tau: float | None, temperature: float) -> Iterator[Part]:
-    """The parts of `summarise` without those of scores that decide nothing; `p` holds no videos that failed."""
-    for part in _statistics(p, score, tau, temperature):
-        if part[0].count("/") < 2 or part[0].split("/")[1] == score:
-            yield part
-
-
-def _statistics(p: Predictions, score: str, tau: float | None, temperature: float) -> Iterator[Part]:
-    """All figures of a summary, as functions of weights."""
-    rows = np.flatnonzero(p.labelled)
-    if len(rows):
-        label, right = p.label[rows], (p.label == p.prediction)[rows]
-        yield "", rows, classification_statistic(p.probabilities[rows], label), None
-        scaled = at_temperature(p.probabilities[rows], temperature)
-        yield "", rows, calibration_statistic(scaled.max(axis=1), right), None
-        yield "unscaled/", rows, calibration_statistic(p.probability[rows], right), None
-        if p.negative.shape[1]:
-            yield "negative/", rows, classification_statistic(p.negative[rows], label), None
-    outside = p.set != "in"
-    for kind in ("near", "far", "ood"):
-        rows = np.flatnonzero(~outside | (outside if kind == "ood" else p.set == kind))
-        if outside[rows].any():
-            for name, values in p.scores.items():
-                scored = rows[np.isfinite(values[rows])]
-                inside = ~outside[scored]
-                yield f"{kind}/{name}/", scored, ood_statistic(values[scored], inside), _both_sides(inside)
-    if tau is not None and score in p.scores:
-        yield from _decision(p, np.flatnonzero((p.labelled | outside) & np.isfinite(p.scores[score])), score, tau)
-    rows = np.flatnonzero(p.graded)
-    if len(rows):
-        yield "quality/", rows, quality_statistic(*_quality(p.where(rows))), None
-
-
-def _decision(
-    p: Predictions, rows: np.ndarray, score: str, tau: float
-) -> Iterator[tuple[str, np.ndarray, Statistic, Groups]]:
-    """As `_statistics`, of views and "unknown" at τ; without insiders or without outsiders there is no joint figure."""
-    inside, values = (p.set == "in")[rows], p.scores[score][rows]
-    label, both = np.where(inside, p.label[rows], -1), _both_sides(inside)
-    groups = {"accepted": [inside], "rejected": [~inside]}
-    if len(rows):
-        yield (
-            "",
-            rows,
-            joint_statistic(p.prediction[rows], label, values, tau),
-            lambda name: groups.get(name, both(name)),
-        )
-    if inside.any() and not inside.all():
-        yield "joint_", rows, risk_statistic(values, p.prediction[rows] == label), both
-
-
-def _both_sides(inside: np.ndarray) -> Groups:
-    return lambda name: [inside, ~inside]
-
-
-def _quality(p: Predictions) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    return p.grade_probabilities, p.target_grade, p.score_prediction, p.target
-
-
 def _quality_per_view(p: Predictions, classes: Sequence[str]) -> list[ViewQuality]:
     view = np.where(p.label >= 0, p.label, p.prediction)
     known = p.where(view >= 0)
-    return per_view(view[view >= 0], *_quality(known), names=classes) if len(known) else []
+    return per_view(view[view >= 0], *quality_of(known), names=classes) if len(known) else []
 
 
 def _counts(p: Predictions) -> dict[str, int]:

@@ -32,6 +32,7 @@ def to_predictions(answers: Answers[np.ndarray], annotations: Annotations, kind:
         "failed": answers.failed,
         "frames": answers.frames,
         "patient": [annotations.patient(i) for i in range(len(annotations))],
+        "groups": {name: column.texts() for name, column in annotations.groups.items()},
     }
     positive, negative, quality = answers.positive, answers.negative, answers.quality
     if positive is not None and positive.logits is not None:

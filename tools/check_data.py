@@ -96,7 +96,12 @@ def read_lists(config: CfgNode) -> tuple[list[tuple[str, Annotations]], list[str
     faults: list[str] = []
     for role, file in files:
         if file:
-            lists.append((role, read_list(config, file, outsiders=role == "outsiders", faults=faults)))
+            lists.append(
+                (
+                    role,
+                    read_list(config, file, outsiders=role == "outsiders", evaluated=role != "training", faults=faults),
+                )
+            )
     if not lists:
         raise UserError("the configuration names no list of videos (DATA.TRAIN_FILE, VAL_FILE, OOD_FILE)")
     return lists, faults

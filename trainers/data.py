@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,16 +13,17 @@ from echoviewclip.datasets import configured
 from echoviewclip.datasets.annotations import Annotations
 from echoviewclip.datasets.configured import evaluation_batches
 from echoviewclip.evaluation.feature_statistics import FEWEST
+from echoviewclip.evaluation.groups import MOST_GROUPS
 from echoviewclip.trainers.evaluate import EvaluationSet
 from echoviewclip.utils.config.choices import FITTED_SCORES
 from echoviewclip.utils.errors import UserError
 
 
-def read_list(config: CfgNode, file: str, key: str, outsiders: bool = False) -> Annotations:
-    """A list of videos with this stage's targets."""
+def read_list(config: CfgNode, file: str, key: str, outsiders: bool = False, evaluated: bool = False) -> Annotations:
+    """A list of videos with this stage's targets; `evaluated` as for `configured.read_list`."""
     if not file:
         raise UserError(f"{key} is empty: name a list of videos (path label per line)")
-    return configured.read_list(config, file, outsiders=outsiders)
+    return configured.read_list(config, file, outsiders=outsiders, evaluated=evaluated)
 
 
 def check_targets(train: Annotations, score: bool) -> None:
@@ -63,9 +65,23 @@ def evaluation_sets(config: CfgNode) -> list[EvaluationSet]:
         named.append((kind_of_outsiders(file), file))
     sets = []
     for kind, file in named:
-        annotations = read_list(config, file, "DATA.VAL_FILE" if kind == "in" else "DATA.OOD_FILE", kind != "in")
+        key = "DATA.VAL_FILE" if kind == "in" else "DATA.OOD_FILE"
+        annotations = read_list(config, file, key, outsiders=kind != "in", evaluated=True)
         sets.append(evaluation_set(config, kind, annotations))
+    check_groups([part.annotations for part in sets])
     return sets
+
+
+def check_groups(lists: Sequence[Annotations]) -> None:
+    """Raises UserError where a column of TEST.GROUPS has more values than groups can be looked at."""
+    for name in lists[0].groups:
+        values = {text for listed in lists for text in listed.groups[name].values}
+        if len(values) > MOST_GROUPS:
+            files = ", ".join(str(listed.file) for listed in lists)
+            raise UserError(
+                f"{files}: the column {name!r} of TEST.GROUPS has {len(values)} values, more than the {MOST_GROUPS} "
+                "groups that figures are given by; name a column of fewer, or take it out"
+            )
 
 
 def kind_of_outsiders(file: str) -> str:

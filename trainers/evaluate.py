@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 import torch
@@ -168,10 +169,13 @@ def check_read(validation: Annotations, failed: np.ndarray, scores: bool) -> Non
 
 def concatenate(tables: Sequence[Predictions]) -> Predictions:
     """Tables of several lists as one."""
-    columns = [field.name for field in fields(Predictions) if field.name != "scores"]
-    together = {name: np.concatenate([getattr(table, name) for table in tables]) for name in columns}
-    names = tables[0].scores
-    return Predictions(**together, scores={name: np.concatenate([t.scores[name] for t in tables]) for name in names})
+
+    def joined(parts: Sequence[Any]) -> Any:
+        if isinstance(parts[0], dict):
+            return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+        return np.concatenate(parts)
+
+    return Predictions(**{f.name: joined([getattr(table, f.name) for table in tables]) for f in fields(Predictions)})
 
 
 def device_name(device: torch.device) -> str:

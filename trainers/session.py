@@ -20,6 +20,7 @@ from echoviewclip.datasets.intake.check import check_annotations
 from echoviewclip.datasets.reading import reading_faults
 from echoviewclip.evaluation.calibration import PRIOR_VIDEOS
 from echoviewclip.evaluation.feature_statistics import FeatureStatistics
+from echoviewclip.evaluation.groups import in_words
 from echoviewclip.evaluation.overlays import Why
 from echoviewclip.evaluation.prediction_files import check_can_be_saved, save_predictions
 from echoviewclip.evaluation.report import write_report
@@ -310,6 +311,8 @@ def write_results(
             interval = evaluation.summary.intervals.get(name)
             around = f"  [{interval[0]:.4f}, {interval[1]:.4f}]" if interval else ""
             log.info("%-34s %.4f%s%s", name, value, around, "  (fitted on these videos)" if name in fitted else "")
+        for grouping in evaluation.summary.by_group:
+            log.info("%s", in_words(grouping))
         if fitted:
             log.warning(
                 "temperature and τ were fitted on these very videos, so %s flatter themselves", ", ".join(fitted)

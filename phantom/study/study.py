@@ -193,6 +193,7 @@ def check_sizes(patients: int, seed: int, size: int, frames: int, workers: int) 
 
 
 LISTED = ["path", "label", "patient", "quality", "score"]  # of a list that all stages read
+MORE = ["machine"]  # what it says beside that, of outsiders too
 
 
 def generate(root: Path, patients: int, seed: int, size: int, frames: int, workers: int) -> Path:
@@ -218,7 +219,8 @@ def _write_lists(root: Path, rows: list[Row]) -> None:
         inside = [row for row in rows if row["split"] == split]
         outsiders = split.startswith("ood")
         write_text(root / f"{split}.txt", "".join(f"{row['path']} {row['label']}\n" for row in inside))
-        write_table(root / f"{split}.csv", inside, ["path", "patient"] if outsiders else LISTED)
+        listed = [{**row, "machine": row["style"]} for row in inside]
+        write_table(root / f"{split}.csv", listed, [*(["path", "patient"] if outsiders else LISTED), *MORE])
         if not outsiders:
             write_text(root / f"quality_{split}.txt", "".join(f"{row['path']} {row['quality']}\n" for row in inside))
     write_table(root / "annotations.csv", rows, list(rows[0]))

@@ -15,7 +15,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from echoviewclip.datasets.annotations import GrowingStrings, read_annotations
+from echoviewclip.datasets.annotations import read_annotations
+from echoviewclip.datasets.strings import GrowingStrings
 from echoviewclip.utils.errors import UserError
 
 # Anything a file may be called: spaces, quotes, commas, any script; no line breaks, which only CSV and JSON can hold.

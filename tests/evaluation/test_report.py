@@ -204,10 +204,10 @@ def test_an_unevaluated_run_says_what_to_do(tmp_path):
 
 
 def test_ticks_are_round_numbers_within_their_bounds():
-    np.testing.assert_allclose(figures._ticks(0, 1), [0, 0.2, 0.4, 0.6, 0.8, 1])
-    np.testing.assert_allclose(figures._ticks(-0.65, 0.61), [-0.5, 0, 0.5])
-    np.testing.assert_allclose(figures._ticks(0, 300), [0, 100, 200, 300])
-    np.testing.assert_allclose(figures._ticks(0, 2e-5), [0, 5e-6, 1e-5, 1.5e-5, 2e-5])
+    np.testing.assert_allclose(figures.ticks(0, 1), [0, 0.2, 0.4, 0.6, 0.8, 1])
+    np.testing.assert_allclose(figures.ticks(-0.65, 0.61), [-0.5, 0, 0.5])
+    np.testing.assert_allclose(figures.ticks(0, 300), [0, 100, 200, 300])
+    np.testing.assert_allclose(figures.ticks(0, 2e-5), [0, 5e-6, 1e-5, 1.5e-5, 2e-5])
 
 
 def test_a_curve_is_drawn_where_its_numbers_are():

@@ -92,12 +92,13 @@ def test_lists_agree_with_annotations(phantom):
         assert lines == [[row["path"], row["quality"]] for row in rows if row["split"] == split]
     assert all(row["label"] == "-1" for row in rows if row["split"].startswith("ood"))
     for split, columns in {
-        "val": ("path", "label", "patient", "quality", "score"),
-        "ood_far": ("path", "patient"),
+        "val": ("path", "label", "patient", "quality", "score", "machine"),
+        "ood_far": ("path", "patient", "machine"),
     }.items():
         header, *lines = (phantom / f"{split}.csv").read_text().splitlines()
         assert tuple(header.split(",")) == columns
-        assert lines == [",".join(row[name] for name in columns) for row in rows if row["split"] == split]
+        rows_of_split = [row | {"machine": row["style"]} for row in rows if row["split"] == split]
+        assert lines == [",".join(row[name] for name in columns) for row in rows_of_split]
     assert all(view_names()[int(row["label"])] == row["view"] for row in rows if not row["split"].startswith("ood"))
 
 

@@ -101,6 +101,7 @@ ELSEWHERE = {
     ],
     "tests/trainers/test_explained.py": ["TEST.EXPLAIN"],
     "tests/clip/test_compiled.py": ["TRAIN.COMPILE"],
+    "tests/trainers/test_evaluation_by_group.py": ["TEST.GROUPS"],
     "tests/trainers/test_trackers.py": ["LOG.BACKENDS", "LOG.PROJECT"],
     "tests/models/test_drop_black.py": ["MODEL.DROP_BLACK"],
     "tests/clip/test_clip_weights.py": ["MODEL.ARCH", "MODEL.PRETRAINED", "MODEL.QUICK_GELU"],

@@ -7,6 +7,12 @@ from echoviewclip.utils.config.key import Bound, Key, NoEffect, Section, at_leas
 
 ABOVE_0 = Bound("above 0, up to 1", "lie above 0 and up to 1", lambda share: 0 < share <= 1)
 
+NO_NAMES = Bound(
+    "not `path`, not `patient`",
+    "name neither path nor patient, which figures and pages do not name",
+    lambda columns: not {"path", "patient"} & {name.strip().lower() for name in columns},
+)
+
 TEST = Section(
     "TEST",
     "Evaluation and rejection ([evaluation.md](evaluation.md)).",
@@ -79,6 +85,14 @@ TEST = Section(
             1000,
             "Draws of patients behind each interval of 95 %; 0: no intervals.",
             bounds=[at_least(0)],
+        ),
+        Key(
+            "TEST.GROUPS",
+            list[str],
+            [],
+            "Columns of the evaluated lists, say `[site, machine]`, by whose values figures are given, too "
+            "([evaluation.md](evaluation.md#by-group)). Their values are shown.",
+            bounds=[NO_NAMES],
         ),
         Key(
             "TEST.PARQUET_ABOVE",
