@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 
+import numpy as np
 import torch
 from torch.utils.data import DataLoader
 from yacs.config import CfgNode
@@ -29,8 +30,8 @@ def read_list(
 ) -> Annotations:
     """A list of videos with the targets of the configuration's stage; `outsiders` need no labels, and any will do.
 
-    Faulty lines raise UserError, or go to `faults` as in `read_annotations`.
     Lists that are `evaluated` have the columns of TEST.GROUPS.
+    Faulty lines raise UserError, or go to `faults` as in `read_annotations`.
     """
     data = config.DATA
     set_downloads(data.DOWNLOAD_FOLDER, data.DOWNLOAD_LIMIT)
@@ -44,8 +45,8 @@ def read_list(
         target="score" if score else "quality" if quality else "class",
         any_label=outsiders,
         allow_outside=data.ALLOW_OUTSIDE,
-        faults=faults,
         groups=config.TEST.GROUPS if evaluated else (),
+        faults=faults,
     )
 
 
@@ -123,7 +124,15 @@ def training_data(config: CfgNode, annotations: Annotations) -> TrainingData:
         timeout=config.TRAIN.TIMEOUT,
         max_bad_fraction=config.DATA.MAX_BAD_FRACTION,
         shuffle_buffer=config.DATA.SHUFFLE_BUFFER,
+        balanced_over=training_classes(config, annotations) if config.DATA.SAMPLER == "balanced" else None,
     )
+
+
+def training_classes(config: CfgNode, annotations: Annotations) -> np.ndarray:
+    """The class int64 [N] of each training video: its view, in stage quality its grade or that next to its score."""
+    if config.STAGE == "quality" and config.DATA.QUALITY_TARGET == "score":
+        return np.floor(annotations.scores * (config.DATA.NUM_QUALITIES - 1) + 0.5).astype(np.int64)
+    return annotations.labels
 
 
 def evaluation_batches(

@@ -11,6 +11,7 @@ from torch.utils.data import Dataset
 
 from echoviewclip.datasets.annotations import Annotations
 from echoviewclip.datasets.cropping import EvalCrop, TrainCrop
+from echoviewclip.datasets.epoch_order import Draw
 from echoviewclip.datasets.forward import ForwardReader
 from echoviewclip.datasets.sample import Remark, Sample
 from echoviewclip.datasets.sampling import clip_indices
@@ -32,7 +33,8 @@ MAX_REPLACEMENTS = 10  # unreadable videos in a row after which training cannot 
 class VideoDataset(Dataset):
     """Map-style data set; sample `i` depends on (seed, epoch, i) and on nothing else.
 
-    It is asked for by `i`, or by a turn of a shard sampler, which also says what to read ahead.
+    It is asked for by `i`, by a turn of a shard sampler, which also says what to read ahead, or by a further draw of a
+    balanced sampler, whose sample depends on how many there were before as well.
 
     In training an unreadable video is replaced by another, drawn from the same (seed, epoch, i), and everything else
     is that of the replacement. In evaluation nothing is replaced: `video` is zero and must not be used.
@@ -85,11 +87,14 @@ class VideoDataset(Dataset):
     def __len__(self) -> int:
         return len(self.annotations)
 
-    def __getitem__(self, index: int | Turn) -> Sample:
+    def __getitem__(self, index: int | Turn | Draw) -> Sample:
+        repeats: list[int] = []
         if isinstance(index, Turn):
             self.forward.begin(index)
             index = index.video
-        random = generator(self.seed, int(self._epoch), index)
+        elif isinstance(index, Draw):
+            index, *repeats = index
+        random = generator(self.seed, int(self._epoch), index, *repeats)
         device_seed = int(random.integers(2**63))
         faults: list[Remark] = []
         warnings: tuple[str, ...] = ()

@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator
 
+import numpy as np
 from torch.utils.data import DataLoader
 
 from echoviewclip.datasets.dataset import VideoDataset
-from echoviewclip.datasets.epoch_order import EpochSampler
+from echoviewclip.datasets.epoch_order import BalancedSampler, EpochSampler
 from echoviewclip.datasets.reading import WatchedDataset, read
 from echoviewclip.datasets.sample import Remark, Sample, collate
 from echoviewclip.datasets.shard_order import Shards, ShardSampler
@@ -37,15 +38,19 @@ class TrainingData:
         max_bad_fraction: float,
         timeout: float = 0,
         shuffle_buffer: int = 0,
+        balanced_over: np.ndarray | None = None,
     ) -> None:
         """`timeout`: seconds that the reading processes may take for a batch (0: no limit).
 
         `shuffle_buffer`: the videos lie in shards, which are read front to back and shuffled among so many (0: videos
         are read in any order). Then `workers` may be fewer, so that they share the lanes. Raises UserError where a
         video lies in no shard.
+        `balanced_over`: classes int [N] of the videos, of which an epoch then holds equally many; not of shards.
         """
         self.dataset, self.transform = dataset, transform
         self.sampler = EpochSampler(len(dataset), seed, rank, world)
+        if balanced_over is not None:
+            self.sampler = BalancedSampler(balanced_over, seed, rank, world)
         if shuffle_buffer:
             shards = Shards(dataset.annotations)
             self.sampler = ShardSampler(shards, seed, rank, world, batch_size=batch_size, buffer=shuffle_buffer)

@@ -15,6 +15,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from echoviewclip.datasets.dataset import VideoDataset
+from echoviewclip.datasets.epoch_order import Draw
 from echoviewclip.datasets.sample import Mistake, Sample
 from echoviewclip.datasets.shard_order import Turn
 from echoviewclip.utils.errors import UserError
@@ -37,12 +38,12 @@ class WatchedDataset(Dataset):
     def __len__(self) -> int:
         return len(self.dataset)
 
-    def __getitem__(self, index: int | Turn) -> Sample | Mistake:
+    def __getitem__(self, index: int | Turn | Draw) -> Sample | Mistake:
         worker = get_worker_info()
         if worker is None:
             return self.dataset[index]
         at = self.reading[worker.id]
-        at[0], at[1] = os.getpid(), index.video if isinstance(index, Turn) else index
+        at[0], at[1] = os.getpid(), index if isinstance(index, int) else index.video
         try:
             return self.dataset[index]
         except UserError as error:

@@ -33,6 +33,8 @@ def check(config: CfgNode) -> None:
                 )
     if config.MODEL.DROP_BLACK:
         _check_drop_black(config)
+    if config.DATA.SAMPLER == "balanced":
+        _check_balanced(config)
     if config.TRAIN.SHARD == "full" and config.TRAIN.CACHE_FEATURES:
         raise UserError(
             "TRAIN.SHARD full: shared weights compute only where all processes do, and for TRAIN.CACHE_FEATURES each "
@@ -54,6 +56,20 @@ def _check_drop_black(config: CfgNode) -> None:
     for reason, applies in reasons.items():
         if applies:
             raise UserError(f"MODEL.DROP_BLACK True: {reason}; set it False, or change that")
+
+
+def _check_balanced(config: CfgNode) -> None:
+    """Raises UserError where an epoch cannot hold equally many videos of each class."""
+    if config.DATA.SHUFFLE_BUFFER:
+        raise UserError(
+            "DATA.SAMPLER balanced: shards are read front to back (DATA.SHUFFLE_BUFFER), and so each video once; set "
+            "DATA.SHUFFLE_BUFFER 0, with which videos in shards are read in any order, or DATA.SAMPLER shuffle"
+        )
+    if config.TRAIN.CACHE_FEATURES:
+        raise UserError(
+            "DATA.SAMPLER balanced: TRAIN.CACHE_FEATURES keeps draws of each video, and an epoch leaves some out and "
+            "holds others several times; set TRAIN.CACHE_FEATURES False, or DATA.SAMPLER shuffle"
+        )
 
 
 def check_words(config: CfgNode) -> None:

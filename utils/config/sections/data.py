@@ -93,6 +93,14 @@ DATA = Section(
             bounds=[at_least(0)],
         ),
         Key(
+            "DATA.SAMPLER",
+            str,
+            "shuffle",
+            "Training videos of an epoch; `shuffle`: each once, `balanced`: as many in all, and equally many of each "
+            "view, in stage quality of each grade. Refused with DATA.SHUFFLE_BUFFER and TRAIN.CACHE_FEATURES.",
+            choices=("shuffle", "balanced"),
+        ),
+        Key(
             "DATA.MAX_BAD_FRACTION",
             float,
             0.01,
