@@ -36,6 +36,7 @@ class Annotations:
         views: np.int32 [N], the views of a list whose labels are grades or that has scores, −1 = none.
         scores: np.float32 [N] in [0, 1], nan = none.
         patients: np.int32 [N] codes in order of appearance, −1 = none.
+        defects: np.float32 [N, D] in [0, 1], how strongly each defect of quality shows, nan = not known.
         groups: what the further columns that were asked for say of each video, by name as in TEST.GROUPS.
         lines: np.int32 [N] line numbers in the list (entries of a JSON list count from 1).
     """
@@ -99,6 +100,13 @@ class Annotations:
         return self._columns["views"].numpy() if "views" in self._columns else np.full(len(self), -1, np.int32)
 
     labels = property(lambda self: self._columns["labels"].numpy())
+
+    @property
+    def defects(self) -> np.ndarray:
+        """See the class; [N, 0] where none were asked for."""
+        known = self._columns.get("defects")
+        return np.empty((len(self), 0), np.float32) if known is None else known.numpy()
+
     scores = property(lambda self: self._columns["scores"].numpy())
     patients = property(lambda self: self._patients.codes)
     lines = property(lambda self: self._columns["lines"].numpy())
@@ -115,6 +123,7 @@ def read_annotations(
     any_label: bool = False,
     allow_outside: bool = False,
     groups: Sequence[str] = (),
+    defects: Sequence[str] = (),
     faults: list[str] | None = None,
 ) -> Annotations:
     """Reads a list of videos.
@@ -133,6 +142,7 @@ def read_annotations(
             (column `score`, in [0, 1]).
         allow_outside: names may be absolute paths outside `root`, or links that lead out of it.
         groups: further columns to be read (TEST.GROUPS), whatever they say; several blanks count as one.
+        defects: further columns of numbers in [0, 1] (MODEL.DEFECTS); of those that are not there nothing is known.
         any_label: a label that is neither an id nor a name is as none, as in lists of outsiders.
         faults: where given, faulty lines are described here and left out.
 
@@ -143,12 +153,12 @@ def read_annotations(
     file = find_list(file, root)
     root = str(root) if root else str(file).rpartition("/")[0] if is_url(str(file)) else str(Path(file).parent)
     names, patients, grouped = GrowingStrings(), GrowingColumn(), {name: GrowingColumn() for name in groups}
-    labels, scores, lines, views = array("q"), array("f"), array("i"), array("i")
+    labels, scores, lines, views, severities = array("q"), array("f"), array("i"), array("i"), array("f")
     several: list[list[int]] = []
     found: list[str] = []
     known, known_views = Labels(label_names, num_classes), Labels(view_names)
     boundary, folder, secret = Boundary(root), "", Told()
-    for row in read_rows(file, target, known, tuple(grouped)):
+    for row in read_rows(file, target, known, tuple(grouped), defects):
         try:
             if row.fault:
                 raise ValueError(row.fault)
@@ -159,7 +169,8 @@ def read_annotations(
             secret.check(row.path)
             words = "" if target == "score" else row.quality if target == "quality" else row.label
             numbers = _ids(known, words, target == "multilabel", any_label)
-            score = _score(row.score)
+            score = _share(row.score, "score")
+            said = [_share(word, name) for name, word in zip(defects, row.more[len(grouped) :], strict=True)]
             names.append(row.path)
         except ValueError as fault:
             found.append(f"{file}:{row.line}: {fault}")
@@ -171,7 +182,8 @@ def read_annotations(
             views.append(next(iter(_ids(known_views, row.label, several=False, any_label=True)), -1))
         lines.append(row.line)
         patients.append(row.patient)
-        for column, text in zip(grouped.values(), row.more, strict=True):
+        severities.extend(said)
+        for column, text in zip(grouped.values(), row.more[: len(grouped)], strict=True):
             column.append(" ".join(text.split()))
     if faults is not None:
         faults += found
@@ -181,6 +193,7 @@ def read_annotations(
     if not len(names) and not faults:
         raise UserError(f"{file}: names no videos")
     columns: dict[str, np.ndarray | array] = {"labels": labels, "scores": scores, "lines": lines}
+    columns["defects"] = np.asarray(severities).reshape(len(names), len(defects))
     if view_names:
         columns["views"] = views
     if target == "multilabel":
@@ -262,16 +275,16 @@ def _ids(known: Labels, words: str, several: bool, any_label: bool) -> list[int]
         raise
 
 
-def _score(word: str) -> float:
+def _share(word: str, what: str) -> float:
     if not word:
         return math.nan
     try:
-        score = float(word)
+        share = float(word)
     except ValueError:
-        raise ValueError(f"the score {quoted(word)} is not a number") from None
-    if not (0 <= score <= 1):
-        raise ValueError(f"the score {shortened(word)} is not in [0, 1]")
-    return score
+        raise ValueError(f"the {what} {quoted(word)} is not a number") from None
+    if not (0 <= share <= 1):
+        raise ValueError(f"the {what} {shortened(word)} is not in [0, 1]")
+    return share
 
 
 def _one_hot(several: list[list[int]], count: int | None) -> np.ndarray:

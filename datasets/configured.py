@@ -46,6 +46,7 @@ def read_list(
         any_label=outsiders,
         allow_outside=data.ALLOW_OUTSIDE,
         groups=config.TEST.GROUPS if evaluated else (),
+        defects=config.MODEL.DEFECTS if quality else (),
         faults=faults,
     )
 

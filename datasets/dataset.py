@@ -119,6 +119,7 @@ class VideoDataset(Dataset):
             frames=frames,
             label=torch.from_numpy(label) if isinstance(label, np.ndarray) else torch.tensor(int(label)),
             score=torch.tensor(float(self.annotations.scores[index])),
+            defects=torch.from_numpy(self.annotations.defects[index]),
             place=torch.tensor(index),
             seed=torch.tensor(device_seed),
             length=torch.tensor(timing[0]),

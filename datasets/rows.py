@@ -54,18 +54,23 @@ class Row(NamedTuple):
 
 
 def read_rows(
-    file: Path | str, target: str = "class", known: Labels = NOTHING_KNOWN, more: Sequence[str] = ()
+    file: Path | str,
+    target: str = "class",
+    known: Labels = NOTHING_KNOWN,
+    more: Sequence[str] = (),
+    optional: Sequence[str] = (),
 ) -> Iterator[Row]:
     """The entries of a list, a file or a URL, as they stand there, faults among them; `target` as for
     `read_annotations`.
 
     Of text lists the label is in the field that `target` names, and names that are `known` may hold blanks; CSV and
-    JSON fill all fields they have. `more` are further columns to be read, whose case does not matter.
-    Raises UserError where the file is not of its kind at all, or has no such column.
+    JSON fill all fields they have. `more` are further columns to be read, then those that are `optional`; case does not
+    matter.
+    Raises UserError where the file is not of its kind at all, or lacks one of `more`.
     """
     readers = {".csv": _csv_rows, ".json": _json_rows, ".parquet": _parquet_rows}
     try:
-        yield from readers.get(list_kind(file), _text_rows)(file, target, known, [name.lower() for name in more])
+        yield from readers.get(list_kind(file), _text_rows)(file, target, known, Further(more, optional))
     except Unreadable as error:
         raise UserError(f"{shown(str(file))}: cannot be read: {error}") from None
     except OSError as error:
@@ -107,8 +112,27 @@ def _undecodable(file: Path | str) -> int:
     return 1
 
 
-def _text_rows(file: Path | str, target: str, known: Labels, more: Sequence[str]) -> Iterator[Row]:
-    _check_columns(file, more, ())
+class Further:
+    """Columns beside FIELDS that are asked for.
+
+    Attributes:
+        names: of all, as they are compared: in lower case.
+    """
+
+    def __init__(self, needed: Sequence[str], optional: Sequence[str]) -> None:
+        self.names = [name.lower() for name in (*needed, *optional)]
+        self._needed = self.names[: len(needed)]
+
+    def check(self, file: Path | str, header: Sequence[str]) -> None:
+        """Raises UserError that names the columns there are where one that is needed is not among them."""
+        if missing := [name for name in self._needed if name not in header]:
+            there = f"its columns are {', '.join(map(shortened, header))}" if header else "a list of lines has none"
+            raise UserError(f"{shown(str(file))}: has no column {quoted(missing[0])}; {there}")
+
+
+def _text_rows(file: Path | str, target: str, known: Labels, more: Further) -> Iterator[Row]:
+    more.check(file, ())
+    nothing = ("",) * len(more.names)
     field = {"quality": "quality", "score": "score"}.get(target, "label")
     with TextIOWrapper(open_list(file), "utf-8-sig") as lines:
         for number, line in enumerate(lines, start=1):
@@ -122,9 +146,9 @@ def _text_rows(file: Path | str, target: str, known: Labels, more: Sequence[str]
             if not words and len(line.split()) > 1 and not _SUFFIX.search(line):
                 yield Row(number, line, fault=f"expected `path label`, found {quoted(line)}")
             elif field == "label":
-                yield Row(number, path, words)
+                yield Row(number, path, words, more=nothing)
             else:
-                yield Row(number, path, **{field: words})
+                yield Row(number, path, **{field: words}, more=nothing)
 
 
 def _split(line: str, known: Labels, several: bool) -> tuple[str, str]:
@@ -156,16 +180,16 @@ def _last_word(line: str) -> tuple[str, str]:
     return line[: max(at, 0)].rstrip(_BLANKS), line[at + 1 :]
 
 
-def _csv_rows(file: Path | str, target: str, _known: Labels, more: Sequence[str]) -> Iterator[Row]:
+def _csv_rows(file: Path | str, target: str, _known: Labels, more: Further) -> Iterator[Row]:
     with TextIOWrapper(open_list(file), "utf-8-sig", newline="") as lines:
         reader = csv.reader(lines)
         try:
             header = [cell.strip().lower() for cell in next(reader, [])]
             if missing := _lacking(header, target):
                 raise UserError(f"{file}:1: the header lacks {missing}; it is {quoted(','.join(header))}")
-            _check_columns(file, more, header)
+            more.check(file, header)
             columns = [header.index(name) if name in header else -1 for name in FIELDS]
-            further = [header.index(name) for name in more]
+            further = [header.index(name) if name in header else -1 for name in more.names]
             for cells in reader:
                 if not cells:
                     continue
@@ -186,26 +210,18 @@ def _lacking(header: Sequence[str], target: str) -> str:
     return ", ".join(sorted(needed - set(header)))
 
 
-def _check_columns(file: Path | str, wanted: Sequence[str], header: Sequence[str]) -> None:
-    """Raises UserError that names the columns there are where one that is wanted is not among them."""
-    if missing := [name for name in wanted if name not in header]:
-        there = f"its columns are {', '.join(map(shortened, header))}" if header else "a list of lines has none"
-        raise UserError(f"{shown(str(file))}: has no column {quoted(missing[0])}; {there}")
-
-
-def _parquet_rows(file: Path | str, target: str, _known: Labels, more: Sequence[str]) -> Iterator[Row]:
+def _parquet_rows(file: Path | str, target: str, _known: Labels, more: Further) -> Iterator[Row]:
     with open_list(file) as content:
         yield from _rows_of_parquet(file, content, target, more)
 
 
-def _rows_of_parquet(file: Path | str, content: BinaryIO, target: str, more: Sequence[str]) -> Iterator[Row]:
+def _rows_of_parquet(file: Path | str, content: BinaryIO, target: str, more: Further) -> Iterator[Row]:
     written = read_columns(file, content)
     header = [name.strip().lower() for name in written]
     if missing := _lacking(header, target):
         raise UserError(f"{file}: the columns lack {missing}; they are {quoted(','.join(header))}")
-    _check_columns(file, more, header)
-    fields = [name for name in FIELDS if name in header]
-    fields += [name for name in more if name not in fields]
+    more.check(file, header)
+    fields = [name for name in dict.fromkeys([*FIELDS, *more.names]) if name in header]
     number = 0
     for batch in read_batches(file, [written[header.index(name)] for name in fields], content):
         for values in zip(*(column.to_pylist() for column in batch.columns), strict=True):
@@ -215,11 +231,11 @@ def _rows_of_parquet(file: Path | str, content: BinaryIO, target: str, more: Seq
             except TypeError:
                 yield Row(number, "", fault=f"`{'`, `'.join(fields)}` are texts, numbers or lists of them")
             else:
-                said = tuple(cells[name] for name in more)
+                said = tuple(cells.get(name, "") for name in more.names)
                 yield Row(number, **{name: cells[name] for name in FIELDS if name in cells}, more=said)
 
 
-def _json_rows(file: Path | str, target: str, _known: Labels, more: Sequence[str]) -> Iterator[Row]:
+def _json_rows(file: Path | str, target: str, _known: Labels, more: Further) -> Iterator[Row]:
     try:
         with open_list(file) as content:
             tree: Any = json.loads(content.read().decode("utf-8-sig"))
@@ -234,17 +250,17 @@ def _json_rows(file: Path | str, target: str, _known: Labels, more: Sequence[str
     entries = tree.get("data_list") if isinstance(tree, dict) else tree
     if not isinstance(entries, list):
         raise UserError(f"{file}: expected a list of entries, or one under `data_list`")
-    if more:
+    if more.names:
         entries = [_with_lower_keys(entry) for entry in entries]
-        _check_columns(file, more, list(dict.fromkeys(key for entry in entries if entry for key in entry)))
+        more.check(file, list(dict.fromkeys(key for entry in entries if entry for key in entry)))
     for number, entry in enumerate(entries, start=1):
         path = entry.get("filename") or entry.get("frame_dir") if isinstance(entry, dict) else None
         if isinstance(path, str):
             try:
                 others = {name: _words(entry.get(name)) for name in FIELDS[1:]}
-                said = tuple(_words(entry.get(name)) for name in more)
+                said = tuple(_words(entry.get(name)) for name in more.names)
             except TypeError:
-                fields = "`, `".join([*FIELDS[1:], *more])
+                fields = "`, `".join([*FIELDS[1:], *more.names])
                 yield Row(number, "", fault=f"`{fields}` are texts, numbers or lists of them")
             else:
                 yield Row(number, path.strip(_BLANKS), **others, more=said)

@@ -23,6 +23,7 @@ class Sample(NamedTuple):
         frames: int64 [V, T], where in the video each frame was; −1 where it failed.
         label: int64, −1 = none; for multi-label lists float32 [K].
         score: float32 in [0, 1], nan = none.
+        defects: float32 [D] in [0, 1], how strongly each defect of quality shows, nan = not known.
         place: int64, the video's place in the list.
         seed: int64 for `DeviceTransform`.
         length: int64, frames of the whole video; 0 where it failed.
@@ -38,6 +39,7 @@ class Sample(NamedTuple):
     frames: Tensor
     label: Tensor
     score: Tensor
+    defects: Tensor
     place: Tensor
     seed: Tensor
     length: Tensor
@@ -68,6 +70,7 @@ def collate(items: Sequence[Sample | Mistake]) -> Sample | Mistake:
         frames=torch.stack([sample.frames for sample in samples]),
         label=torch.stack([sample.label for sample in samples]),
         score=torch.stack([sample.score for sample in samples]),
+        defects=torch.stack([sample.defects for sample in samples]),
         place=torch.stack([sample.place for sample in samples]),
         seed=torch.stack([sample.seed for sample in samples]),
         length=torch.stack([sample.length for sample in samples]),

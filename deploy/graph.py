@@ -46,6 +46,7 @@ class Graph(nn.Module):
         self.temperature = calibration.temperature
         clips, crops = evaluation_views(config)
         self.views, self.frames, self.size = clips * crops, config.DATA.NUM_FRAMES, config.DATA.INPUT_SIZE
+        self.answers_defects = "quality" in self.parts and bool(config.MODEL.DEFECTS)
         self.answers_view = self.texts.positive is not None
         self.score_name, self.tau = (calibration.score, calibration.tau) if self.answers_view else (None, None)
         self.distance = None
@@ -59,7 +60,7 @@ class Graph(nn.Module):
         view = ["view_probabilities", "attention"] if self.answers_view else []
         decision = ["score", "accepted"] if self.tau is not None else []
         quality = ["quality_probabilities", "quality_score"] if "quality" in self.parts else []
-        return view + decision + quality
+        return view + decision + quality + ["defect_probabilities"] * self.answers_defects
 
     def example(self, videos: int = 2) -> Tensor:
         """Noise as so many videos, uint8 [videos, V, T, 3, S, S]; the same at every call."""
@@ -70,7 +71,8 @@ class Graph(nn.Module):
         """The clips of B videos, cut and resized, RGB uint8 [B, V, T, 3, S, S] → what `outputs` names. B is free.
 
         Float32 `view_probabilities` [B, K] at the checkpoint's temperature, `attention` [B, V·T] over the frames,
-        `score` [B], `quality_probabilities` [B, G], `quality_score` [B] in [0, 1]; bool `accepted` [B], score ≥ τ.
+        `score` [B], `quality_probabilities` [B, G], `quality_score` [B] in [0, 1], `defect_probabilities` [B, D] in
+        the order of MODEL.DEFECTS; bool `accepted` [B], score ≥ τ.
         """
         clips = self.normalise(video.flatten(0, 1))
         positive, negative, quality, features = merge_views(self.model(clips, self.parts, self.texts), self.views)
@@ -83,6 +85,7 @@ class Graph(nn.Module):
             answers += [score.float(), score >= self.tau]
         if quality is not None:
             answers += [quality.probabilities, quality.score]
+            answers += [] if quality.defects is None else [quality.defects]
         return tuple(answers)
 
     def _score(

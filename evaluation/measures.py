@@ -12,7 +12,7 @@ from echoviewclip.evaluation.calibration import at_temperature, calibration_stat
 from echoviewclip.evaluation.classification import classification_statistic
 from echoviewclip.evaluation.ood import ood_statistic
 from echoviewclip.evaluation.predictions import Predictions
-from echoviewclip.evaluation.quality import quality_statistic
+from echoviewclip.evaluation.quality import THERE, defect_statistic, quality_statistic
 
 Part = tuple[str, np.ndarray, Statistic, Groups | None]
 """Prefix of the names of figures, indices of the videos `[n]`, what to compute of them, the groups it rests on."""
@@ -21,7 +21,8 @@ Part = tuple[str, np.ndarray, Statistic, Groups | None]
 def deciding_parts(p: Predictions, score: str, tau: float | None, temperature: float) -> Iterator[Part]:
     """`parts_of` without those of scores that decide nothing."""
     for part in parts_of(p, score, tau, temperature):
-        if part[0].count("/") < 2 or part[0].split("/")[1] == score:
+        kind, *rest = part[0].split("/")
+        if kind not in ("near", "far", "ood") or rest[0] == score:
             yield part
 
 
@@ -105,6 +106,11 @@ def parts_of(p: Predictions, score: str, tau: float | None, temperature: float) 
     rows = np.flatnonzero(p.graded)
     if len(rows):
         yield "quality/", rows, quality_statistic(*quality_of(p.where(rows))), None
+    for name, severity in p.defect_targets.items():
+        rows = np.flatnonzero(np.isfinite(severity) & np.isfinite(p.defects[name]))
+        if len(rows):
+            statistic = defect_statistic(p.defects[name][rows], severity[rows])
+            yield f"defect/{name}/", rows, statistic, _either_side(severity[rows] > THERE)
 
 
 def _decision(
@@ -127,6 +133,12 @@ def _decision(
 
 def _both_sides(inside: np.ndarray) -> Groups:
     return lambda name: [inside, ~inside]
+
+
+def _either_side(there: np.ndarray) -> Groups:
+    """Of the figures of a defect: the area is of those with it and those without, the correlation of all."""
+    sides, every = {"auroc": [there, ~there]}, [np.ones(len(there), bool)]
+    return lambda name: sides.get(name, every)
 
 
 def quality_of(p: Predictions) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

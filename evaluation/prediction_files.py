@@ -6,6 +6,7 @@ Written and read here only. A folder holds one of the two, the second where ther
     s_<name>                     scores, higher = in distribution
     p_0 … p_{K-1}                view probabilities, and n_0 … those of the negative branch
     grade, grade_prediction, score_target, score_prediction, g_0 … g_{G-1}
+    defect_<name>, true_<name>   probabilities of defects, and how strongly they show
     attention, frames            T weights and T frame indices; in CSV separated by spaces, in Parquet a list
 
 An empty cell, in Parquet null, is an unknown (no label, a video that failed). prediction, probability and
@@ -115,6 +116,7 @@ def _columns(p: Predictions) -> dict[str, np.ndarray]:
     if p.grade_probabilities.shape[1]:
         columns |= {"grade": p.grade, "grade_prediction": p.grade_prediction}
         columns |= {name: getattr(p, name) for name in ("score_target", "score_prediction")}
+    columns |= _named(p, "defects") | _named(p, "defect_targets")
     for name, prefix in MATRICES.items():
         columns |= {f"{prefix}{k}": column for k, column in enumerate(getattr(p, name).T)}
     return columns | {name: getattr(p, name) for name in SEQUENCES if getattr(p, name).shape[1]}

@@ -26,6 +26,8 @@ SEQUENCES: dict[str, tuple[type, float]] = {"attention": (np.float32, np.nan), "
 NAMED: dict[str, tuple[str, type, str | float]] = {  # attribute: columns' prefix, kind, the value of an empty cell
     "groups": ("group_", str, ""),
     "scores": ("s_", np.float64, np.nan),
+    "defects": ("defect_", np.float64, np.nan),
+    "defect_targets": ("true_", np.float64, np.nan),
 }
 
 
@@ -46,6 +48,8 @@ class Predictions:
         grade: int64 `[N]`, -1 where there is none.
         grade_probabilities: float32 `[N, G]`.
         score_target, score_prediction: float64 `[N]`, nan where there is none.
+        defects, defect_targets: float64 `[N]` by name, the probability of each defect of quality, and how strongly it
+            shows in [0, 1], nan where not known.
         attention: float32 `[N, T]`, the weight of each frame.
         frames: int64 `[N, T]`, the frames' indices in their video, -1 where there is none.
 
@@ -66,6 +70,8 @@ class Predictions:
     grade_probabilities: np.ndarray
     score_target: np.ndarray
     score_prediction: np.ndarray
+    defects: dict[str, np.ndarray]
+    defect_targets: dict[str, np.ndarray]
     attention: np.ndarray
     frames: np.ndarray
 

@@ -14,6 +14,8 @@ import numpy as np
 from echoviewclip.evaluation.bootstrap import Levels, Statistic, figures, ratio
 from echoviewclip.evaluation.classification import checked, class_rates, macro
 
+THERE = 0.5  # a defect that shows more strongly than this, or is likelier, is called there
+
 
 class ViewQuality(TypedDict):
     """A row of metrics.json: how well the videos of one view were graded (`quality_metrics`)."""
@@ -95,6 +97,26 @@ def quality_statistic(
             "bias": bias,
             "limit_low": bias - 1.96 * np.sqrt(variance),
             "limit_high": bias + 1.96 * np.sqrt(variance),
+        }
+
+    return statistic
+
+
+def defect_statistic(probabilities: np.ndarray, severities: np.ndarray) -> Statistic:
+    """How well probabilities `[N]` of a defect follow how strongly it shows, `[N]` in [0, 1], by the videos' weights.
+
+    auroc: probability that a video with more than THERE of it has a higher one than another, equal ones counting half;
+    spearman: rank correlation.
+    """
+    there = severities > THERE
+    ranked = [Levels(-np.asarray(values, np.float64)) for values in (probabilities, severities)]  # lowest first
+
+    def statistic(weights: np.ndarray) -> dict[str, np.ndarray]:
+        found, absent = ranked[0].sums(weights * there), ranked[0].sums(weights * ~there)
+        below = absent.cumsum(axis=1) - absent / 2
+        return {
+            "auroc": ratio((found * below).sum(axis=1), found.sum(axis=1) * absent.sum(axis=1)),
+            "spearman": _correlation(weights, *(_ranks(weights, of) for of in ranked)),
         }
 
     return statistic

@@ -21,6 +21,7 @@ from echoviewclip.evaluation.overlays import SCALES, Why
 from echoviewclip.evaluation.pages import hide_folders, page_environment
 from echoviewclip.evaluation.prediction_files import find_predictions, read_predictions
 from echoviewclip.evaluation.predictions import Predictions
+from echoviewclip.evaluation.quality import THERE
 from echoviewclip.evaluation.summary import Summary, read_summary
 from echoviewclip.evaluation.titles import figure_title, headlines, score_title
 from echoviewclip.evaluation.worst import UNEXPLAINED, FramesOf, shown_name, worst_videos
@@ -78,6 +79,7 @@ def write_report(
             fpr95=FPR95,
             least_patients=LEAST_PATIENTS,
             quality=_quality(p, summary),
+            defects=_defects(p, summary),
             groupings=[group_table(grouping, summary) for grouping in summary.by_group],
             worst=worst_videos(p, summary, frames, why),
             scales={side: SCALES[side] for side in dict.fromkeys(side for one in why.values() for side in one.sides)},
@@ -251,6 +253,15 @@ def _quality(p: Predictions, summary: Summary) -> dict[str, Markup]:
         ),
         "agreement": figures.scatter(mean, difference, "mean of score and target", "score − target", levels),
     }
+
+
+def _defects(p: Predictions, summary: Summary) -> list[tuple[str, int, str]]:
+    """Of each defect of quality its name, in how many videos it is there, and what begins the names of its figures."""
+    rows = []
+    for name in (key.split("/")[1] for key in summary.metrics if key.startswith("defect/") and key.endswith("/auroc")):
+        there = int((p.defect_targets.get(name, np.empty(0)) > THERE).sum())
+        rows.append((name.replace("_", " "), there, f"defect/{name}"))
+    return rows
 
 
 def _provenance(summary: Summary) -> list[tuple[str, str]]:

@@ -26,6 +26,7 @@ COLUMNS: dict[str, tuple[str, Callable[..., str]]] = {  # of the table: heading,
     "score": ("score", "{:.4g}".format),
     "quality": ("quality", str),
     "quality_score": ("value", "{:.2f}".format),
+    "defect": ("defect", str),
     "frame": ("frame", str),
 }
 NUMBERS = ("probability", "score", "quality_score", "frame")  # stand at the right

@@ -53,12 +53,16 @@ class ViewAnswers(NamedTuple, Generic[Values]):
 
 
 class QualityAnswers(NamedTuple, Generic[Values]):
-    """What the quality branch says about N videos: logits and probabilities [N, G], score [N], attention [N, V·T]."""
+    """What the quality branch says about N videos: logits and probabilities [N, G], score [N], attention [N, V·T].
+
+    `defects`: probabilities [N, D]; None in a model that knows none.
+    """
 
     attention: Values
     logits: Values
     probabilities: Values
     score: Values
+    defects: Values | None = None
 
 
 class Answers(NamedTuple, Generic[Values]):
@@ -197,7 +201,8 @@ def merge_views(
     if output.quality is not None:
         logits = _mean(output.quality.logits, views)
         weights = _side_by_side(output.quality.attention, views)
-        quality = QualityAnswers(weights, logits, logits.softmax(dim=-1), expected_score(logits))
+        defects = None if output.quality.defects is None else _mean(output.quality.defects, views).sigmoid()
+        quality = QualityAnswers(weights, logits, logits.softmax(dim=-1), expected_score(logits), defects)
     return (
         _branch_answers(output.positive, views, sign=1),
         _branch_answers(output.negative, views, sign=-1),

@@ -10,6 +10,7 @@ import numpy as np
 
 from echoviewclip.evaluation.calibration import at_temperature
 from echoviewclip.evaluation.predictions import Predictions
+from echoviewclip.evaluation.quality import THERE
 from echoviewclip.inference.calibration import Calibration
 from echoviewclip.utils.errors import UserError
 
@@ -30,6 +31,8 @@ class Prediction:
         decision: whether it is taken for one of the views: score ≥ τ.
         score, tau, score_name: what decides.
         quality, quality_probability, quality_score: the likeliest grade, its probability, the expected score in [0, 1].
+        defect, defect_probability: the likeliest defect of quality (MODEL.DEFECTS) and its probability; None where none
+            has more than 0.5.
         frame: the most attended frame, from 0.
         warnings: what is not as it should be in the file, `; ` between.
         error: why there is no answer.
@@ -47,6 +50,8 @@ class Prediction:
     quality: str | None = None
     quality_probability: float | None = None
     quality_score: float | None = None
+    defect: str | None = None
+    defect_probability: float | None = None
     frame: int | None = None
     warnings: str | None = None
     error: str | None = None
@@ -88,7 +93,7 @@ def to_table(
     """Rows of arrays as rows for people; `faults` and `warnings` are by path."""
     columns: dict[str, Column] = {"file": predictions.path.tolist()}
     columns |= _views(predictions, views, calibration.temperature) | _decision(predictions, calibration)
-    columns |= _quality(predictions, grades)
+    columns |= _quality(predictions, grades) | _defects(predictions)
     answered = (predictions.prediction >= 0) | (predictions.grade_prediction >= 0)
     columns["frame"] = [
         most_attended(*one) if sure else None
@@ -140,6 +145,19 @@ def _quality(p: Predictions, grades: Sequence[str]) -> dict[str, Column]:
         "quality": _names(p.grade_prediction, grades),
         "quality_probability": _numbers(p.grade_probabilities.max(axis=1)),
         "quality_score": _numbers(p.score_prediction),
+    }
+
+
+def _defects(p: Predictions) -> dict[str, Column]:
+    if not p.defects:
+        return {}
+    names, probabilities = list(p.defects), np.stack(list(p.defects.values()), axis=1)
+    likeliest = np.where(np.isfinite(probabilities).all(axis=1), probabilities.argmax(axis=1), -1)
+    highest = probabilities.max(axis=1)
+    there = highest > THERE  # nan is not
+    return {
+        "defect": _names(np.where(there, likeliest, -1), names),
+        "defect_probability": _numbers(np.where(there, highest, np.nan)),
     }
 
 

@@ -157,7 +157,7 @@ def predict(
             watch=watch,
             within=within,
         )
-    predictions = to_predictions(answers, annotations, "in")
+    predictions = to_predictions(answers, annotations, "in", config.MODEL.DEFECTS)
     names = (predictor.views, predictor.grades)
     return to_table(predictions, *names, predictor.calibration, faults, warnings)
 

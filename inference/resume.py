@@ -146,6 +146,7 @@ def _check(checkpoint: Checkpoint, config: CfgNode, views: Sequence[str], grades
     kinds = [("views", origin.views, views, "DATA.LABEL_LIST")]
     if origin.stage == "quality" == config.STAGE:
         kinds.append(("grades", origin.grades, grades, "DATA.QUALITY_LIST"))
+        kinds.append(("defects", origin.configuration().MODEL.DEFECTS, config.MODEL.DEFECTS, "MODEL.DEFECTS"))
     for kind, own, names, key in kinds:
         if list(own) != list(names):
             pairs = zip(own, names, strict=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -17,8 +18,12 @@ from echoviewclip.models.video_clip import VideoCLIP
 from echoviewclip.utils.errors import UserError
 
 
-def to_predictions(answers: Answers[np.ndarray], annotations: Annotations, kind: str) -> Predictions:
+def to_predictions(
+    answers: Answers[np.ndarray], annotations: Annotations, kind: str, defects: Sequence[str] = ()
+) -> Predictions:
     """Answers and annotations of one list as rows of predictions; `kind` is in, near, far or ood.
+
+    `defects` are the names of those that the answers are about.
 
     Videos of an "in" list that have neither a view nor a grade nor a score are outsiders: their set is "ood".
     """
@@ -46,6 +51,10 @@ def to_predictions(answers: Answers[np.ndarray], annotations: Annotations, kind:
     if quality is not None:
         columns["grade_probabilities"] = quality.probabilities
         columns["score_prediction"] = quality.score
+        if quality.defects is not None:
+            known = annotations.defects if annotations.defects.size else np.full_like(quality.defects, np.nan)
+            columns["defects"] = dict(zip(defects, quality.defects.T, strict=True))
+            columns["defect_targets"] = dict(zip(defects, known.T, strict=True))
     if quality_list:
         columns["grade"] = annotations.labels
         columns["score_target"] = annotations.scores

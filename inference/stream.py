@@ -113,6 +113,6 @@ class Stream:
             stream = self.predictor.fitted.stream()
             stream.add(present(answers.intermediates))
             answers = answers._replace(distances=stream.result())
-        predictions = to_predictions(answers, Annotations.of_paths([NAME]), "in")
+        predictions = to_predictions(answers, Annotations.of_paths([NAME]), "in", self.predictor.config.MODEL.DEFECTS)
         names = (self.predictor.views, self.predictor.grades)
         return to_table(predictions, *names, self.predictor.calibration, {}, {})[0]

@@ -72,7 +72,8 @@ def build_model(config: CfgNode, views: Sequence[str], towers: open_clip.CLIP) -
             model.add_quality(config.DATA.NUM_QUALITIES)
         else:
             seen = len(views) if config.MODEL.QUALITY_VIEWS else 0
-            model.add_quality(config.DATA.NUM_QUALITIES, config.MODEL.QUALITY_HEAD, seen)
+            defects = len(config.MODEL.DEFECTS)
+            model.add_quality(config.DATA.NUM_QUALITIES, config.MODEL.QUALITY_HEAD, seen, defects)
     return model
 
 

@@ -104,11 +104,13 @@ class QualityOutput(NamedTuple):
         logits: [B, G], of the grades.
         score: [B], expected, in [0, 1].
         attention: [B, T], the weight of each frame; a clip's sum to 1.
+        defects: [B, D], logits of the defects of MODEL.DEFECTS; None in a model that knows none.
     """
 
     logits: Tensor
     score: Tensor
     attention: Tensor
+    defects: Tensor | None = None
 
 
 class ModelOutput(NamedTuple):

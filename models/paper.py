@@ -27,9 +27,9 @@ class PaperVideoCLIP(VideoCLIP):
         if prompts is not None and self.positive_text is not None:
             self.negative_text = TextBranch(prompts, opposite(self.positive_text.tower))
 
-    def add_quality(self, grades: int, head: str = "softmax", views: int = 0) -> None:
+    def add_quality(self, grades: int, head: str = "softmax", views: int = 0, defects: int = 0) -> None:
         """Adds the quality branch as a copy of the positive one, and its head (see `QualityBranch`)."""
-        self.quality = QualityBranch(self.positive, grades, head, views)
+        self.quality = QualityBranch(self.positive, grades, head, views, defects)
 
     def restart_branch(self, part: str) -> None:
         """Starts a branch that a checkpoint did not hold from the positive one, whose weights came with it."""

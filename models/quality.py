@@ -20,10 +20,13 @@ class QualityBranch(ImageBranch):
     """An own copy of the last blocks; its frame features beside the other branches' → pooling → grade logits [B, G].
 
     The frame features [pos ‖ quality ‖ neg] are layer-normalised per branch, since the branches' scales differ. With
-    `views` the head also sees the probabilities of that many views.
+    `views` the head also sees the probabilities of that many views. Beside the grade it says of so many `defects` how
+    likely each is.
     """
 
-    def __init__(self, positive: ImageBranch, grades: int, head: str = "softmax", views: int = 0) -> None:
+    def __init__(
+        self, positive: ImageBranch, grades: int, head: str = "softmax", views: int = 0, defects: int = 0
+    ) -> None:
         """`head` is one of `HEADS`."""
         own, dim = positive.copy(), positive.projection.shape[1]
         pooling = type(positive.pooling)(3 * dim)
@@ -31,10 +34,12 @@ class QualityBranch(ImageBranch):
         self.norms = nn.ModuleList(nn.LayerNorm(dim) for _ in range(3))
         self.views, self.grades, self.head_name = views, grades, head
         self.head = HEADS[head](3 * dim + views, grades)
+        self.defects = nn.Linear(3 * dim + views, defects) if defects else None
 
     def restarted(self, positive: ImageBranch) -> QualityBranch:
         """A branch of the same build that starts from `positive`."""
-        return QualityBranch(positive, self.grades, self.head_name, self.views)
+        defects = self.defects.out_features if self.defects else 0
+        return QualityBranch(positive, self.grades, self.head_name, self.views, defects)
 
     def forward(self, own: Tensor, positive: Tensor, negative: Tensor, views: Tensor | None = None) -> QualityOutput:
         """The three branches' frame features [B, T, D], and view probabilities [B, K] where the head sees them."""
@@ -43,12 +48,13 @@ class QualityBranch(ImageBranch):
         pooled, weights = self.pooling(frames)
         if views is not None:
             pooled = torch.cat([pooled, views.to(pooled.dtype)], dim=-1)
-        return graded(self.head(pooled), weights)
+        return graded(self.head(pooled), weights, self.defects(pooled) if self.defects else None)
 
 
-def graded(logits: Tensor, weights: Tensor) -> QualityOutput:
-    """Grade logits [B, G] and frame weights [B, T] as an answer."""
-    return QualityOutput(logits.float(), expected_score(logits), weights.float())
+def graded(logits: Tensor, weights: Tensor, defects: Tensor | None = None) -> QualityOutput:
+    """Grade logits [B, G], frame weights [B, T] and logits of defects [B, D] as an answer."""
+    score = expected_score(logits)
+    return QualityOutput(logits.float(), score, weights.float(), None if defects is None else defects.float())
 
 
 class StepwiseHead(nn.Module):

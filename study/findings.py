@@ -181,7 +181,8 @@ def what_lacks(clip: Clip, measurement: Measurement, grades: Sequence[str]) -> l
     if clip.rejected:
         lacks.append("rejected")
     if grades and clip.grade != len(grades) - 1:
-        lacks.append(f"graded {clip.answer.quality or 'not at all'}")
+        defect = f" ({clip.answer.defect.replace('_', ' ')})" if clip.answer.defect else ""
+        lacks.append(f"graded {clip.answer.quality or 'not at all'}{defect}")
     seconds, beats = clip.timing.seconds, clip.timing.beats
     if clip.timing.frames == 1:
         lacks.append("a still image")

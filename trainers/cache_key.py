@@ -27,16 +27,17 @@ OTHER = {
     "DATA": {
         *("ROOT", "TRAIN_FILE", "VAL_FILE", "OOD_FILE", "DATASET", "LABEL_LIST", "QUALITY_LIST"),
         *("NUM_WORKERS", "TIMEOUT", "MAX_BAD_FRACTION", "ALLOW_OUTSIDE", "DOWNLOAD_FOLDER", "DOWNLOAD_LIMIT"),
+        "SAMPLER",  # refused where it is not shuffle
     },
     "AUG": {"LABEL_SMOOTH"},
-    "MODEL": {"PRETRAINED", "RESUME", "QUALITY_HEAD", "QUALITY_VIEWS", "DROP_PATH_RATE", "FIX_TEXT"},
+    "MODEL": {"PRETRAINED", "RESUME", "QUALITY_HEAD", "QUALITY_VIEWS", "DROP_PATH_RATE", "FIX_TEXT", "DEFECTS"},
 }
 
 
 def cache_key(config: CfgNode, stage: Stage, model: VideoCLIP, precision: Precision, videos: Annotations) -> str:
     """16 hexadecimal digits of the weights of the frozen part, the videos, and the settings that make clips of them.
 
-    A video counts by its name, size, time of change, label and score; the draw is no part of the key.
+    A video counts by its name, size, time of change, label, score and defects; the draw is no part of the key.
     """
     digest = hashlib.sha256()
     settings: dict[str, object] = {
@@ -52,7 +53,7 @@ def cache_key(config: CfgNode, stage: Stage, model: VideoCLIP, precision: Precis
     digest.update(json.dumps(settings, sort_keys=True).encode())
     for line in _videos(videos):
         digest.update(line.encode(errors="surrogateescape"))
-    for array in (videos.labels, videos.scores):
+    for array in (videos.labels, videos.scores, videos.defects):
         digest.update(array.tobytes())
     for name, tensor in model.state_dict().items():
         if name.startswith(IMAGE) and name not in precision.trained:

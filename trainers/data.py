@@ -37,6 +37,16 @@ def check_targets(train: Annotations, score: bool) -> None:
         )
 
 
+def check_defects(train: Annotations, names: Sequence[str]) -> None:
+    """Raises UserError where no training video says anything of a defect that the stage is to learn."""
+    for name, severities in zip(names, train.defects.T, strict=True):
+        if np.isnan(severities).all():
+            raise UserError(
+                f"{train.file}: no video has a value in a column {name!r} (MODEL.DEFECTS), so nothing can be learned "
+                "of it; add the column, numbers from 0 to 1, or take the name out"
+            )
+
+
 def check_fit(train: Annotations) -> None:
     """Raises UserError where too few training videos have a label for the scores by distance to be fitted."""
     labelled = int((train.labels >= 0).sum())

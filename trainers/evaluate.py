@@ -98,7 +98,7 @@ class Evaluator:
         tables = []
         for part in self.sets:
             answers = self._answers(model, part, "evaluate", fitted=self.statistics)
-            tables.append(to_predictions(answers, part.annotations, part.kind))
+            tables.append(to_predictions(answers, part.annotations, part.kind, self.config.MODEL.DEFECTS))
             if self.calibrates and part.kind == "in":
                 self.calibration = calibrate(tables[-1], self.config)
         predictions, calibration = concatenate(tables), self.calibration or Calibration()

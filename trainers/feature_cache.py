@@ -217,7 +217,8 @@ class FeatureCache:
     def clip_bytes(self) -> int:
         """Of a clip in the cache."""
         stored = [self._stored(tensor) for tensor in self.example if tensor is not None]
-        stored.append(self.stage.targets(torch.zeros(1, dtype=torch.int64), torch.zeros(1)))
+        defects = torch.zeros(1, len(self.config.MODEL.DEFECTS))
+        stored.append(self.stage.targets(torch.zeros(1, dtype=torch.int64), torch.zeros(1), defects))
         lit = self.config.DATA.INPUT_SIZE**2 * self.config.MODEL.DROP_BLACK
         return sum(tensor.nbytes for tensor in stored) + torch.int64.itemsize + lit
 

@@ -67,8 +67,8 @@ class PixelInputs:
             clips = cut_clips(batch, self.config.DATA.INPUT_SIZE).squeeze(1)
             video = self.data.transform(clips, batch.seed)
             lit = None if batch.lit is None else self._lit(batch, batch.lit, copy.deepcopy(key))
-            labels, scores = (values.to(device, non_blocking=True) for values in (batch.label, batch.score))
-            video, targets = self.blending(video, self.stage.targets(labels, scores), key)
+            said = (values.to(device, non_blocking=True) for values in (batch.label, batch.score, batch.defects))
+            video, targets = self.blending(video, self.stage.targets(*said), key)
             video, targets = self.outliers(video, targets, batch.label.numpy(), key)
             yield Batch(video, lit, targets, batch.place, batch.faults)
 

@@ -37,6 +37,7 @@ from echoviewclip.inference.scoring import check_statistics
 from echoviewclip.models.video_clip import VideoCLIP
 from echoviewclip.trainers.closing import say_what_is_there
 from echoviewclip.trainers.data import (
+    check_defects,
     check_fit,
     check_targets,
     check_validation,
@@ -258,6 +259,8 @@ def _read_training_list(start: Start) -> Annotations | None:
         check_validation(validation, config)
     if train is not None and start.training:
         check_targets(train, score=config.STAGE == "quality" and config.DATA.QUALITY_TARGET == "score")
+        if config.STAGE == "quality":
+            check_defects(train, config.MODEL.DEFECTS)
     if train is not None and start.fits:
         check_fit(train)
     return train

@@ -50,8 +50,11 @@ class Stage(ABC):
     def modules(self, model: VideoCLIP) -> Iterable[nn.Module | nn.Parameter | None]:
         """The modules and parameters that this stage trains."""
 
-    def targets(self, labels: Tensor, scores: Tensor) -> Tensor:
-        """Labels int64 [B] and scores float32 [B] of a batch → target probabilities float32 [B, K]."""
+    def targets(self, labels: Tensor, scores: Tensor, defects: Tensor | None = None) -> Tensor:
+        """Labels int64 [B], scores float32 [B] and `defects` float32 [B, D] of a batch → what clips of it are to be.
+
+        Target probabilities float32 [B, K], in stage quality followed by the defects, [B, G + D].
+        """
         return F.one_hot(labels, self.config.DATA.NUM_CLASSES).float()
 
     @abstractmethod
@@ -174,24 +177,28 @@ class NegationStage(Stage):
 
 
 class QualityStage(Stage):
-    """Stage 3: cross-entropy against the grade, or the score between two grades, and an ordinal term."""
+    """Stage 3: cross-entropy against the grade, or the score between two grades, an ordinal term, and with
+    MODEL.DEFECTS a binary cross-entropy for each defect."""
 
     name, parts, best = "quality", ("quality",), ("quality/quadratic_kappa", "quality/accuracy")
 
     def modules(self, model: VideoCLIP) -> Iterable[nn.Module | nn.Parameter | None]:
         return [model.quality]
 
-    def targets(self, labels: Tensor, scores: Tensor) -> Tensor:
+    def targets(self, labels: Tensor, scores: Tensor, defects: Tensor | None = None) -> Tensor:
         grades = self.config.DATA.NUM_QUALITIES
-        if self.config.DATA.QUALITY_TARGET == "grade":
-            return F.one_hot(labels, grades).float()
-        return score_targets(scores, grades)
+        by_grade = self.config.DATA.QUALITY_TARGET == "grade"
+        targets = F.one_hot(labels, grades).float() if by_grade else score_targets(scores, grades)
+        return targets if defects is None else torch.cat([targets, defects], dim=-1)
 
     def loss(self, output: ModelOutput, targets: Tensor) -> dict[str, Tensor]:
-        logits = present(output.quality).logits
+        answer = present(output.quality)
+        logits, grades = answer.logits, answer.logits.shape[1]
+        targets, defects = targets[:, :grades], targets[:, grades:]
         smooth, ordinal = self.config.AUG.LABEL_SMOOTH, ORDINAL_LOSSES[self.config.TRAIN.ORDINAL_LOSS]
         terms = {"quality": F.cross_entropy(logits, targets, label_smoothing=smooth)}
-        return terms | {"ordinal": self.config.TRAIN.ORDINAL_WEIGHT * ordinal(logits, targets)}
+        terms["ordinal"] = self.config.TRAIN.ORDINAL_WEIGHT * ordinal(logits, targets)
+        return terms | ({"defects": defect_loss(present(answer.defects), defects)} if defects.shape[1] else {})
 
 
 def logits_of(branch: BranchOutput | None) -> Tensor:
@@ -245,6 +252,16 @@ def squared_score_error(logits: Tensor, targets: Tensor) -> Tensor:
     """Squared difference of the expected scores of predicted and true grades, mean over B; scores are in [0, 1]."""
     centres = torch.linspace(0, 1, targets.shape[-1], device=targets.device)
     return ((logits.softmax(dim=-1) - targets) * centres).sum(dim=-1).square().mean()
+
+
+def defect_loss(logits: Tensor, targets: Tensor) -> Tensor:
+    """Binary cross-entropy of targets [B, D] in [0, 1], mean over all; those that are not known (nan) cost nothing.
+
+    They count in the number that is divided by, so that a clip weighs the same in whatever batch it is.
+    """
+    known = targets.isfinite()
+    each = F.binary_cross_entropy_with_logits(logits, torch.where(known, targets, 0), reduction="none")
+    return torch.where(known, each, 0).mean()
 
 
 ORDINAL_LOSSES = {"emd": squared_emd, "score": squared_score_error}

@@ -193,7 +193,6 @@ def check_sizes(patients: int, seed: int, size: int, frames: int, workers: int) 
 
 
 LISTED = ["path", "label", "patient", "quality", "score"]  # of a list that all stages read
-MORE = ["machine"]  # what it says beside that, of outsiders too
 
 
 def generate(root: Path, patients: int, seed: int, size: int, frames: int, workers: int) -> Path:
@@ -219,11 +218,17 @@ def _write_lists(root: Path, rows: list[Row]) -> None:
         inside = [row for row in rows if row["split"] == split]
         outsiders = split.startswith("ood")
         write_text(root / f"{split}.txt", "".join(f"{row['path']} {row['label']}\n" for row in inside))
-        listed = [{**row, "machine": row["style"]} for row in inside]
-        write_table(root / f"{split}.csv", listed, [*(["path", "patient"] if outsiders else LISTED), *MORE])
+        columns = ["path", "patient", "machine"] if outsiders else [*LISTED, "machine", *DEFECTS]
+        write_table(root / f"{split}.csv", [_listed(row) for row in inside], columns)
         if not outsiders:
             write_text(root / f"quality_{split}.txt", "".join(f"{row['path']} {row['quality']}\n" for row in inside))
     write_table(root / "annotations.csv", rows, list(rows[0]))
+
+
+def _listed(row: Row) -> dict[str, object]:
+    """A row of a list: of the annotations, with the machine and each defect in a column of its own."""
+    severities = dict.fromkeys(DEFECTS, "0") | dict(part.split("=") for part in filter(None, row["defects"].split(";")))
+    return {**row, "machine": row["style"], **severities}
 
 
 def write_table(file: Path, rows: Sequence[Mapping[str, object]], columns: list[str]) -> None:

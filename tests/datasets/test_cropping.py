@@ -148,7 +148,7 @@ def test_pictures_made_much_smaller_differ_by_one_grey_level_at_most(cut, seed):
 
 def sample(video: torch.Tensor, box: torch.Tensor | None = None) -> Sample:
     """A sample of which only the video matters."""
-    return Sample(video, box, None, *[torch.zeros(())] * 9, faults=[], warnings=[])
+    return Sample(video, box, None, *[torch.zeros(())] * 10, faults=[], warnings=[])
 
 
 def test_videos_of_many_sizes_are_cut_in_one_batch():

@@ -19,7 +19,7 @@ from echoviewclip.phantom import generate, view_names
 from echoviewclip.phantom.patient import Patient
 from echoviewclip.phantom.probe.shot import STRIPS, Shot
 from echoviewclip.phantom.probe.views import NEAR, VIEWS
-from echoviewclip.phantom.quality import BUDGET, Quality
+from echoviewclip.phantom.quality import BUDGET, DEFECTS, Quality
 from echoviewclip.phantom.study import files
 from echoviewclip.phantom.study.outsiders import FAR
 from echoviewclip.phantom.study.recording import heart_video
@@ -92,13 +92,20 @@ def test_lists_agree_with_annotations(phantom):
         assert lines == [[row["path"], row["quality"]] for row in rows if row["split"] == split]
     assert all(row["label"] == "-1" for row in rows if row["split"].startswith("ood"))
     for split, columns in {
-        "val": ("path", "label", "patient", "quality", "score", "machine"),
+        "val": ("path", "label", "patient", "quality", "score", "machine", *DEFECTS),
         "ood_far": ("path", "patient", "machine"),
     }.items():
         header, *lines = (phantom / f"{split}.csv").read_text().splitlines()
         assert tuple(header.split(",")) == columns
         rows_of_split = [row | {"machine": row["style"]} for row in rows if row["split"] == split]
-        assert lines == [",".join(row[name] for name in columns) for row in rows_of_split]
+        written = [line.split(",") for line in lines]
+        known = [name for name in columns if name not in DEFECTS]
+        assert [line[: len(known)] for line in written] == [[row[name] for name in known] for row in rows_of_split]
+        for row, line in zip(rows_of_split, written, strict=True):
+            severities = [
+                f"{name}={value}" for name, value in zip(DEFECTS, line[len(known) :], strict=False) if value != "0"
+            ]
+            assert row["split"].startswith("ood") or ";".join(severities) == row["defects"]
     assert all(view_names()[int(row["label"])] == row["view"] for row in rows if not row["split"].startswith("ood"))
 
 

@@ -34,11 +34,12 @@ def curve(tiny_folder, tmp_path, monkeypatch):
     # Batch norms look at a process' own batch: stage 1 is alike where they keep their statistics, as in stages 2 and 3.
     monkeypatch.setattr(ViewStage, "moves_statistics", False)
 
-    def train(stage: str, processes: int, resume: str, rate: float = 1e-6) -> list[float]:
+    def train(stage: str, processes: int, resume: str, rate: float = 1e-6, **more: object) -> list[float]:
         start, output = "quality_" if stage == "quality" else "", tmp_path / f"{stage}_{processes}_{rate}"
         settings = PLAIN | {"DATA__TRAIN_FILE": str(tmp_path / "lists" / f"{start}train.txt"), "MODEL__RESUME": resume}
         settings |= {"TRAIN__BATCH_SIZE": 1, "TRAIN__GLOBAL_BATCH": VIDEOS, "TRAIN__EPOCHS": 2, "EVAL_FREQ": 2}
         settings |= {"TRAIN__OUTLIER_WEIGHT": 0.0, "DATA__OOD_FILE": "", "TRAIN__LR": rate}
+        settings |= more
         words = [str(word) for pair in tiny_options(tiny_folder, output, stage, **settings) for word in pair]
         log = output.with_suffix(".log")
         command = ["main.py", "-cfg", f"configs/phantom/{stage}.yaml", "--opts", *words]
@@ -64,3 +65,15 @@ def test_the_loss_is_the_same_to_a_millionth_whatever_the_number_of_processes(cu
         for processes in (2, 4):
             assert curve(stage, processes, resume) == pytest.approx(expected, rel=0, abs=1e-6)
         resume = str(tmp_path / f"{stage}_1_1e-06" / "last.pth")
+
+
+@pytest.mark.slow
+def test_balanced_epochs_and_defects_are_the_same_whatever_the_number_of_processes(curve, tiny_runs, tmp_path):
+    rows = [f"clip {i}.avi,{max(i % 3, i % 2)},{i / 10},{'' if i % 4 else 1}" for i in range(2 * VIDEOS)]
+    (tmp_path / "defects.csv").write_text("\n".join(["path,quality,grain,dark", *rows]))
+    more = {"DATA__TRAIN_FILE": str(tmp_path / "defects.csv"), "MODEL__DEFECTS": "[grain, dark]"}
+    more |= {"DATA__SAMPLER": "balanced"}
+    expected = curve("quality", 1, str(tiny_runs["negation"] / "last.pth"), **more)
+    assert curve("quality", 2, str(tiny_runs["negation"] / "last.pth"), **more) == pytest.approx(
+        expected, rel=0, abs=1e-6
+    )

@@ -131,6 +131,21 @@ def test_the_quality_loss_adds_the_ordinal_term():
     assert loss["ordinal"].item() == pytest.approx(3 * 5 / 16)
 
 
+def test_the_loss_of_defects_is_binary_cross_entropy_where_they_are_known():
+    made = stage("quality")
+    known = torch.tensor([[1.0, math.nan], [0.25, 0.0]])
+    targets = made.targets(torch.tensor([0, 0]), torch.full((2,), math.nan), known)
+    assert targets[:, :3].tolist() == [[1, 0, 0]] * 2
+    logits = torch.tensor([[2.0, 5.0], [0.0, -1.0]], requires_grad=True)
+    output = ModelOutput(None, None, graded(LOGITS.expand(2, -1), torch.ones(2, 1), logits), NO_TEXTS, {})
+    loss = made.loss(output, targets)
+    expected = math.log(1 + math.exp(-2)) + math.log(2) + math.log(1 + math.exp(-1))
+    assert loss["defects"].item() == pytest.approx(expected / 4)
+    assert loss["quality"].item() == pytest.approx(math.log(2))
+    loss["defects"].backward()
+    assert logits.grad[0, 1] == 0 and logits.grad.isfinite().all()
+
+
 def test_the_outlier_loss_is_minus_log_of_what_the_score_rejects():
     logits, logits_no = torch.tensor([[2.0, 0.0, -1.0]]), torch.tensor([[0.5, 1.0, -2.0]])
     overlap = float((logits.softmax(-1) * logits_no.softmax(-1)).sum())  # 1 − S

@@ -102,6 +102,7 @@ ELSEWHERE = {
     ],
     "tests/trainers/test_explained.py": ["TEST.EXPLAIN"],
     "tests/trainers/test_evaluation_by_group.py": ["TEST.GROUPS"],
+    "tests/trainers/test_defects.py": ["MODEL.DEFECTS"],
     "tests/clip/test_compiled.py": ["TRAIN.COMPILE"],
     "tests/trainers/test_trackers.py": ["LOG.BACKENDS", "LOG.PROJECT"],
     "tests/models/test_drop_black.py": ["MODEL.DROP_BLACK"],

@@ -26,7 +26,12 @@ def check(config: CfgNode) -> None:
             f"TRAINER.ViFi_CLIP.USE {use} belongs to stage {STAGE_OF_USE[use]}, but STAGE is {config.STAGE}"
         )
     if config.MODEL.VARIANT == "released":
-        for name, only in (("POOLING", "attention"), ("QUALITY_HEAD", "softmax"), ("QUALITY_VIEWS", False)):
+        for name, only in (
+            ("POOLING", "attention"),
+            ("QUALITY_HEAD", "softmax"),
+            ("QUALITY_VIEWS", False),
+            ("DEFECTS", []),
+        ):
             if config.MODEL[name] != only:
                 raise UserError(
                     f"MODEL.{name} {config.MODEL[name]} needs MODEL.VARIANT paper; released has {only} alone"

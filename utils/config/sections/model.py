@@ -5,6 +5,12 @@ from __future__ import annotations
 from echoviewclip.utils.config.key import SHARE, Bound, Key, NoEffect, Section, at_least
 from echoviewclip.utils.config.rules import NOT_QUALITY, image_blocks_train, text_trains
 
+OWN_COLUMNS = Bound(
+    "each once",
+    "name each column once, and none of path, label, patient, quality and score",
+    lambda names: len({*map(str.lower, names), "path", "label", "patient", "quality", "score"}) == len(names) + 5,
+)
+
 MODEL = Section(
     "MODEL",
     "The model ([architecture.md](architecture.md)).",
@@ -72,6 +78,15 @@ MODEL = Section(
             bool,
             False,
             "The quality head sees the probabilities of the views.",
+            no_effect=[NOT_QUALITY],
+        ),
+        Key(
+            "MODEL.DEFECTS",
+            list[str],
+            [],
+            "Columns of the lists, numbers from 0 to 1, say `[low_gain, dropout]`: the quality head also says how "
+            "likely each of these defects is ([data.md](data.md#defects)).",
+            bounds=[OWN_COLUMNS],
             no_effect=[NOT_QUALITY],
         ),
         Key(
