@@ -83,7 +83,6 @@ def draw_groups(rows: Sequence[tuple[str, float, Interval | None]], overall: flo
             parts.append(f'<path class="line c0" d="M{place(interval[0]):.1f} {y:.1f}H{place(interval[1]):.1f}"/>')
         if np.isfinite(value):
             said = escape(f"{shortened(name, SHOWN)}: {value:.3f}")
-            parts.append(
-                f'<circle class="fill c0" cx="{place(value):.1f}" cy="{y:.1f}" r="4"><title>{said}</title></circle>'
-            )
+            dot = f'<circle class="fill c0" cx="{place(value):.1f}" cy="{y:.1f}" r="4"/>'
+            parts.append(f"<g><title>{said}</title>{dot}</g>")
     return svg(WIDTH, bottom + 22, *parts, title=f"{title} by group")

@@ -27,13 +27,29 @@ pytest.importorskip("pyarrow.parquet")
 
 
 def assert_equal(one: Predictions, other: Predictions) -> None:
-    assert list(one.scores) == list(other.scores)
-    for name in one.scores:
-        np.testing.assert_array_equal(one.scores[name], other.scores[name], err_msg=name)
-    for name, values in vars(one).items():
-        if name != "scores":
-            np.testing.assert_array_equal(getattr(other, name), values, err_msg=name)
-            assert getattr(other, name).dtype == values.dtype or values.dtype.kind == "U"
+    ours, theirs = arrays_of(one), arrays_of(other)
+    assert list(ours) == list(theirs)
+    for name, values in ours.items():
+        np.testing.assert_array_equal(theirs[name], values, err_msg=name)
+        assert theirs[name].dtype == values.dtype or values.dtype.kind == "U"
+
+
+def arrays_of(p: Predictions) -> dict[str, np.ndarray]:
+    """Every array, those of a dict by both names."""
+    found = {}
+    for name, values in vars(p).items():
+        found |= (
+            {f"{name} {key}": array for key, array in values.items()} if isinstance(values, dict) else {name: values}
+        )
+    return found
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_what_has_a_name_of_its_own_survives_the_file(tmp_path, kind):
+    named = {"groups": {"site": ["North, <b>", ""]}, "defects": {"low_gain": [0.1, np.nan]}}
+    p = Predictions(path=["a", "b"], **named, defect_targets={"low_gain": [np.nan, 0.25]})
+    write_predictions(tmp_path / f"p.{kind}", p)
+    assert_equal(p, read_predictions(tmp_path / f"p.{kind}"))
 
 
 def test_every_number_survives_the_file(tmp_path):

@@ -63,21 +63,19 @@ def test_an_evaluation_measures_what_is_known_of_each_defect(run):
 
 
 def test_predictions_name_the_likeliest_defect_above_a_half(run, tiny_folder):
-    predictor = load_predictor(run / "last.pth", changes=[("DATA.NUM_WORKERS", 0)])
+    predictor = load_predictor(run / "last.pth", changes=[("DATA.NUM_WORKERS", 0), ("TRAIN.OPT_LEVEL", "O0")])
     videos = sorted(map(str, (tiny_folder / "videos").glob("clip*.avi")))
     rows = predict(predictor, videos, torch.device("cpu"))
     clips = [clips_on(torch.device("cpu"), batch, 32) for batch in open_videos(predictor, Annotations.of_paths(videos))]
     graph = Graph(predictor)
     answers = dict(zip(graph.outputs, graph(torch.cat(clips)), strict=True))["defect_probabilities"].numpy()
     assert {"defect", "defect_probability"} <= set(rows.columns)
-    named = [row.defect for row in rows]
-    assert None in named or len(set(named)) > 1
     for row, probabilities in zip(rows, answers, strict=True):
         if row.defect is None:
-            assert row.defect_probability is None and probabilities.max() <= 0.51
+            assert row.defect_probability is None and probabilities.max() < 0.5 + 1e-3
         else:
             assert row.defect == ["grain", "dark"][probabilities.argmax()]
-            assert row.defect_probability == pytest.approx(probabilities.max(), abs=1e-2) and probabilities.max() > 0.49
+            assert row.defect_probability == pytest.approx(probabilities.max(), abs=1e-4)
 
 
 def test_a_checkpoint_answers_with_the_defects_that_it_learned_and_no_others(run, tiny_folder, tiny_runs, tmp_path):

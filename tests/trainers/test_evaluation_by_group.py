@@ -9,7 +9,7 @@ import pytest
 from echoviewclip.evaluation.prediction_files import read_predictions
 from echoviewclip.tools.check_data import read_lists
 from echoviewclip.utils.errors import UserError
-from tests.tiny_data import OUTSIDE, VALIDATION, VIEWS, metrics, tiny, train
+from tests.tiny_data import OUTSIDE, VALIDATION, metrics, tiny, train
 
 
 @pytest.fixture
@@ -75,6 +75,6 @@ def test_check_data_reads_the_columns_of_evaluated_lists(data, tmp_path):
         data, tmp_path, DATA__VAL_FILE="val.csv", TEST__GROUPS=["site"], DATA__LABEL_LIST=str(data / "labels.csv")
     )
     (_, training), (_, validation) = read_lists(config)[0]
-    assert len(VIEWS) and not training.groups and validation.groups["site"][0] == "North"
+    assert not training.groups and validation.groups["site"][0] == "North"
     with pytest.raises(UserError, match="has no column 'site'"):
         read_lists(tiny(data, tmp_path, TEST__GROUPS=["site"]))
