@@ -73,9 +73,8 @@ def in_words(grouping: Grouping) -> str:
     about = f"by {printable(grouping['column'])}, {len(grouping['groups'])} groups"
     gaps = []
     for name, gap in sorted(grouping["gaps"].items(), key=lambda one: not _is_clear(one[1]))[:SAID]:
-        low, high = gap["interval"] or (None, None)
-        around = "" if low is None else f" [{low:.4f}, {high:.4f}]"
-        between = " above ".join(printable(shortened(gap[side], SHOWN)) for side in ("highest", "lowest"))
+        around = f" [{gap['interval'][0]:.4f}, {gap['interval'][1]:.4f}]" if gap["interval"] else ""
+        between = " above ".join(printable(shortened(side, SHOWN)) for side in (gap["highest"], gap["lowest"]))
         gaps.append(f"{name} {gap['gap']:.4f}{around} ({between})")
     return f"{about}: " + ("largest gaps " + ", ".join(gaps) if gaps else "no figure is of two of them")
 
@@ -107,8 +106,14 @@ class Settings:
         """Of figures of `p`; none where nothing is drawn."""
         if not self.draws:
             return {}
-        how = {"draws": self.draws, "level": level, "seed": self.seed}
-        return intervals(figures.statistic, p.clusters, rests_on=figures.rests_on, **how)
+        return intervals(
+            figures.statistic,
+            p.clusters,
+            rests_on=figures.rests_on,
+            draws=self.draws,
+            level=level,
+            seed=self.seed,
+        )
 
 
 def by_groups(p: Predictions, settings: Settings) -> list[Grouping]:

@@ -97,8 +97,8 @@ def read_predictions(path: str | Path) -> Predictions:
         if name in names and len(path_column):
             found[name] = table.sequences(name, kind, absent)
     for name, (prefix, kind, missing) in NAMED.items():
-        columns = [column for column in names if column.startswith(prefix)]
-        found[name] = {column.removeprefix(prefix): table.vector(column, kind, missing) for column in columns}
+        own = [column for column in names if column.startswith(prefix)]
+        found[name] = {column.removeprefix(prefix): table.vector(column, kind, missing) for column in own}
     try:
         return Predictions(**found)
     except ValueError as error:
