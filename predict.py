@@ -1,9 +1,11 @@
 """What a checkpoint says about videos: `predict.py PATH… --resume CKPT [--output DIR] [--report FILE] [--sr DIR]`.
 
+`predict.py merge DIR` joins the answers that shares of the videos (--part I/N) have left in the output folder DIR.
+
 A PATH is a video, a DICOM object, a still image, a folder of frames, a folder that is searched for all of these, a list
 of them, or a quoted pattern ("archive/**/*.dcm"), on the disk or at a URL.
 Prints a table; predictions.csv and predictions.jsonl in the output folder, or predictions.parquet, hold everything.
-Exit code 1 if any video could not be read. See docs/prediction.md.
+Exit code 1 if any video could not be read, 75 if it was asked to stop. See docs/prediction.md.
 """
 
 from __future__ import annotations
@@ -51,6 +53,12 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--part", metavar="I/N", help="answer the I-th of N shares of the videos, for array jobs")
     parser.add_argument(
+        "--part-size",
+        type=int,
+        metavar="N",
+        help="write answers N videos at a time (default: 500); a prediction that goes on keeps its own",
+    )
+    parser.add_argument(
         "--as-is", action="store_true", help="answer raw videos without preparing them as the training videos were"
     )
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), help="DEVICE (default: auto)")
@@ -67,6 +75,8 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         raise UserError("--protocol says what a report expects; add --report study.html")
     if given.explain and not given.report:
         raise UserError("--explain draws on the pictures of a report; add --report study.html")
+    if given.part_size is not None and given.part_size < 1:
+        raise UserError(f"--part-size must be at least 1, found {given.part_size}")
     given.part = _share(given.part) if given.part else (1, 1)
     for option in ("report", "sr"):
         if given.part != (1, 1) and getattr(given, option):
@@ -97,29 +107,57 @@ def _share(text: str) -> tuple[int, int]:
     return int(place), int(of)
 
 
+def merge(arguments: Sequence[str]) -> int:
+    """`predict.py merge DIR`: joins the answers of all shares, without the checkpoint and the videos."""
+    parser = argparse.ArgumentParser(prog="predict.py merge", description=merge.__doc__)
+    parser.add_argument("folder", metavar="DIR", help="the --output of the shares")
+    parser.add_argument("--parquet-above", type=int, metavar="N", help="as for predict.py (default: 1000000)")
+    given = parser.parse_args(arguments)
+
+    from echoviewclip.evaluation.prediction_files import check_can_be_saved
+    from echoviewclip.inference.answers import draw_table, write_answers
+    from echoviewclip.inference.shares import join_shares
+    from echoviewclip.utils.config import default_config
+
+    above = default_config().TEST.PARQUET_ABOVE if given.parquet_above is None else given.parquet_above
+    parts = join_shares(given.folder)
+    check_can_be_saved(given.folder, parts.total, above)
+    answers = write_answers(given.folder, parts.columns(), parts.rows(), parquet=parts.total > above)
+    parts.remove()
+    print(draw_table(answers))
+    return 1 if answers.counts.unanswered else 0
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parses, loads, answers, writes."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments[:1] == ["merge"]:
+        return merge(arguments[1:])
     given = parse(arguments)
 
     # Here, so that neither --help nor a mistake in the command line waits for what computes.
-    from echoviewclip.datasets.intake.asked import has_patterns, iterate_videos
+    from echoviewclip.datasets.strings import GrowingStrings
+    from echoviewclip.datasets.intake.asked import is_searched, iterate_videos
     from echoviewclip.datasets.intake.find import summary
     from echoviewclip.datasets.reading import end_readers
     from echoviewclip.evaluation.prediction_files import check_can_be_saved
     from echoviewclip.inference.answers import draw_table, write_answers
     from echoviewclip.inference.echo_model import EchoModel
-    from echoviewclip.inference.parts import AnswerParts, question_of
+    from echoviewclip.inference.parts import SIZE, AnswerParts, question_of
     from echoviewclip.inference.predictor import load_predictor
+    from echoviewclip.inference.shares import note_share
     from echoviewclip.utils.distributed import is_main, processes
     from echoviewclip.utils.files import check_writable
+    from echoviewclip.utils.stopping import Stop, Stopped
     from echoviewclip.utils.urls import shown
 
     predictor = load_predictor(given.resume, given.cfg, given.changes)
     left_out: dict[str, str] = {}
     found = iterate_videos(given.paths, left_out)
-    videos = found if has_patterns(given.paths) and not (given.report or given.sr) else list(found)
+    searched = is_searched(given.paths) and not (given.report or given.sr)
+    videos = found if searched else GrowingStrings().extend(found).freeze()
     above = predictor.config.TEST.PARQUET_ABOVE
-    if isinstance(videos, list):
+    if isinstance(videos, Sequence):
         check_can_be_saved(given.output, len(videos), above)
     check_writable(given.output)
     report = structured = None
@@ -131,32 +169,46 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from echoviewclip.study.report import StudyReport
 
         report = StudyReport(given.report, given.protocol, list(map(shown, given.paths)), predictor, given.explain)
-    parts = AnswerParts(given.output, question_of(given.resume, given.changes, given.cfg, given.as_is), videos)
+    question = question_of(given.resume, given.changes, given.cfg, given.as_is)
+    parts = AnswerParts(given.output, question, videos, given.part_size or SIZE)
     try:
-        with processes(predictor.config.DEVICE, predictor.config.TRAIN.TIMEOUT) as device:
+        with (
+            processes(predictor.config.DEVICE, predictor.config.TRAIN.TIMEOUT) as device,
+            Stop(predictor.config.TRAIN.TIMEOUT) as stop,
+        ):
             model = EchoModel(predictor, device)
-            if report:  # its pictures come with the answers, so all have to come at once
-                table = model.predict_files(list(videos), as_is=given.as_is, watch=report.watch)
-                report.gather()
-            else:
-                model.predict_in_parts(parts, as_is=given.as_is, share=given.part)
+            try:
+                if report:  # its pictures come with the answers, so all have to come at once
+                    table = model.predict_files(list(videos), as_is=given.as_is, watch=report.watch, stop=stop)
+                    report.gather()
+                else:
+                    parts.settle_size()
+                    if is_main() and (parts.total is None or parts.total > parts.size):
+                        print(f"answers come to {parts.folder}, {parts.size} videos at a time", file=sys.stderr)
+                    model.predict_in_parts(parts, as_is=given.as_is, share=given.part, stop=stop)
+            except Stopped:
+                if is_main():
+                    kept = "nothing is kept" if report else f"the same command goes on from {parts.folder}"
+                    print(f"stopped: {kept}", file=sys.stderr)
+                raise
             if not is_main():
                 return 0
     finally:
         end_readers()
     if given.part[1] > 1:
-        print(
-            f"share {given.part[0]} of {given.part[1]} is in {parts.folder}; the same without --part joins all shares"
-        )
+        note_share(parts, *given.part)
+        said = f"share {given.part[0]} of {given.part[1]} is in {parts.folder}"
+        print(f"{said}; when all are: predict.py merge {given.output}")
         return 0
-    columns, rows = (table.columns, table) if report else (parts.columns(), parts.rows())
-    written = write_answers(given.output, columns, rows, parquet=(parts.total or 0) > above)
-    reported = structured.write(table if report else parts.rows()).summary() if structured else ""
-    parts.remove()
+    written = parts.written
+    columns, rows = (table.columns, table) if report else (written.columns(), written.rows())
+    answers = write_answers(given.output, columns, rows, parquet=(parts.total or 0) > above)
+    reported = structured.write(table if report else written.rows()).summary() if structured else ""
+    written.remove()
     pages = report.write(table) if report else []
-    print(draw_table(written, pages[:3]))
+    print(draw_table(answers, pages[:3]))
     print("".join(f"left out: {line}\n" for line in summary(left_out.values())), end=reported)
-    return 1 if written.counts.unanswered else 0
+    return 1 if answers.counts.unanswered else 0
 
 
 if __name__ == "__main__":

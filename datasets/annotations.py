@@ -58,8 +58,8 @@ class Annotations:
     def of_paths(cls, paths: Sequence[str | Path]) -> Annotations:
         """Videos of which nothing but the path is known, in this order."""
         names, patients = GrowingStrings(), GrowingColumn()
-        for path in paths:
-            names.append(str(path))
+        names.extend(map(str, paths))
+        for _ in paths:
             patients.append("")
         return cls(
             Path(),

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import torch
 
 
-class Strings:
+class Strings(Sequence[str]):
     """Many strings in two tensors: small, and shared (not copied) between processes, which a list of str is not."""
 
     def __init__(self, text: bytearray, ends: array[int]) -> None:
@@ -20,7 +20,7 @@ class Strings:
     def __len__(self) -> int:
         return len(self._ends)
 
-    def __getitem__(self, i: int) -> str:
+    def __getitem__(self, i: int) -> str:  # type: ignore[override]  # no slices
         if not 0 <= i < len(self._ends):
             raise IndexError(i)
         start = int(self._ends[i - 1]) if i else 0
@@ -43,6 +43,12 @@ class GrowingStrings:
         """Adds one; not after `freeze`."""
         self._text += string.encode(errors="surrogateescape")  # file names need not be UTF-8
         self._ends.append(len(self._text))
+
+    def extend(self, strings: Iterable[str]) -> GrowingStrings:
+        """Adds all; not after `freeze`."""
+        for string in strings:
+            self.append(string)
+        return self
 
     def freeze(self) -> Strings:
         """The strings, in the same memory."""

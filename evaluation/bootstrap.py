@@ -52,13 +52,6 @@ class Levels:
         return ranked if self._starts is None else np.add.reduceat(ranked, self._starts, axis=1)
 
 
-def running_sums(weights: np.ndarray) -> np.ndarray:
-    """Sums of the first 0, 1, … n of weights `[B, n]`, `[B, n + 1]`."""
-    sums = np.zeros((len(weights), weights.shape[1] + 1))
-    weights.cumsum(axis=1, out=sums[:, 1:])
-    return sums
-
-
 def figures(statistic: Statistic, videos: int) -> dict[str, float]:
     """The statistic of the set itself: each of the `videos` counts once. nan where a figure is not defined."""
     return {name: float(values[0]) for name, values in statistic(np.ones((1, videos))).items()}
@@ -79,7 +72,8 @@ def intervals(
     and √(n/(n − 1)) take the place of the normal one, without which 8 patients' 95 % would be 89 %.
 
     Args:
-        patients: names the patient of each of the N videos.
+        patients: names the patient of each of the N videos, or is an integer array `[N]` of their places in the order
+            of the names.
         rests_on: the groups of videos that a figure is of (say, insiders and outsiders); where not given, all videos.
             n is the number of patients in the smallest group.
 
@@ -88,7 +82,7 @@ def intervals(
         draws defined (a draw of no outsider, say, is left out), or a figure that no draw moves (20 of 20 right is no
         proof of no error).
     """
-    patient = np.unique(np.asarray(patients, dtype=str), return_inverse=True)[1].reshape(-1)
+    patient = patient_codes(patients)
     smallest = least_patients(patient, rests_on, figures(statistic, len(patient)))
     if max(smallest.values()) < LEAST_PATIENTS:
         return dict.fromkeys(smallest)
@@ -107,10 +101,25 @@ def intervals(
     }
 
 
+def patient_codes(patients: Sequence[str] | np.ndarray) -> np.ndarray:
+    """The place of each video's patient among the patients that there are, int `[N]`, in the order of their names."""
+    patients = np.asarray(patients)
+    if patients.dtype.kind != "i":
+        patients = patients.astype(str)
+    return np.unique(patients, return_inverse=True)[1].reshape(-1)
+
+
 def least_patients(patients: np.ndarray, rests_on: Groups | None, names: Iterable[str]) -> dict[str, int]:
-    """Of how many patients each figure is, in the smallest of the groups that it rests on; arguments as above."""
+    """Of how many patients each figure is, in the smallest of the groups that it rests on.
+
+    `patients` int `[N]` as of `patient_codes`, `rests_on` as above.
+    """
     groups = {name: rests_on(name) if rests_on else [...] for name in names}
-    return {name: min(len(np.unique(patients[group])) for group in parts) for name, parts in groups.items()}
+    return {name: min(_count(patients[group]) for group in parts) for name, parts in groups.items()}
+
+
+def _count(codes: np.ndarray) -> int:
+    return int(np.count_nonzero(np.bincount(codes.reshape(-1))))
 
 
 def _interval(values: np.ndarray, level: float, patients: int) -> Interval | None:

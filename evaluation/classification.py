@@ -89,14 +89,18 @@ def class_rates(
 
     Recall and F1 are nan for a class without videos; precision is nan for one that is neither present nor predicted.
     """
-    identity = np.eye(classes)
-    support = weights @ identity[labels]
-    predicted = weights @ identity[predictions]
-    right = weights @ (identity[labels] * (labels == predictions)[:, None])
+    correct = labels == predictions
+    support, predicted = _by_class(weights, labels, classes), _by_class(weights, predictions, classes)
+    right = _by_class(weights[:, correct], labels[correct], classes)
     precision = np.where((support > 0) & (predicted == 0), 0.0, ratio(right, predicted))
     recall = ratio(right, support)
     f1 = np.where(support > 0, ratio(2 * right, support + predicted), np.nan)
     return support, precision, recall, f1
+
+
+def _by_class(weights: np.ndarray, of: np.ndarray, classes: int) -> np.ndarray:
+    """Sums of weights `[B, N]` of the videos `of` each class, `[B, classes]`."""
+    return np.stack([np.bincount(of, row, minlength=classes) for row in weights])
 
 
 def macro(rates: np.ndarray, support: np.ndarray) -> np.ndarray:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -24,6 +25,31 @@ def deciding_parts(p: Predictions, score: str, tau: float | None, temperature: f
         kind, *rest = part[0].split("/")
         if kind not in ("near", "far", "ood") or rest[0] == score:
             yield part
+
+
+def join_parts(
+    parts: Sequence[Part], found: Sequence[dict[str, float]]
+) -> Iterator[tuple[np.ndarray, Statistic, Groups]]:
+    """Parts of the same videos as one, whose figures have their whole names: what is drawn is drawn once for all.
+
+    `found` are the figures of each part.
+    """
+    together: dict[bytes, list[tuple[Part, dict[str, float]]]] = {}
+    for part, values in zip(parts, found, strict=True):
+        together.setdefault(part[1].tobytes(), []).append((part, values))
+    for same in together.values():
+        groups = {part[0] + name: (part[3], name) for part, values in same for name in values}
+        yield same[0][0][1], partial(_all_figures, [part for part, _ in same]), partial(_groups_of, groups)
+
+
+def _all_figures(parts: Sequence[Part], weights: np.ndarray) -> dict[str, np.ndarray]:
+    return {prefix + name: value for prefix, _, part, _ in parts for name, value in part(weights).items()}
+
+
+def _groups_of(groups: dict[str, tuple[Groups | None, str]], figure: str) -> Sequence[np.ndarray]:
+    """The groups of a figure by its whole name; of a part that names none, all videos."""
+    rests_on, name = groups[figure]
+    return rests_on(name) if rests_on else [np.array(True)]
 
 
 class Selected(NamedTuple):

@@ -5,10 +5,12 @@ A video is accepted when its score is at least τ; `evaluation.calibration.thres
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from scipy.special import expit, log_softmax, logsumexp, softmax
 
-from echoviewclip.evaluation.bootstrap import Statistic, figures, levels, ratio, running_sums
+from echoviewclip.evaluation.bootstrap import Statistic, figures, levels, ratio
 
 FPR95 = (
     "share of outsiders with a score of at least t, where t is the highest threshold that accepts "
@@ -83,38 +85,59 @@ def ood_statistic(scores: np.ndarray, inside: np.ndarray) -> Statistic:
     level_in, level_out = level[ins], level[outs]
     # Of each video: how many of its own and of the other side stand at its level or above, and above it.
     ins_at_ins, outs_at_ins = (np.searchsorted(side, level_in, side="right") for side in (level_in, level_out))
-    ins_at_outs, ins_above_outs = (np.searchsorted(level_in, level_out, side=side) for side in ("right", "left"))
+    ins_above_outs, ins_at_outs = (np.searchsorted(level_in, level_out, side=side) for side in ("left", "right"))
     outs_above_outs = np.searchsorted(level_out, level_out, side="left")
+    if np.array_equal(ins_above_outs, ins_at_outs):
+        ins_at_outs = ins_above_outs  # no insider shares a score with an outsider: looked up once
+    of_ins_at, of_outs_above = _lookup(ins_at_ins), _lookup(outs_above_outs)
 
     def statistic(weights: np.ndarray) -> dict[str, np.ndarray]:
         of_ins, of_outs = weights.take(ins, axis=1), weights.take(outs, axis=1)
-        true, false = running_sums(of_ins), running_sums(of_outs)
-        all_in, all_out = true[:, -1], false[:, -1]
-        both = all_in * all_out  # zero where a side is empty: nothing is defined then
-        above, at = true.take(ins_above_outs, axis=1), true.take(ins_at_outs, axis=1)
-        precision = _precision(true.take(ins_at_ins, axis=1), false.take(outs_at_ins, axis=1))
-        precision_out = _precision(all_out[:, None] - false.take(outs_above_outs, axis=1), all_in[:, None] - above)
+        precision, precision_out = np.empty_like(of_ins), np.empty_like(of_outs)
+        true, false = np.zeros(len(ins) + 1), np.zeros(len(outs) + 1)  # sums of the first 0, 1, … weights
+        both, pairs, false_at_95 = (np.empty(len(weights)) for _ in range(3))
+        # Row by row, and in the memory of the row before: it stays near the processor.
+        for row in range(len(weights)):
+            of_ins[row].cumsum(out=true[1:])
+            of_outs[row].cumsum(out=false[1:])
+            above = true.take(ins_above_outs)
+            at = above if ins_at_outs is ins_above_outs else true.take(ins_at_outs)
+            _precision(of_ins_at(true), false.take(outs_at_ins), out=precision[row])
+            _precision(false[-1] - of_outs_above(false), true[-1] - above, out=precision_out[row])
+            both[row] = true[-1] * false[-1]  # zero where a side is empty: nothing is defined then
+            pairs[row] = (of_outs[row] @ above + of_outs[row] @ at) / 2  # whole numbers, halved
+            false_at_95[row] = _accepted_at_95(true, false, outs_at_ins)
+        all_in, all_out = of_ins.sum(axis=1), of_outs.sum(axis=1)
         return {
-            "auroc": ratio(_product(of_outs, above + at) / 2, both),
+            "auroc": ratio(pairs, both),
             "aupr_in": ratio(_product(of_ins, precision) * all_out, both),
             "aupr_out": ratio(_product(of_outs, precision_out) * all_in, both),
-            "fpr95": ratio(_accepted_at_95(true, false, outs_at_ins) * all_in, both),
+            "fpr95": ratio(false_at_95 * all_in, both),
         }
 
     return statistic
 
 
-def _accepted_at_95(true: np.ndarray, false: np.ndarray, outs_at_ins: np.ndarray) -> np.ndarray:
-    """Outsiders at or above the first insider with whom 95 % of the insiders are accepted, `[B]`."""
+def _lookup(places: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+    """What looks values up at `places`; without copying where these follow each other."""
+    if len(places) and np.array_equal(places, np.arange(places[0], places[0] + len(places))):
+        part = slice(int(places[0]), int(places[0]) + len(places))
+        return lambda values: values[part]
+    return lambda values: values.take(places)
+
+
+def _accepted_at_95(true: np.ndarray, false: np.ndarray, outs_at_ins: np.ndarray) -> float:
+    """Outsiders at or above the first insider with whom 95 % of the insiders are accepted."""
     if not len(outs_at_ins):
-        return np.zeros(len(true))
-    enough = [np.searchsorted(row[1:], 0.95 * row[-1] - 1e-9) for row in true]
-    return np.take_along_axis(false, outs_at_ins[enough][:, None], axis=1)[:, 0]
+        return 0.0
+    enough = np.searchsorted(true[1:], 0.95 * true[-1] - 1e-9)
+    return float(false[outs_at_ins[enough]])
 
 
-def _precision(positives: np.ndarray, negatives: np.ndarray) -> np.ndarray:
-    """Share of positives; 0 where there is neither, at videos that weigh nothing."""
-    return positives / np.maximum(positives + negatives, 1e-300)
+def _precision(positives: np.ndarray, negatives: np.ndarray, out: np.ndarray) -> None:
+    """Share of positives; 0 where there is neither, at videos that weigh nothing. Overwrites `negatives`."""
+    both = np.add(positives, negatives, out=negatives)
+    np.divide(positives, np.maximum(both, 1e-300, out=both), out=out)
 
 
 def _product(weights: np.ndarray, values: np.ndarray) -> np.ndarray:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from echoviewclip.evaluation.bootstrap import Interval, figures, intervals
+from echoviewclip.evaluation.bootstrap import Interval, figures, intervals, patient_codes
 from echoviewclip.evaluation.classification import (
     ClassFigures,
     ConfusedPair,
@@ -26,7 +26,7 @@ from echoviewclip.evaluation.classification import (
     per_class,
 )
 from echoviewclip.evaluation.groups import Grouping, Settings, by_groups
-from echoviewclip.evaluation.measures import parts_of, quality_of
+from echoviewclip.evaluation.measures import join_parts, parts_of, quality_of
 from echoviewclip.evaluation.predictions import SETS, Predictions
 from echoviewclip.evaluation.provenance import Provenance
 from echoviewclip.evaluation.quality import ViewQuality, per_view
@@ -109,19 +109,22 @@ def summarise(
         environment: what it ran on, added to `versions()`.
     """
     read = predictions.where(~predictions.failed)
-    metrics: dict[str, float] = {}
+    parts = list(parts_of(read, score, tau, temperature))
+    found = [figures(statistic, len(rows)) for _, rows, statistic, _ in parts]
+    metrics = {
+        part[0] + name: value for part, values in zip(parts, found, strict=True) for name, value in values.items()
+    }
     ranges: dict[str, Interval | None] = {}
-    for prefix, rows, statistic, rests_on in parts_of(read, score, tau, temperature):
-        metrics |= {prefix + name: value for name, value in figures(statistic, len(rows)).items()}
-        if draws:
-            drawn = intervals(statistic, read.clusters[rows], rests_on=rests_on, draws=draws, seed=seed)
-            # Resampling only adds to a calibration error, so an interval would lie beside its figure.
-            ranges |= {prefix + name: None if name == "ece" else interval for name, interval in drawn.items()}
+    patients = patient_codes(read.clusters)
+    for rows, statistic, rests_on in join_parts(parts, found) if draws else ():
+        ranges |= intervals(statistic, patients[rows], rests_on=rests_on, draws=draws, seed=seed)
+    # Resampling only adds to a calibration error, so an interval would lie beside its figure.
+    ranges = {name: None if name.rpartition("/")[2] == "ece" else ranges[name] for name in metrics if name in ranges}
     view, graded = read.where(read.labelled), read.where(read.graded)
     by_class: list[ClassFigures] = []
     if len(view):
-        patients = view.clusters if draws else None
-        by_class = per_class(view.probabilities, view.label, names=classes, patients=patients, draws=draws, seed=seed)
+        of = patients[read.labelled] if draws else None
+        by_class = per_class(view.probabilities, view.label, names=classes, patients=of, draws=draws, seed=seed)
     matrix = confusion_matrix(view.label, view.prediction, view.probabilities.shape[1])
     fitted = None
     if fitted_here is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from functools import partial
 from typing import Any, Generic, TypeVar
 
@@ -100,7 +101,7 @@ def collect(
     fitted: FeatureStatistics | None = None,
     features: bool = False,
     watch: Watch | None = None,
-    within: tuple[int, int] | None = None,
+    progress: Progress | None = None,
 ) -> tuple[Answers[np.ndarray], dict[str, str], dict[str, str]]:
     """Every answer of the model about every video of the loader's data set, in the order of its list.
 
@@ -114,7 +115,7 @@ def collect(
     Answers leave the device batch by batch. By the statistics of training features `fitted`, videos are scored as they
     come; features and intermediate features are kept only where `features` are asked for, so that without them memory
     grows by the answers alone. `watch` is told of this process' batches while they are here.
-    The videos may be part of more, `within` them: how many came before, and how many there are, for what is shown.
+    Videos that are part of more are counted in the `progress` of them all.
     """
     model.eval()
     with precision.autocast():
@@ -129,8 +130,7 @@ def collect(
     stream = fitted.stream() if fitted else None
     faults: dict[str, str] = {}
     warnings: dict[str, str] = {}
-    before, total = within or (0, videos)
-    with Progress(title, total, done=before, shown=is_main()) as progress:
+    with nullcontext(progress) if progress else Progress(title, videos, shown=is_main()) as counted:
         for batch in batches:
             faults |= dict(batch.faults)
             warnings |= dict(batch.warnings)
@@ -143,7 +143,7 @@ def collect(
             if stream:
                 stream.add(answers.intermediates)
             kept.append(answers if features else without_features(answers))
-            progress.add(len(batch.place) * world())  # the other processes are about as far
+            counted.add(len(batch.place) * world())  # the other processes are about as far
     own = zip_with(lambda *parts: np.concatenate(parts), *kept) if kept else None
     if own and stream:
         own = own._replace(distances=stream.result())

@@ -31,6 +31,8 @@ from echoviewclip.inference.predictor import (
 from echoviewclip.inference.stream import Stream
 from echoviewclip.utils.distributed import barrier, from_main, is_main
 from echoviewclip.utils.errors import UserError
+from echoviewclip.utils.progress import Progress
+from echoviewclip.utils.stopping import Stop
 
 Source = str | Path | np.ndarray
 """A file, a folder that is searched for videos, or frames uint8 [T, H, W, 3] RGB."""
@@ -107,30 +109,36 @@ class EchoModel:
         as_is: bool = False,
         arrays: Mapping[str, Video] = NO_ARRAYS,
         watch: Watch | None = None,
+        stop: Stop | None = None,
     ) -> PredictionTable:
         """`predict` of videos that have been found (`find_videos`), and of `arrays` among them by their names.
 
         `watch` is told of each batch while its frames are here; under torchrun each process' of its own share.
+        Raises Stopped where all processes agree on it (`stop`).
         """
-        return predict(self.predictor, files, self.device, as_is=as_is, arrays=arrays, watch=watch)
+        return predict(self.predictor, files, self.device, as_is=as_is, arrays=arrays, watch=watch, stop=stop)
 
-    def predict_in_parts(self, parts: AnswerParts, *, as_is: bool = False, share: tuple[int, int] = (1, 1)) -> None:
+    def predict_in_parts(
+        self, parts: AnswerParts, *, as_is: bool = False, share: tuple[int, int] = (1, 1), stop: Stop | None = None
+    ) -> None:
         """Answers about the videos that `parts` lack, part by part, as far as it is the turn of this `share`.
 
-        A share is (place, of): the place-th, from 1, of so many that run this, at a time or one after the other.
+        A share is (place, of): the place-th, from 1, of so many that run this, at a time or one after the other. Raises
+        Stopped where it is asked to `stop`, which loses the part that it was at.
         """
-        if isinstance(parts.videos, Sequence):
-            tell_differences(self.predictor, parts.videos, as_is)
-        for part in parts.share(*share):
-            if from_main(part.done):
-                continue
-            if not isinstance(parts.videos, Sequence):
-                tell_differences(self.predictor, part.videos, as_is)
-            within = (part.start, parts.total or part.start + len(part.videos))
-            table = predict(self.predictor, part.videos, self.device, as_is=as_is, within=within)
-            if is_main():
-                parts.write(part, table)
-            barrier()
+        told: set[Preparation | None] = set()
+        with Progress("predict", parts.count(*share), shown=is_main()) as progress:
+            for part in parts.share(*share):
+                if from_main(part.done):
+                    progress.skip(len(part.videos))
+                    continue
+                tell_differences(self.predictor, part.videos, as_is, told=told)
+                before = progress.done
+                table = predict(self.predictor, part.videos, self.device, as_is=as_is, stop=stop, progress=progress)
+                if is_main():
+                    parts.write(part, table)
+                progress.move(before + len(part.videos))
+                barrier()
 
     def features(
         self, videos: Source | Sequence[Source], *, as_is: bool = False, fps: float | None = None

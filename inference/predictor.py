@@ -43,6 +43,8 @@ from echoviewclip.models.video_clip import VideoCLIP
 from echoviewclip.utils.distributed import is_main
 from echoviewclip.utils.errors import UserError
 from echoviewclip.utils.label_list import read_names
+from echoviewclip.utils.progress import Progress
+from echoviewclip.utils.stopping import Stop
 
 log = logging.getLogger(__name__)
 
@@ -127,19 +129,20 @@ def predict(
     as_is: bool = False,
     arrays: Mapping[str, Video] = NO_ARRAYS,
     watch: Watch | None = None,
-    within: tuple[int, int] | None = None,
+    stop: Stop | None = None,
+    progress: Progress | None = None,
 ) -> PredictionTable:
     """A row for each video, in order; one that cannot be read has an `error` and no other answers.
 
     Videos that lie in no prepared folder are prepared in memory as the training videos were, unless `as_is`; the log
     says where pictures are not as in training. `arrays` are those of `videos` that are in memory, by name.
-    `watch` is told of this process' batches. `within` says that the videos are part of more (`collect`), of which the
-    log has told already what is not as in training.
+    `watch` is told of this process' batches. Where the videos are part of more, whose `progress` is shown, the log has
+    told already what is not as in training. Raises Stopped where all processes agree on it (`stop`).
 
     Moves the model to `device`. Under torchrun each process reads its share, and all get all answers.
     """
     config, annotations = predictor.config, Annotations.of_paths(videos)
-    if within is None:
+    if progress is None:
         tell_differences(predictor, videos, as_is, arrays)
     loader = open_videos(predictor, annotations, as_is, arrays)
     model = predictor.model.to(device)
@@ -153,9 +156,10 @@ def predict(
             DeviceTransform(train=False),
             precision,
             "predict",
+            stop,
             fitted=predictor.fitted,
             watch=watch,
-            within=within,
+            progress=progress,
         )
     predictions = to_predictions(answers, annotations, "in", config.MODEL.DEFECTS)
     names = (predictor.views, predictor.grades)
@@ -163,12 +167,19 @@ def predict(
 
 
 def tell_differences(
-    predictor: Predictor, videos: Sequence[str], as_is: bool = False, arrays: Mapping[str, Video] = NO_ARRAYS
+    predictor: Predictor,
+    videos: Sequence[str],
+    as_is: bool = False,
+    arrays: Mapping[str, Video] = NO_ARRAYS,
+    told: set[Preparation | None] | None = None,
 ) -> None:
-    """Logs where the pictures of `videos` will not be as those of the training were."""
+    """Logs where the pictures of `videos` will not be as those of the training were.
+
+    `told` is of the parts before (`before_answers`).
+    """
     files = [name for name in videos if name not in arrays]
     if is_main() and files:
-        for sentence in before_answers(files, predictor.preparation, as_is):
+        for sentence in before_answers(files, predictor.preparation, as_is, told):
             log.warning("%s", sentence)
 
 

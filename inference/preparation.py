@@ -69,17 +69,24 @@ def difference(other: Preparation | None, expected: Preparation | None, who: str
     return f"{who} were prepared otherwise than {whose}: {'; '.join(parts)}"
 
 
-def before_answers(videos: Sequence[str], expected: Preparation | None, as_is: bool) -> Iterator[str]:
+def before_answers(
+    videos: Sequence[str], expected: Preparation | None, as_is: bool, told: set[Preparation | None] | None = None
+) -> Iterator[str]:
     """What to say before raw videos are prepared as the training videos were (`expected`), or with `as_is` are not.
 
-    `expected` is None where the checkpoint names no preparation.
+    `expected` is None where the checkpoint names no preparation. Of videos that come in parts `told` holds the
+    preparations of those before, of which nothing is said again, and gets those of these.
     """
-    counts = count_preparations(videos)
+    told = set() if told is None else told
+    first, counts = not told, count_preparations(videos)
+    for before in told:
+        del counts[before]
+    told |= counts.keys()
     if expected is None:
         for other in counts.keys() - {None}:
             prepared = f"{counts[other]} of {len(videos)} videos were {other}"
             yield f"{prepared}, and the checkpoint does not say that its training videos were"
-        if as_is:
+        if as_is and first:
             yield "--as-is changes nothing: the checkpoint does not say that its training videos were prepared"
         return
     if None in counts and not as_is and expected.version != VERSION:

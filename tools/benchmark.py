@@ -8,6 +8,7 @@ cache    the same from reading the videos, whole and from cached features (TRAIN
 predict  from video files to answers
 black    forward passes and training steps with and without the patches that are black (MODEL.DROP_BLACK)
 memory   the most memory that forward passes and training steps hold
+intervals  the figures of an evaluation with their intervals, on made-up predictions
 start    main.py --help, main.py to the first step, predict.py on one file
 
 Models have random weights; `plain` is the published model as its definition reads, in float32. Compared forms take
@@ -37,6 +38,7 @@ from echoviewclip.tools.benchmarks import (
     cache,
     clips,
     forward,
+    intervals,
     memory,
     prediction,
     result,
@@ -72,13 +74,24 @@ def parse() -> argparse.Namespace:
         if name in ("forward", "train"):
             model.add_argument("--compile", action="store_true", help="measure TRAIN.COMPILE, too")
         model.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="(default: auto)")
+    figures = commands.add_parser("intervals", help="figures of a large evaluation with their intervals")
+    figures.add_argument("--videos", type=int, default=200_000, help="(default: 200000)")
+    figures.add_argument("--draws", type=int, default=1000, help="TEST.BOOTSTRAP_DRAWS (default: 1000)")
     commands.add_parser("start", help="how long one waits for a command")
     for name in (*ROUNDS, "cache", "black", "start"):
         commands.choices[name].add_argument("--repeats", type=int, default=5, help="measured rounds (default: 5)")
     for command in commands.choices.values():
         command.add_argument("--json", type=Path, metavar="FILE", help="write the figures there as well")
     given = parser.parse_args()
-    for name, least in (("seconds", 0), ("batch", 1), ("repeats", 1), ("clips", 1), ("lists", 1)):
+    for name, least in (
+        ("seconds", 0),
+        ("batch", 1),
+        ("repeats", 1),
+        ("clips", 1),
+        ("lists", 1),
+        ("videos", 100),
+        ("draws", 1),
+    ):
         value = getattr(given, name, None)
         value = min(value) if name == "lists" and value else value
         if value is not None and not value >= least:
@@ -108,6 +121,10 @@ def run(given: argparse.Namespace) -> tuple[torch.device, Sequence[object]]:
         lists = rows.benchmark_rows(given.lists, given.clips)
         rows.show(lists, given.clips, result.processor())
         return CPU, lists
+    if given.benchmark == "intervals":
+        drawn = intervals.benchmark_intervals(given.videos, given.draws)
+        intervals.show(drawn, given.draws, result.processor())
+        return CPU, [drawn]
     if given.benchmark == "start":
         started = start.benchmark_start(given.repeats)
         start.show(started, result.device_words(CPU))

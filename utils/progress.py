@@ -41,14 +41,17 @@ class Progress:
     def __init__(
         self,
         title: str,
-        total: int,
+        total: int | None,
         unit: str = "videos",
         *,
         done: int = 0,
         shown: bool = True,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`total` pieces, called `unit`, of which so many are `done`. `shown`: False in all processes but the main."""
+        """`total` pieces, called `unit`, of which so many are `done`; None where it is not known how many there are.
+
+        `shown`: False in all processes but the main.
+        """
         self.title, self.total, self.unit, self.shown = title, total, unit, shown
         self.done = self._first = done
         self.place = self.figures = ""
@@ -78,7 +81,14 @@ class Progress:
 
     def add(self, count: int = 1) -> None:
         """So many more pieces are done."""
-        self.move(min(self.done + count, self.total))
+        done = self.done + count
+        self.move(done if self.total is None else min(done, self.total))
+
+    def skip(self, count: int) -> None:
+        """So many more pieces were done before this work began: they count as done, and not in the speed."""
+        self.done += count
+        self._first += count
+        self._recent = deque((when, done + count) for when, done in self._recent)
 
     def move(self, done: int, place: str = "", figures: Callable[[], str] | None = None) -> None:
         """`done` pieces are done; `place` says so in other words. `figures` are asked for only when they are shown."""
@@ -117,7 +127,7 @@ class Progress:
         What a narrow terminal cuts off comes last.
         """
         share = f"{self.done / self.total:.0%}" if self.total else ""
-        place = self.place or f"{self.done}/{self.total} {self.unit}"
+        place = self.place or f"{self.done}{'' if self.total is None else f'/{self.total}'} {self.unit}"
         figures = self.figures if figures is None else figures
         return "  ".join(filter(None, (self.title, share, place, self._left(), self._speed(), figures)))
 
@@ -130,6 +140,8 @@ class Progress:
 
     def _left(self) -> str:
         done = self.done - self._first
+        if self.total is None:
+            return ""
         return f"{hours((self._clock() - self._begin) / done * (self.total - self.done))} left" if done else ""
 
     def _go_on(self) -> None:

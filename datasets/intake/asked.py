@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from pathlib import Path
 
 from echoviewclip.datasets.annotations import Told, read_annotations
@@ -10,13 +12,14 @@ from echoviewclip.datasets.intake.find import (
     LISTS,
     NO_IMAGE,
     NOT_ULTRASOUND,
+    READERS,
     is_folder,
     look_at_file,
     look_at_url,
-    search,
     search_url,
     why_left_out,
 )
+from echoviewclip.datasets.intake.folders import walk_folder
 from echoviewclip.datasets.intake.globs import is_glob, matches
 from echoviewclip.datasets.rows import list_kind
 from echoviewclip.datasets.video.base import NoImage, OtherModality, VideoError
@@ -39,21 +42,21 @@ def find_videos(paths: Sequence[str | Path], left_out: dict[str, str] | None = N
 
 
 def iterate_videos(paths: Sequence[str | Path], left_out: dict[str, str] | None = None) -> Iterator[str]:
-    """As `find_videos`; what fits patterns is found while the videos are taken.
+    """As `find_videos`; what fits patterns and lies in folders on the disk is found while the videos are taken.
 
-    All but patterns are looked at before this returns, and of a pattern so much that it is known to fit something.
+    All else is looked at before this returns, and of a pattern and a folder so much that it is known to hold something.
     """
     left_out = {} if left_out is None else left_out
     found = [_begun(str(path), left_out) if is_glob(str(path)) else _named(path, left_out) for path in paths]
     return _each_once(found)
 
 
-def has_patterns(paths: Sequence[str | Path]) -> bool:
-    """Whether it takes a search to know how many videos there are."""
-    return any(is_glob(str(path)) for path in paths)
+def is_searched(paths: Sequence[str | Path]) -> bool:
+    """Whether it takes a search, of a pattern or a folder on the disk, to know how many videos there are."""
+    return any(is_glob(str(path)) or (not is_url(str(path)) and Path(path).is_dir()) for path in paths)
 
 
-def _each_once(found: Sequence[Iterator[str] | list[str]]) -> Iterator[str]:
+def _each_once(found: Sequence[Iterable[str]]) -> Iterator[str]:
     seen: set[str] = set()
     told = Told()
     for videos in found:
@@ -73,12 +76,7 @@ def _begun(pattern: str, left_out: dict[str, str]) -> Iterator[str]:
     first = next(videos, None)
     if first is None:
         raise UserError(f"{shown(pattern)}: fits no videos, DICOM or images (PATH)")
-
-    def all_of_them() -> Iterator[str]:
-        yield first
-        yield from videos
-
-    return all_of_them()
+    return chain([first], videos)
 
 
 def _fitting(pattern: str, left_out: dict[str, str]) -> Iterator[str]:
@@ -94,32 +92,57 @@ def _fitting(pattern: str, left_out: dict[str, str]) -> Iterator[str]:
         raise UserError(f"{shown(pattern)}: cannot be searched: {error}") from None
 
 
-def _named(path: str | Path, left_out: dict[str, str]) -> list[str]:
+def _named(path: str | Path, left_out: dict[str, str]) -> Iterable[str]:
     if is_url(str(path)):
         return _at_url(str(path), left_out)
     path = Path(path)
     if path.is_dir():
-        return _in_folder(path, left_out)
+        return _in_folder(str(path), left_out)
     if path.suffix.lower() in LISTS and path.is_file():
-        return list(read_annotations(path, any_label=True, allow_outside=True).paths())
+        return read_annotations(path, any_label=True, allow_outside=True).paths()
     if path.exists():
         return [str(path)]
     raise UserError(f"{path}: no such file or folder (PATH)")
 
 
-def _at_url(url: str, left_out: dict[str, str]) -> list[str]:
+def _in_folder(folder: str, left_out: dict[str, str]) -> Iterator[str]:
+    """What is found below a folder on the disk; the first before this returns. Raises UserError without any."""
+    others: dict[str, str] = {}
+    videos = _walked(folder, others)
+    first = next(videos, None)
+    if first is None:
+        raise _nothing_in(folder, len(others))
+
+    def all_of_them() -> Iterator[str]:
+        yield from chain([first], videos)
+        left_out.update(others)
+
+    return all_of_them()
+
+
+def _walked(folder: str, left_out: dict[str, str]) -> Iterator[str]:
+    with ThreadPoolExecutor(READERS) as pool:
+        for path, kind, why in walk_folder(folder, pool):
+            why = why or (_why_not_answered(path) if kind == "dicom" else "")
+            if why:
+                left_out[path] = why
+            else:
+                yield path
+
+
+def _at_url(url: str, left_out: dict[str, str]) -> Iterable[str]:
     if list_kind(url) in LISTS:
-        return list(read_annotations(url, any_label=True, allow_outside=True).paths())
+        return read_annotations(url, any_label=True, allow_outside=True).paths()
     try:
         if not is_folder(url):
             return [url]
     except Unreadable as error:
         raise UserError(f"{shown(url)}: cannot be looked at: {error} (PATH)") from None
-    return _in_folder(url, left_out)
+    return _in_folder_at_url(url, left_out)
 
 
-def _in_folder(folder: Path | str, left_out: dict[str, str]) -> list[str]:
-    sources = search_url(folder) if isinstance(folder, str) else search(folder, None)
+def _in_folder_at_url(url: str, left_out: dict[str, str]) -> list[str]:
+    sources = search_url(url)
     together: dict[str, dict[str, str]] = {}
     for name, kind in sources.kinds.items():
         path = sources.path(name)
@@ -135,10 +158,14 @@ def _in_folder(folder: Path | str, left_out: dict[str, str]) -> list[str]:
             else:
                 found.append(path)
     if not found:
-        among = f" among its {len(others)} files" if others else ""
-        raise UserError(f"{shown(str(folder))}: holds no videos, DICOM or images{among} (PATH)")
+        raise _nothing_in(url, len(others))
     left_out |= others
     return sorted(found)
+
+
+def _nothing_in(folder: str, files: int) -> UserError:
+    among = f" among its {files} files" if files else ""
+    return UserError(f"{shown(folder)}: holds no videos, DICOM or images{among} (PATH)")
 
 
 def _why_not_answered(path: str) -> str:

@@ -10,7 +10,6 @@ import pytest
 from echoviewclip.datasets.intake import globs
 from echoviewclip.datasets.remote import store
 from echoviewclip.inference import echo_model
-from echoviewclip.inference import parts as parts_of
 from echoviewclip.predict import main
 from tests.inference.predicted import assert_same, read
 from tests.served import served
@@ -30,13 +29,12 @@ def archive(runs, elsewhere) -> list[str]:
 @pytest.fixture
 def ask(runs):
     def run(*arguments: str) -> int:
-        return main([*arguments, "--resume", str(runs / "view" / "last.pth"), "--workers", "0"])
+        return main([*arguments, "--resume", str(runs / "view" / "last.pth"), "--workers", "0", "--part-size", "2"])
 
     return run
 
 
 def test_a_pattern_is_answered_while_it_is_searched(ask, archive, monkeypatch, capsys):
-    monkeypatch.setattr(parts_of.AnswerParts.__init__, "__defaults__", (2,))
     happened: list[str] = []
     predict, lister = echo_model.predict, globs._list
     monkeypatch.setattr(echo_model, "predict", lambda *a, **k: happened.append("answer") or predict(*a, **k))
@@ -51,7 +49,6 @@ def test_a_pattern_is_answered_while_it_is_searched(ask, archive, monkeypatch, c
 
 
 def test_shares_of_a_pattern_are_joined(ask, archive, monkeypatch):
-    monkeypatch.setattr(parts_of.AnswerParts.__init__, "__defaults__", (2,))
     ask("archive/**/*.avi", "--part", "2/2")
     ask("archive/**/*.avi", "--part", "1/2")
     monkeypatch.setattr(echo_model, "predict", None)  # nothing is missing

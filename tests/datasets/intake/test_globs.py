@@ -7,8 +7,8 @@ import os
 
 import pytest
 
-from echoviewclip.datasets.intake import globs
-from echoviewclip.datasets.intake.asked import find_videos, has_patterns, iterate_videos
+from echoviewclip.datasets.intake import folders, globs
+from echoviewclip.datasets.intake.asked import find_videos, is_searched, iterate_videos
 from echoviewclip.datasets.intake.globs import is_glob, matches
 from echoviewclip.utils.errors import UserError
 
@@ -44,7 +44,7 @@ def test_files_come_before_folders_by_name(tree):
 def test_a_file_of_that_very_name_is_no_pattern(tree):
     assert not is_glob("c/[6].dcm") and is_glob("c/[7].dcm") and not is_glob("a/1.dcm")
     assert not is_glob("https://host/a.avi?x=[1]*") and is_glob("s3://bucket/*.avi")
-    assert find_videos(["c/[6].dcm"]) == ["c/[6].dcm"] and not has_patterns(["c/[6].dcm"])
+    assert find_videos(["c/[6].dcm"]) == ["c/[6].dcm"] and not is_searched(["c/[6].dcm"])
 
 
 def test_links_to_folders_are_not_followed(tree):
@@ -68,3 +68,24 @@ def test_what_fits_and_is_no_video_is_left_out_with_its_reason(tree):
     with pytest.raises(UserError) as error:
         find_videos(["a/*.dat"])
     assert str(error.value) == "a/*.dat: fits no videos, DICOM or images (PATH)"
+
+
+def test_a_folder_is_searched_while_its_first_videos_are_taken(tmp_path, monkeypatch):
+    names = ["a b.avi", "a.avi", "a/1.avi", "a/z/2.avi", "a0.avi", "frames/1.png", "frames/2.png", "frames/b/3.avi"]
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"\x89PNG\r\n\x1a\n" if name.endswith(".png") else b"RIFF    AVI LIST")
+    (tmp_path / "a/notes.txt").write_text("none")
+    (tmp_path / "loop").symlink_to(tmp_path / "a")
+    looked: list[str] = []
+    look = folders.look_at_file
+    monkeypatch.setattr(
+        folders, "look_at_file", lambda path: looked.append(os.path.relpath(path, tmp_path)) or look(path)
+    )
+    left_out: dict[str, str] = {}
+    assert is_searched([tmp_path]) and not is_searched([tmp_path / "a.avi"])
+    videos = iterate_videos([tmp_path], left_out)
+    assert os.path.relpath(next(videos), tmp_path) == "a b.avi" and "a/1.avi" not in looked
+    frames_as_one = ["frames", *(name for name in names[1:] if not name.endswith(".png"))]
+    assert [os.path.relpath(video, tmp_path) for video in videos] == sorted(frames_as_one)
+    assert [os.path.relpath(path, tmp_path) for path in left_out] == ["loop", "a/notes.txt"]
