@@ -47,6 +47,8 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     for name, least in (("rows", 1), ("kills", 0), ("part_size", 1), ("workers", 0)):
         if getattr(given, name) < least:
             raise UserError(f"--{name.replace('_', '-')} must be at least {least}, found {getattr(given, name)}")
+    if given.rows <= given.part_size:
+        raise UserError(f"--rows must be more than --part-size ({given.part_size}), found {given.rows}")
     return given
 
 
@@ -86,14 +88,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def show(runs: dict[str, Run], rows: int) -> str:
     """A line for each run and for what its processes held."""
     lines = [f"predict.py, {rows} rows, on {processor()}, {os.cpu_count()} cores", ""]
-    lines.append(f"{'':14}{'starts':>7}{'s':>9}{'rows/s':>9}{'ratio':>7}{'s, no starts':>14}{'rows/s':>9}{'ratio':>7}")
+    each = f"{'rows/s':>9}{'ratio':>7}"
+    lines.append(f"{'':14}{'starts':>7}{'s':>9}{each}{'s, no starts':>14}{each}{'CPU s':>9}{'ratio':>7}")
     first = runs[WHOLE]
     for name, run in runs.items():
         times = "".join(
             f"{seconds:>{width}.1f}{rows / seconds:>9.1f}{of / seconds:>7.3f}"
             for seconds, of, width in ((run.seconds, first.seconds, 9), (run.worked, first.worked, 14))
         )
-        lines.append(f"{name:14}{len(run.lives):>7}{times}")
+        cpu = f"{run.cpu_worked:>9.1f}{first.cpu_worked / run.cpu_worked:>7.3f}"
+        lines.append(f"{name:14}{len(run.lives):>7}{times}{cpu}")
     lines += ["", f"{'':14}{'':20}{'processes':>10}{'MB at most':>12}{'MB a minute, second half':>26}"]
     for name, run in runs.items():
         for held in held_by_role(run.samples):
@@ -120,6 +124,7 @@ def content(given: argparse.Namespace, runs: dict[str, Run], faults: Sequence[st
             name: {
                 "seconds": run.seconds,
                 "seconds_without_starts": run.worked,
+                "cpu_seconds_without_starts": run.cpu_worked,
                 "kills": [life.kill for life in run.lives if life.kill],
                 "memory": [asdict(held) for held in held_by_role(run.samples)],
             }

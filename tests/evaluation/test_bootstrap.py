@@ -60,3 +60,12 @@ def test_levels_add_up_the_weights_of_equal_scores_highest_first():
     weights = np.array([[1.0, 2, 3, 4], [0, 1, 0, 1]])
     np.testing.assert_array_equal(Levels(np.array([0.5, 0.9, 0.5, -1.0])).sums(weights), [[2, 4, 4], [1, 0, 1]])
     np.testing.assert_array_equal(Levels(np.array([0.5, 0.9, 0.6, -1.0])).sums(weights), [[2, 3, 1, 4], [1, 0, 0, 1]])
+
+
+def test_places_of_patients_are_drawn_as_their_names():
+    mean_values = np.random.default_rng(2).normal(size=60)
+    names = np.array([f"P{number % 17}" for number in range(60)])
+    places = np.unique(names, return_inverse=True)[1]
+    part = np.flatnonzero(np.arange(60) % 3)  # without some of the patients
+    named = intervals(mean_of(mean_values[part]), names[part], seed=4)
+    assert named == intervals(mean_of(mean_values[part]), places[part], seed=4)

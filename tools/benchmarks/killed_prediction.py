@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import resource
 import signal
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from echoviewclip.tools.benchmarks.cases import ROOT
-from echoviewclip.tools.benchmarks.memory_over_time import MemoryWatch, Sample
+from echoviewclip.tools.benchmarks.memory_over_time import MemoryWatch, Sample, cpu_seconds
 from echoviewclip.utils.errors import STOPPED, UserError
 from echoviewclip.utils.progress import Progress
 
@@ -51,18 +52,26 @@ class Task:
 class Life:
     """A process from its start to its end: seconds of a clock; `working` is when it had started, None if it had not.
 
-    `kill` names the signal that ended it; empty if it ended by itself.
+    `kill` names the signal that ended it; empty if it ended by itself. `cpu` are the processors' seconds of it and of
+    its reading processes, but for those that a SIGKILL took along; `cpu_start` those of its start.
     """
 
     begin: float
     working: float | None = None
     end: float = 0.0
     kill: str = ""
+    cpu: float = 0.0
+    cpu_start: float = 0.0
 
     @property
     def worked(self) -> float:
         """Seconds that it answered, without its start."""
         return self.end - self.working if self.working is not None else 0.0
+
+    @property
+    def cpu_worked(self) -> float:
+        """The same in processors' seconds."""
+        return self.cpu - self.cpu_start if self.working is not None else 0.0
 
 
 @dataclass
@@ -81,6 +90,11 @@ class Run:
     def worked(self) -> float:
         """Of all lives, without their starts."""
         return sum(life.worked for life in self.lives)
+
+    @property
+    def cpu_worked(self) -> float:
+        """The same in processors' seconds, which other work on the machine hardly changes."""
+        return sum(life.cpu_worked for life in self.lives)
 
 
 def predict(task: Task, output: Path, kills: Sequence[tuple[float, signal.Signals]] = (), pause: float = 0.0) -> Run:
@@ -110,7 +124,7 @@ def _live(
     watch: MemoryWatch,
     progress: Progress,
 ) -> tuple[Life, int]:
-    life, parts = Life(time.monotonic()), -(-task.rows // task.part_size)
+    life, parts, before = Life(time.monotonic()), -(-task.rows // task.part_size), _cpu_of_children()
     with _words(output).open("a", encoding="utf-8") as words:
         process = subprocess.Popen(
             task.command(output), cwd=ROOT, stdout=words, stderr=subprocess.PIPE, text=True, start_new_session=True
@@ -135,7 +149,7 @@ def _live(
             watch.watch(0)
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
-        life.end = time.monotonic()
+        life.end, life.cpu = time.monotonic(), _cpu_of_children() - before
         listener.join()
     return life, code
 
@@ -156,8 +170,13 @@ def _listen(process: subprocess.Popen[str], life: Life, words: object) -> None:
     assert process.stderr is not None
     for line in process.stderr:
         if SIGN in line and life.working is None:
-            life.working = time.monotonic()
+            life.working, life.cpu_start = time.monotonic(), cpu_seconds(process.pid)
         print(line, end="", file=words, flush=True)  # type: ignore[call-overload]
+
+
+def _cpu_of_children() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _words(output: Path) -> Path:

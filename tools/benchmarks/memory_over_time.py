@@ -20,7 +20,7 @@ PAGE = os.sysconf("SC_PAGE_SIZE")
 
 @dataclass(frozen=True)
 class Sample:
-    """What a process held: `seconds` since the watch began, `held` in bytes, pages that are shared counted in full."""
+    """What a process held: `seconds` of time.monotonic, `held` in bytes, pages that are shared counted in full."""
 
     seconds: float
     process: int
@@ -44,7 +44,7 @@ class MemoryWatch:
 
     def __init__(self) -> None:
         self.samples: list[Sample] = []
-        self._group, self._begin, self._ended = 0, time.monotonic(), threading.Event()
+        self._group, self._ended = 0, threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         if not Path("/proc/self/statm").is_file():
             raise UserError("the memory of a process is read in /proc, which this system has not")
@@ -64,7 +64,7 @@ class MemoryWatch:
     def _run(self) -> None:
         while not self._ended.wait(EVERY):
             if group := self._group:
-                now = time.monotonic() - self._begin
+                now = time.monotonic()
                 found = ((process, resident(process)) for process in processes_of(group))
                 self.samples += [
                     Sample(now, process, PROGRAM if process == group else OTHER, held)
@@ -84,6 +84,15 @@ def processes_of(group: int) -> list[int]:
         if int(text.rpartition(")")[2].split()[2]) == group:
             found.append(int(process))
     return found
+
+
+def cpu_seconds(process: int) -> float:
+    """Processors' seconds that a process has taken; 0 if it has ended."""
+    try:
+        text = Path(f"/proc/{process}/stat").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return 0.0
+    return sum(map(int, text.rpartition(")")[2].split()[11:13])) / os.sysconf("SC_CLK_TCK")
 
 
 def resident(process: int) -> int:
