@@ -136,10 +136,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parse(arguments)
 
     # Here, so that neither --help nor a mistake in the command line waits for what computes.
-    from echoviewclip.datasets.strings import GrowingStrings
     from echoviewclip.datasets.intake.asked import is_searched, iterate_videos
     from echoviewclip.datasets.intake.find import summary
     from echoviewclip.datasets.reading import end_readers
+    from echoviewclip.datasets.strings import GrowingStrings
     from echoviewclip.evaluation.prediction_files import check_can_be_saved
     from echoviewclip.inference.answers import draw_table, write_answers
     from echoviewclip.inference.echo_model import EchoModel

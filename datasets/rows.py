@@ -196,7 +196,8 @@ def _csv_rows(file: Path | str, target: str, _known: Labels, more: Further) -> I
                 if len(cells) == len(header):
                     cells.append("")  # what a column says that is not there
                     said = tuple([cells[at].strip(_BLANKS) for at in further])
-                    yield Row(reader.line_num, *[cells[at].strip(_BLANKS) for at in columns], more=said)
+                    path, label, patient, quality, score = [cells[at].strip(_BLANKS) for at in columns]
+                    yield Row(reader.line_num, path, label, patient, quality, score, more=said)
                 else:
                     fault = f"{len(cells)} columns where the header has {len(header)}"
                     yield Row(reader.line_num, "", fault=fault)

@@ -22,7 +22,9 @@ def walk_folder(folder: str, pool: Executor) -> Iterator[Found]:
     A folder that holds images and neither videos nor DICOM is itself found, as one video. Links to folders are not
     followed. A folder that cannot be listed is found as if it were a file, and so becomes a fault.
     """
-    files, folders, links = [], [], []
+    files: list[str] = []
+    folders: list[str] = []
+    links: list[str] = []
     try:
         with os.scandir(folder) as entries:
             for entry in entries:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -129,7 +129,7 @@ def growth(seconds: np.ndarray, held: np.ndarray) -> float:
     return float(60 * np.polyfit(seconds[late], held[late], 1)[0])
 
 
-def draw(file: Path, runs: dict[str, Sequence[Sample]], kills: dict[str, Sequence[float]]) -> None:
+def draw(file: Path, runs: Mapping[str, Sequence[Sample]], kills: Mapping[str, Sequence[float]]) -> None:
     """A panel for each run: what each role held over its minutes, and dotted lines where it was killed."""
     import matplotlib
 
