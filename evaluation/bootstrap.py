@@ -109,13 +109,14 @@ def patient_codes(patients: Sequence[str] | np.ndarray) -> np.ndarray:
     return np.unique(patients, return_inverse=True)[1].reshape(-1)
 
 
-def least_patients(patients: np.ndarray, rests_on: Groups | None, names: Iterable[str]) -> dict[str, int]:
+def least_patients(patients: Sequence[str] | np.ndarray, rests_on: Groups | None, names: Iterable[str]) -> dict[str, int]:
     """Of how many patients each figure is, in the smallest of the groups that it rests on.
 
-    `patients` int `[N]` as of `patient_codes`, `rests_on` as above.
+    Arguments as of `intervals`.
     """
+    codes = patient_codes(patients)
     groups = {name: rests_on(name) if rests_on else [...] for name in names}
-    return {name: min(_count(patients[group]) for group in parts) for name, parts in groups.items()}
+    return {name: min(_count(codes[group]) for group in parts) for name, parts in groups.items()}
 
 
 def _count(codes: np.ndarray) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from echoviewclip.evaluation import summary
+from echoviewclip.evaluation import measures
 from echoviewclip.evaluation.bootstrap import intervals, ratio
 from echoviewclip.evaluation.classification import class_rates
 from echoviewclip.evaluation.ood import ood_statistic
@@ -74,7 +74,7 @@ def test_figures_that_are_drawn_together_have_the_intervals_that_they_have_alone
     found = evaluate(predictions, draws=30)
     read = predictions.where(~predictions.failed)
     names = set()
-    for prefix, rows, statistic, rests_on in summary._statistics(read, "score0", 0.0, 1.3):
+    for prefix, rows, statistic, rests_on in measures.parts_of(read, "score0", 0.0, 1.3):
         alone = intervals(statistic, read.clusters[rows], rests_on=rests_on, draws=30)
         for name, interval in alone.items():
             assert found.intervals[prefix + name] == (None if name == "ece" else interval), prefix + name
