@@ -18,7 +18,7 @@ def plain_ood(scores: np.ndarray, inside: np.ndarray, weights: np.ndarray) -> di
     order = np.argsort(-scores, kind="stable")
     ins, outs = order[inside[order]], order[~inside[order]]
     level_in, level_out = -scores[ins], -scores[outs]
-    of_ins, of_outs = weights[:, ins], weights[:, outs]
+    of_ins, of_outs = weights.take(ins, axis=1), weights.take(outs, axis=1)  # indexed, their memory would be columns
     true, false = (np.pad(part.cumsum(axis=1), ((0, 0), (1, 0))) for part in (of_ins, of_outs))
     all_in, all_out = true[:, -1], false[:, -1]
     above = true[:, np.searchsorted(level_in, level_out, side="left")]
