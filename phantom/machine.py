@@ -43,12 +43,51 @@ STYLES = {
 
 @dataclass(frozen=True)
 class Sector:
-    """Where a sector lies in a square frame, as shares of its side: apex, radius, half angle in radians."""
+    """Where a sector lies in a square frame, as shares of its side: apex, radius, half angle in radians.
+
+    The other fields describe other scans than the plain one: the middle beam is steered by `tilt` radians, only the
+    depths from `near` to `far` (shares of the radius) are shown, from the curved or `flat` face at `crown` on; the
+    picture is turned about the apex by `turn` radians after it was mirrored. Of the frame nothing is shown beyond
+    `window` (top, bottom, left, right) and beyond the lines `cuts`: (x, y, d) keeps x·column + y·row <= d. `lines` is
+    the density of beams, 1 where there is about one a pixel.
+    """
 
     top: float
     centre: float
     radius: float
     half: float
+    tilt: float = 0.0
+    near: float = 0.0
+    far: float = 1.0
+    crown: float = 0.03
+    flat: bool = False
+    turn: float = 0.0
+    mirror: bool = False
+    window: tuple[float, float, float, float] = (0.0, 1.0, 0.0, 1.0)
+    cuts: tuple[tuple[float, float, float], ...] = ()
+    lines: float = 1.0
+
+    def place(self, down: Array, right: Array) -> tuple[Array, Array]:
+        """Rows and columns, as shares of the frame, of points at offsets from the apex in shares of the radius."""
+        c, s, right = np.cos(self.turn), np.sin(self.turn), right * (-1.0 if self.mirror else 1.0)
+        return self.top + self.radius * (down * c - right * s), self.centre + self.radius * (down * s + right * c)
+
+    def locate(self, row: Array, column: Array) -> tuple[Array, Array]:
+        """Offsets down and right from the apex, in shares of the frame, of points at shares of the frame."""
+        c, s = np.cos(self.turn), np.sin(self.turn)
+        y, x = row - self.top, column - self.centre
+        return y * c + x * s, (x * c - y * s) * (-1.0 if self.mirror else 1.0)
+
+    def bounds(self) -> tuple[float, float, float, float]:
+        """Top, bottom, left and right of what is shown, as shares of the frame."""
+        angles = self.tilt + np.linspace(-self.half, self.half, 33)
+        radii = np.array([max(self.near, self.crown), self.far])[:, None]
+        rows, columns = self.place(radii * np.cos(angles), radii * np.sin(angles))
+        top, bottom, left, right = self.window
+        return (
+            max(top, float(rows.min())), min(bottom, float(rows.max())),
+            max(left, float(columns.min())), min(right, float(columns.max())),
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -96,7 +135,7 @@ class Machine:
         return out
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=64)
 def font(pixels: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     """Pillow's own typeface, `pixels` high."""
     return ImageFont.load_default(size=pixels)
@@ -151,14 +190,17 @@ def chrome(machine: Machine, size: int, rng: np.random.Generator) -> Array:
     return canvas
 
 
-def trace(cycle: Cycle, t: Array, size: int) -> tuple[Array, tuple[slice, slice]]:
-    """The electrocardiogram at times `t` [T]: a mask [T, h, w] and the rows and columns it belongs at."""
-    rows = slice(round(0.925 * size), round(0.99 * size))
-    columns = slice(round(0.24 * size), round(0.95 * size))
-    height, width = rows.stop - rows.start, columns.stop - columns.start
-    past = t[:, None] - np.linspace(2.4, 0, width)[None, :]
+def trace_box(size: int) -> tuple[slice, slice]:
+    """Rows and columns of the electrocardiogram."""
+    return slice(round(0.925 * size), round(0.99 * size)), slice(round(0.24 * size), round(0.95 * size))
+
+
+def trace(cycle: Cycle, t: Array, box: tuple[int, int], seconds: float = 2.4) -> Array:
+    """The electrocardiogram of the last `seconds` at times `t` [T] in `box` (height, width): a mask [T, h, w]."""
+    height, width = box
+    past = t[:, None] - np.linspace(seconds, 0, width)[None, :]
     y = (0.75 - 0.65 * cycle.electrocardiogram(past)) * (height - 1)
     before = np.concatenate([y[:, :1], y[:, :-1]], axis=1)
     low, high = np.minimum(y, before), np.maximum(y, before)
     row = np.arange(height)[None, :, None]
-    return (row >= low[:, None] - 0.6) & (row <= high[:, None] + 0.6), (rows, columns)
+    return (row >= low[:, None] - 0.6) & (row <= high[:, None] + 0.6)

@@ -2,22 +2,43 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+
+import numpy as np
 
 from echoviewclip.phantom.heart.anatomy import Array, Heart
 from echoviewclip.phantom.machine import Machine
+from echoviewclip.phantom.variety.hearts import draw_heart
+from echoviewclip.phantom.variety.look import Look
 from echoviewclip.utils.seeding import generator
+
+VARIED = 30_000  # beyond the numbers of a study's videos
 
 
 @dataclass(frozen=True)
 class Patient:
-    """What is drawn once per study. Peak velocities in m/s are magnitudes; signs are those of `velocity`."""
+    """What is drawn once per study. Peak velocities in m/s are magnitudes; signs are those of `velocity`.
+
+    A varied study has a `look`; `size` is the heart's as a share of an adult's, in whose centimetres all else is.
+    """
 
     number: int
     heart: Heart
     machine: Machine
     gain: float  # dB
     peaks: dict[str, float] = field(default_factory=dict)
+    look: Look | None = None
+    size: float = 1.0
+
+    @classmethod
+    def draw_varied(cls, seed: int, number: int) -> Patient:
+        """Patient `number` of the varied data set `seed`."""
+        plain, rng = cls.draw(seed, number), generator(seed, number, VARIED)
+        heart, size = draw_heart(rng)
+        peaks = {flow: speed * float(np.exp(rng.uniform(-0.3, 0.35))) for flow, speed in plain.peaks.items()}
+        if heart.cycle.atrial < 0.1:  # fibrillation
+            peaks |= {flow: 0.0 for flow in ("A", "tricuspid A", "a", "right a")}
+        return replace(plain, heart=heart, peaks=peaks, look=Look.draw(rng), size=size)
 
     @classmethod
     def draw(cls, seed: int, number: int) -> Patient:

@@ -1,8 +1,8 @@
 """Makes the echo phantom, a data set of videos that look like echocardiograms: python tools/phantom.py DST
 
-Options: --patients N, --seed S, --size PIXELS, --frames T, --workers W, --sheet FILE, --figures FOLDER. The data set is
-in the Standard Folder format: videos/, lists of each split as text and as CSV (train.txt, train.csv, …), and
-annotations.csv. See docs/phantom.md.
+Options: --patients N, --seed S, --size PIXELS, --frames T, --variety world, --workers W, --sheet FILE, --figures
+FOLDER. The data set is in the Standard Folder format: videos/, lists of each split as text and as CSV (train.txt,
+train.csv, …), and annotations.csv. See docs/phantom.md.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ if __name__ == "__main__":  # before anything that takes time is imported
 from echoviewclip.phantom import generate
 from echoviewclip.phantom.pictures.sheet import write_sheet
 from echoviewclip.phantom.study.archive import generate_archive
+from echoviewclip.phantom.study.study import VARIETIES
 from echoviewclip.utils.errors import UserError, exit_code
 
 
@@ -35,6 +36,9 @@ def main() -> int:
     parser.add_argument("--size", type=int, default=256, help="pixels a side, even (default: 256)")
     parser.add_argument("--frames", type=int, default=32, help="frames a video (default: 32)")
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes (default: one a core)")
+    parser.add_argument(
+        "--variety", choices=VARIETIES, default="plain", help="hearts, machines and operators as varied as the world's"
+    )
     parser.add_argument("--archive", action="store_true", help="DICOM files in folders by view instead, and grades.csv")
     parser.add_argument("--views", type=int, default=6, metavar="N", help="views of an archive (default: 6)")
     parser.add_argument("--screens", action="store_true", help="recordings of an archive lie on wide screens")
@@ -46,16 +50,16 @@ def main() -> int:
     if a.screens and not a.archive:
         raise UserError("--screens is for an archive: add --archive")
     if a.sheet is not None:
-        print(write_sheet(a.sheet, a.seed, a.size))
+        print(write_sheet(a.sheet, a.seed, a.size, a.variety))
     if a.figures is not None:
         from echoviewclip.phantom.pictures.figures import write_figures  # matplotlib is slow to load
 
         print(write_figures(a.figures, a.seed))
     if a.destination is not None and a.archive:
         sizes = (a.patients, a.views, a.seed, a.size, a.frames, a.workers)
-        print(generate_archive(a.destination, *sizes, screens=a.screens))
+        print(generate_archive(a.destination, *sizes, screens=a.screens, variety=a.variety))
     elif a.destination is not None:
-        print(generate(a.destination, a.patients, a.seed, a.size, a.frames, a.workers))
+        print(generate(a.destination, a.patients, a.seed, a.size, a.frames, a.workers, a.variety))
     return 0
 
 

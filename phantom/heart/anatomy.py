@@ -44,6 +44,10 @@ class Heart:
     collapse: float
     breath: float
     chest: float
+    effusion: float = 0.0  # cm of fluid around it
+    bend: float = 1.0  # how far walls are from perfect ellipsoids, 1 as usual
+    wire: bool = False  # a pacing wire through the right heart
+    prosthesis: str = ""  # the landmark of a valve that is a mechanical one
 
     @classmethod
     def draw(cls, rng: np.random.Generator) -> Heart:

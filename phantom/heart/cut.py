@@ -98,12 +98,13 @@ class Cut:
 def _irregular(points: Array, heart: Heart) -> Array:
     """Bends space by a millimetre or two, so that no wall is a perfect ellipsoid; the bends are the patient's own."""
     x, y, z = points
+    wide, fine = heart.bend * 0.16, heart.bend * 0.07
     a, b = heart.radius * 40.0, heart.length * 13.0  # phases
     return np.stack(
         [
-            x + 0.16 * np.sin(0.8 * y + 0.7 * z + a) + 0.07 * np.sin(2.1 * z - 1.7 * y + b),
-            y + 0.16 * np.sin(0.9 * z + 0.6 * x + b) + 0.07 * np.sin(2.3 * x + 1.6 * z + a),
-            z + 0.12 * np.sin(0.9 * x + 0.7 * y - a) + 0.06 * np.sin(2.2 * y - 1.9 * x - b),
+            x + wide * np.sin(0.8 * y + 0.7 * z + a) + fine * np.sin(2.1 * z - 1.7 * y + b),
+            y + wide * np.sin(0.9 * z + 0.6 * x + b) + fine * np.sin(2.3 * x + 1.6 * z + a),
+            z + heart.bend * 0.12 * np.sin(0.9 * x + 0.7 * y - a) + heart.bend * 0.06 * np.sin(2.2 * y - 1.9 * x - b),
         ]
     ).astype(np.float32)
 

@@ -38,6 +38,10 @@ class Cycle:
         """The R-R interval, s."""
         return 60.0 / self.heart_rate
 
+    def phase(self, t: Array) -> Array:
+        """Seconds after the last R wave."""
+        return t % self.beat
+
     @property
     def end_systole(self) -> float:
         """Closure of the aortic valve, s after the R wave."""
@@ -54,13 +58,13 @@ class Cycle:
 
     def contraction(self, t: Array) -> Array:
         """0 at end-diastole, 1 at end-systole: the share of the stroke volume that has left the ventricle."""
-        t = t % self.beat
+        t = self.phase(t)
         refill = (1.0 - self.atrial) * step(t, *self._early) + self.atrial * step(t, *self._late)
         return step(t, 0.05, self.end_systole) * (1.0 - refill)
 
     def inflow_opening(self, t: Array) -> Array:
         """Opening of the mitral and tricuspid leaflets, 0 closed to 1 wide open: wide, half closed, wide again."""
-        t = t % self.beat
+        t = self.phase(t)
         start = self.end_systole + 0.04
         gate = step(t, start, start + 0.05) * (1.0 - step(t, self.beat - 0.03, self.beat))
         between = lobe(t, start + 0.12, self.beat - 0.06, 0.5)
@@ -68,26 +72,26 @@ class Cycle:
 
     def outflow_opening(self, t: Array) -> Array:
         """Opening of the aortic and pulmonary cusps, 0 closed to 1 open."""
-        t = t % self.beat
+        t = self.phase(t)
         return step(t, 0.05, 0.09) * (1.0 - step(t, self.end_systole - 0.04, self.end_systole))
 
     def inflow(self, t: Array, early: float, late: float) -> Array:
         """Velocity through an open inlet valve, m/s: waves E and A of the given peaks."""
-        t = t % self.beat
+        t = self.phase(t)
         return early * lobe(t, *self._early, 0.38) + late * lobe(t, *self._late, 0.5)
 
     def ejection(self, t: Array, peak: float, early: float = 0.42) -> Array:
         """Velocity through an open outlet valve, m/s; `early` is where in the ejection it is fastest."""
-        return peak * lobe(t % self.beat, 0.06, self.end_systole, early)
+        return peak * lobe(self.phase(t), 0.06, self.end_systole, early)
 
     def systolic_jet(self, t: Array, peak: float) -> Array:
         """A regurgitant jet of the inlet valves, m/s: rounded, as long as systole."""
-        s = np.clip((t % self.beat - 0.02) / (self.end_systole + 0.03), 0.0, 1.0)
+        s = np.clip((self.phase(t) - 0.02) / (self.end_systole + 0.03), 0.0, 1.0)
         return peak * np.sin(np.pi * s) ** 0.6
 
     def diastolic_jet(self, t: Array, peak: float) -> Array:
         """A regurgitant jet of the outlet valves, m/s: sudden, then slowly falling, with a dip at the atrial wave."""
-        t = t % self.beat
+        t = self.phase(t)
         start = self.end_systole + 0.02
         fall = 1.0 - 0.55 * np.clip((t - start) / (self.beat - start), 0.0, 1.0)
         gate = step(t, start, start + 0.07) * (1.0 - step(t, self.beat - 0.03, self.beat))
@@ -95,7 +99,7 @@ class Cycle:
 
     def annulus(self, t: Array, systolic: float, early: float, late: float) -> Array:
         """Tissue velocity of an annulus towards the apex, m/s: s' above, e' and a' below the baseline."""
-        t = t % self.beat
+        t = self.phase(t)
         isovolumic = 0.45 * systolic * lobe(t, 0.0, 0.06)
         wave = systolic * lobe(t, 0.06, self.end_systole - 0.02, 0.35)
         start, end = self._early
@@ -103,7 +107,7 @@ class Cycle:
 
     def electrocardiogram(self, t: Array) -> Array:
         """Lead II in arbitrary units: P, QRS and T as Gaussians."""
-        t = t % self.beat
+        t = self.phase(t)
         waves = (
             (self.beat - 0.16, 0.025, 0.14),
             (0.0, 0.010, 1.0),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from echoviewclip.phantom.heart import chambers, valves, vessels
+from echoviewclip.phantom.heart import chambers, devices, valves, vessels
 from echoviewclip.phantom.heart.anatomy import Array, Heart
 from echoviewclip.phantom.heart.cut import Cut
 from echoviewclip.phantom.heart.scene import Scene
@@ -15,7 +15,8 @@ class Section(Cut):
         super().__init__(heart, points)
         vessels.add_still(self)
         self.moving = [*vessels.cava(self), *chambers.left(self), *chambers.right(self), *vessels.outflow(self),
-                       *chambers.atria(self), *valves.inlets(self), *valves.outlets(self)]  # fmt: skip
+                       *chambers.atria(self), *valves.inlets(self), *valves.outlets(self),
+                       *devices.wire(self), *devices.prosthesis(self)]  # fmt: skip
 
     def at(self, t: Array) -> Scene:
         """The scene at the moments `t` [T], seconds after an R wave."""

@@ -15,6 +15,7 @@ from echoviewclip.phantom.probe.views import NEAR, VIEWS, View
 from echoviewclip.phantom.quality import Quality
 from echoviewclip.phantom.study.outsiders import FAR
 from echoviewclip.phantom.study.recording import dress, heart_video
+from echoviewclip.phantom.variety.setting import Setting
 from echoviewclip.utils.seeding import generator
 
 COLUMNS = 9
@@ -27,7 +28,8 @@ def _still(patient: Patient, name: str, quality: Quality, size: int, seed: int) 
     beat = patient.heart.cycle.beat
     start = _moment(patient, name)
     times = start + np.arange(8) / 8 * beat
-    shot = Shot.draw(patient, view, quality, size, times, rng)
+    setting = Setting.draw(patient.look, generator(seed, patient.number, len(name), 2)) if patient.look else None
+    shot = Shot.draw(patient, view, quality, size, times, rng, setting)
     frames = dress(FAR[name](shot, rng) if name in FAR else heart_video(shot, rng), shot, rng)
     return _with_inset(frames[3], frames[1]) if view.mode == "flash" else frames[0]
 
@@ -51,12 +53,13 @@ def _moment(patient: Patient, name: str) -> float:
     return cycle.beat - 0.2
 
 
-def write_sheet(path: Path, seed: int, size: int) -> Path:
-    """Writes the contact sheet as an image file and returns its path."""
-    patients = [Patient.draw(seed, k) for k in range(6)]
+def write_sheet(path: Path, seed: int, size: int, variety: str = "plain") -> Path:
+    """Writes the contact sheet as an image file and returns its path; varied studies are of another patient each."""
+    count, draw = (6, Patient.draw) if variety == "plain" else (54, Patient.draw_varied)
+    patients = [draw(seed, k) for k in range(count)]
     tiles = []
     for k, name in enumerate([*VIEWS, *NEAR, *FAR]):
-        tiles.append(tile(_still(patients[k % 6], name, Quality({}), size, seed), name))
+        tiles.append(tile(_still(patients[k % count], name, Quality({}), size, seed), name))
     for name in GRADED:
         for grade, defects in enumerate(_examples(seed)):
             score = Quality(defects).score

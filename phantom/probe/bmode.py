@@ -22,7 +22,31 @@ from echoviewclip.phantom.quality import Quality
 from echoviewclip.utils.seeding import generator
 
 LATTICE = 0.11  # cm between scatterers
-STRENGTH = {"blood": 0.0016, "muscle": 0.13, "lining": 0.45, "valve": 0.5, "around": 0.06, "liver": 0.085}
+
+
+@dataclass(frozen=True)
+class Tissue:
+    """How strongly tissues scatter, as amplitudes of which 1 is white.
+
+    `around` is lung and fat, which fall off over `decay` cm of depth; `skin` the heart's outer surface, over
+    `pericardium` cm. Muscle keeps the share `isotropy` where sound meets walls at a glance, over 1.4; its grain varies
+    by `roughness` powers of two.
+    """
+
+    blood: float = 0.0016
+    muscle: float = 0.13
+    lining: float = 0.45
+    valve: float = 0.5
+    around: float = 0.06
+    liver: float = 0.085
+    skin: float = 0.6
+    decay: float = 6.0
+    isotropy: float = 0.4
+    roughness: float = 0.9
+    pericardium: float = 0.2
+
+
+PLAIN = Tissue()
 
 
 @lru_cache(maxsize=1)
@@ -97,13 +121,14 @@ class Medium:
     axis: walls then cross the slice's thickness slantwise, blur into the blood and lose their bright lining.
     """
 
-    def __init__(self, cut: Cut, depth: Array, contrast: bool, oblique: float):
-        self.oblique = oblique
+    def __init__(self, cut: Cut, depth: Array, contrast: bool, oblique: float, tissue: Tissue = PLAIN):
+        self.oblique, self.tissue = oblique, tissue
+        self.effusion = cut.heart.effusion
         self.spacing = float(depth[1] - depth[0])
         x, y, z = cut.points
         caudal = (x + y) * np.float32(-0.7071) - np.float32(5.6)
         depth = np.broadcast_to(depth[:, None], x.shape).astype(np.float32)
-        self.lung = np.float32(STRENGTH["around"] * (0.5 if contrast else 1.0)) * np.exp(depth / -6.0)
+        self.lung = np.float32(tissue.around * (0.5 if contrast else 1.0)) * np.exp(depth / -tissue.decay)
         self.diaphragm = np.float32(0.4) * rim(caudal, 0.05, 0.16) * (np.abs(z - 4) < 6)
         self.bubbles = np.exp(depth / -14.0)
         liver = inside(-caudal, 0.4)
@@ -117,7 +142,7 @@ class Medium:
         echo *= self.lung
         if self.liver.size:
             part = np.sqrt(texture[:, :, self.beams])
-            part *= np.float32(STRENGTH["liver"])
+            part *= np.float32(self.tissue.liver)
             part -= echo[:, :, self.beams]
             part *= self.liver
             echo[:, :, self.beams] += part
@@ -130,39 +155,41 @@ def reflectivity(scene: Scene, grain: Array, medium: Medium, contrast: Contrast 
 
     `grain` [T, D, B] in about [-1, 1] varies slowly through the tissue and travels with it; it roughens walls too.
     """
-    dim = 1.0 if contrast is None else 0.1
+    dim, kind = 1.0 if contrast is None else 0.1, medium.tissue
     edge = np.float32(0.07) * grain
     edge += scene.blood
     blood = inside(edge, 0.14 + 1.0 * medium.oblique)
     square = scene.outside + np.float32(1.0)
     square = _slope(np.minimum(scene.blood, square, out=square), medium.spacing)
-    texture = np.float32(0.9) * grain
+    texture = np.float32(kind.roughness) * grain
     np.exp2(texture, out=texture)
     echo = medium.around(texture)
-    tissue = square + np.float32(0.4)
-    tissue *= np.float32(STRENGTH["muscle"] * (1.0 if contrast is None else 0.12))
+    tissue = square + np.float32(kind.isotropy)
+    tissue *= np.float32(kind.muscle * (1.0 if contrast is None else 0.12))
     if contrast is not None and scene.muscle is not None:
         tissue[scene.muscle.window] += contrast.muscle * inside(scene.muscle.distance, 0.2)
     tissue *= texture
     tissue -= echo
     tissue *= inside(scene.outside, 0.15)
     echo += tissue
+    if medium.effusion:
+        echo *= 1 - inside(np.abs(scene.outside - 0.5 * medium.effusion) - 0.5 * medium.effusion, 0.1)
     skin = _slope(scene.outside, medium.spacing)
     skin += np.float32(0.06)
-    skin *= rim(scene.outside, 0.1, 0.2)
-    skin *= np.float32(0.6 if contrast is None else 0.15)
-    square *= np.float32(STRENGTH["lining"] * dim * (1 - 0.8 * medium.oblique))
+    skin *= rim(scene.outside, 0.1 + medium.effusion, kind.pericardium)
+    skin *= np.float32(kind.skin if contrast is None else 0.25 * kind.skin)
+    square *= np.float32(kind.lining * dim * (1 - 0.8 * medium.oblique))
     square *= rim(edge, 0.07, 0.13)
     np.maximum(skin, square, out=skin)
     skin *= texture
     np.maximum(echo, skin, out=echo)
-    pool = np.float32(STRENGTH["blood"]) if contrast is None else contrast.blood * medium.bubbles
+    pool = np.float32(kind.blood) if contrast is None else contrast.blood * medium.bubbles
     filled = pool - echo
     filled *= blood
     echo += filled
     for valve in scene.valves:
         leaflets = rim(valve.distance, 0.0, 0.15)
-        leaflets *= np.float32(STRENGTH["valve"] * dim * (1 - 0.7 * medium.oblique))
+        leaflets *= np.float32(kind.valve * dim * (1 - 0.7 * medium.oblique))
         np.maximum(echo[valve.window], leaflets, out=echo[valve.window])
     if contrast is not None and contrast.flash.any():
         texture *= np.float32(0.5) * contrast.flash
@@ -221,8 +248,14 @@ def _cell(coordinate: Array) -> Array:
     return cell
 
 
-def envelope(echo: Array, index: Array, blood: Array, t: Array, quality: Quality, fine: bool) -> Array:
-    """Speckled amplitude [T, D, B]: the scatterers at each sample's tissue, seen through the point-spread function."""
+def envelope(
+    echo: Array, index: Array, blood: Array, t: Array, quality: Quality, fine: bool,
+    passes: tuple[int, int] | None = None,
+) -> Array:  # fmt: skip
+    """Speckled amplitude [T, D, B]: the scatterers at each sample's tissue, seen through the point-spread function.
+
+    `passes` of it in depth and angle are 2 each in `fine` pictures and 1 in others, unless they are given.
+    """
     flow = (t * 9973).astype(np.int32)[:, None, None]
     moved = (blood > 0.5) * flow  # blood is shuffled from frame to frame
     moved += index
@@ -230,5 +263,5 @@ def envelope(echo: Array, index: Array, blood: Array, t: Array, quality: Quality
     field = scatterers().take(moved)
     field *= echo
     soft = quality["blur"]
-    sharp = 2 if fine else 1
-    return speckle(field, (sharp + round(11 * soft), sharp + round(15 * soft)))
+    down, across = passes or ((2, 2) if fine else (1, 1))
+    return speckle(field, (down + round(11 * soft), across + round(15 * soft)))

@@ -25,13 +25,16 @@ class Receiver:
     """What stands between scatterers and screen, as it is through a recording: fog, near-field noise, shadows, gain.
 
     `veil` [D, B] is added to amplitudes and `shade` [D, B] lets a share of them through; `noise` [T, D, B] is the
-    receiver's own, which grows with depth; `shown` [D, B] is what log compression adds, as a share of white.
+    receiver's own, which grows with depth, and comes round again where it has fewer frames; `shown` [D, B] is what log
+    compression over `range` dB adds, as a share of white. Levels are smoothed by `smoothing` passes in depth and angle.
     """
 
     veil: Array
     shade: Array
     noise: Array
     shown: Array
+    range: float = RANGE
+    smoothing: tuple[int, int] = (1, 1)
 
     @classmethod
     def draw(
@@ -57,10 +60,15 @@ class Receiver:
         reduction: neighbours in depth and angle are averaged after compression."""
         level = amplitude + self.veil
         level *= self.shade
-        level += self.noise[frames]
+        count = len(self.noise)
+        level += (
+            self.noise[frames] if (frames.stop or 0) <= count else self.noise[np.arange(*frames.indices(9**9)) % count]
+        )
         level = np.log10(level, out=level)
-        level = binomial(binomial(level, 1, 4.0), 2, 4.0)
-        level *= np.float32(20 / RANGE / 16)
+        for axis, passes in zip((1, 2), self.smoothing, strict=True):
+            for _ in range(passes):
+                level = binomial(level, axis, 4.0)
+        level *= np.float32(20 / self.range / 4 ** sum(self.smoothing))
         level += self.shown
         np.clip(level, 0, 1, out=level)
         grey = level * np.float32(255 * 0.55)
@@ -103,13 +111,15 @@ class Converter:
 
     def __init__(self, sector: Sector, size: int, depths: int, beams: int):
         rows, columns = np.mgrid[0:size, 0:size] + 0.5
-        x, y = columns / size - sector.centre, rows / size - sector.top
-        radius, angle = np.hypot(x, y) / sector.radius, np.arctan2(x, y)
-        self.mask = (radius <= 1) & (np.abs(angle) <= sector.half) & (radius > 0.03)
+        y, x = sector.locate(rows / size, columns / size)
+        radius, angle = np.hypot(x, y) / sector.radius, np.arctan2(x, y) - sector.tilt
+        self.mask = (radius <= sector.far) & (np.abs(angle) <= sector.half) & (radius > max(sector.near, sector.crown))
+        self.mask &= _kept(sector, y, rows / size, columns / size)
         ends = (np.flatnonzero(self.mask.any(axis)) for axis in (1, 0))
         self.box = tuple(slice(at[0], at[-1] + 1) for at in ends)
         inside = self.mask[self.box]
-        depth = np.clip(radius[self.mask] * (depths - 1), 0, depths - 1.001)
+        share = (radius[self.mask] - sector.near) / (sector.far - sector.near)
+        depth = np.clip(share * (depths - 1), 0, depths - 1.001)
         beam = np.clip((angle[self.mask] / sector.half + 1) / 2 * (beams - 1), 0, beams - 1.001)
         d, b = depth.astype(int), beam.astype(int)
         fd, fb = depth - d, beam - b
@@ -123,6 +133,17 @@ class Converter:
         rows, columns = (part.stop - part.start for part in self.box)
         values = self.matrix @ np.ascontiguousarray(image.reshape(len(image), -1).T)
         return np.ascontiguousarray(values.T).reshape(-1, rows, columns)
+
+
+def _kept(sector: Sector, down: Array, row: Array, column: Array) -> Array:
+    """Which pixels are not cut off by a straight face, the window and lines; `down` is the offset from the apex."""
+    top, bottom, left, right = sector.window
+    kept = (row >= top) & (row <= bottom) & (column >= left) & (column <= right)
+    if sector.flat:
+        kept &= down > sector.crown * sector.radius
+    for x, y, most in sector.cuts:
+        kept &= x * column + y * row <= most
+    return kept
 
 
 @lru_cache(maxsize=32)

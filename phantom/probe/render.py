@@ -38,7 +38,7 @@ def sector_frames(shot: Shot, sector: Sector, t: Array, rng: np.random.Generator
     box = ColourBox(shot, grid, cut, converter) if shot.view.mode in ("colour", "tissue_colour") else None
     frames, moving = np.zeros((len(t), shot.size, shot.size, 3), np.uint8), []
     for part in polar_images(shot, grid, cut, t, rng, fine=sector.radius > 0.5):
-        shot.patient.machine.tint(converter.pixels(part.image), out=frames[(part.frames, *converter.box)])
+        shot.tint(converter.pixels(part.image), out=frames[(part.frames, *converter.box)])
         if box is not None:
             moving.append(box.moving(part.scene, part.blood))
     if box is not None:
@@ -57,9 +57,16 @@ def polar_images(
     """The images at times `t` [T], a few frames at a time."""
     contrast = perfusion(shot.view.mode, t)
     depth = grid.radii * shot.plane.reach
-    medium = bmode.Medium(cut, depth, contrast is not None, shot.quality["off_axis"])
+    setting = shot.setting
+    texture = setting.texture if setting else None
+    tissue = texture.tissue if texture else bmode.PLAIN
+    medium = bmode.Medium(cut, depth, contrast is not None, shot.quality["off_axis"], tissue)
     chest = bmode.chest_wall(depth, rng) if contrast is None else None
-    receiver = Receiver.draw(len(t), grid.radii, len(grid.angles), shot.quality, shot.patient.gain, rng)
+    if chest is not None and texture:
+        chest *= np.float32(texture.chest)
+    draw = setting.clutter.receiver if setting else Receiver.draw
+    receiver = draw(len(t), grid.radii, len(grid.angles), shot.quality, shot.patient.gain, rng)
+    before = None
     lost = round(0.42 * shot.quality["sector_cut"] * len(grid.angles))
     cut_away = (slice(None, lost) if rng.integers(2) else slice(-lost, None)) if lost else slice(0)
     for frames in grid.parts(len(t)):
@@ -69,10 +76,23 @@ def polar_images(
         echo, blood = bmode.reflectivity(scene, bmode.grains().take(index), medium, bubbles)
         if chest is not None:
             echo += chest
-        amplitude = bmode.envelope(echo, index, blood, t[frames], shot.quality, fine)
+        amplitude = bmode.envelope(
+            echo, index, blood, t[frames], shot.quality, fine, texture.passes if texture and fine else None
+        )
         image = receiver.receive(amplitude, frames)
+        if texture and texture.persistence:
+            before = _persist(image, before, texture.persistence)
         image[:, :, cut_away] = 0
         yield Part(frames, image, scene, blood)
+
+
+def _persist(image: Array, before: Array | None, share: float) -> Array:
+    """Leaves a share of the frame before in each of the frames [T, D, B], in place; returns a copy of the last."""
+    for frame in image:
+        if before is not None:
+            frame += np.float32(share) * (before - frame)
+        before = frame
+    return image[-1].copy()
 
 
 def perfusion(mode: str, t: Array) -> Contrast | None:

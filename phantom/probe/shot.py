@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypedDict
 
 import numpy as np
@@ -15,6 +15,7 @@ from echoviewclip.phantom.patient import Patient
 from echoviewclip.phantom.probe.planes import PLANES, Plane
 from echoviewclip.phantom.probe.views import View
 from echoviewclip.phantom.quality import Quality
+from echoviewclip.phantom.variety.setting import Setting
 
 STRIPS = ("pw", "cw", "tdi", "mmode")  # modes that show a strip under a small sector
 SAMPLES = 200_000  # of polar grids that are worked on at a time
@@ -43,9 +44,10 @@ class Grid:
     @classmethod
     def of(cls, sector: Sector, size: int) -> Grid:
         """About 1.5 samples a pixel in depth, one in width."""
-        depths = int(np.clip(1.55 * sector.radius * size, 64, 288))
-        beams = int(np.clip(0.95 * sector.radius * size, 48, 160))
-        return cls(np.linspace(0.0, 1.0, depths), np.linspace(-sector.half, sector.half, beams))
+        depths = int(np.clip(1.55 * sector.radius * size * (sector.far - sector.near), 64, 288))
+        beams = int(np.clip(0.95 * sector.radius * size, 48, 160) * sector.lines)
+        angles = np.linspace(sector.tilt - sector.half, sector.tilt + sector.half, beams)
+        return cls(np.linspace(sector.near, sector.far, depths), angles)
 
     def parts(self, frames: int) -> Iterator[slice]:
         """`frames` moments in parts that are small enough for the processor's cache, and large enough for numpy."""
@@ -58,7 +60,7 @@ class Shot:
     """Everything that a recording's pixels depend on, apart from noise.
 
     `times` [T] are seconds after an R wave, evenly spaced; `scale` is the velocities in m/s at the bottom and at the
-    top of a spectral strip.
+    top of a spectral strip. A recording of a varied study has a `setting`.
     """
 
     patient: Patient
@@ -68,17 +70,24 @@ class Shot:
     times: Array
     plane: Plane
     scale: tuple[float, float]
+    setting: Setting | None = None
 
     @classmethod
     def draw(
-        cls, patient: Patient, view: View, quality: Quality, size: int, times: Array, rng: np.random.Generator
-    ) -> Shot:
+        cls, patient: Patient, view: View, quality: Quality, size: int, times: Array, rng: np.random.Generator,
+        setting: Setting | None = None,
+    ) -> Shot:  # fmt: skip
         """Sets up a recording: where the hand comes to lie, how the strip is scaled."""
         plane = held(PLANES[view.plane](patient.heart), quality, rng)
         low, high = view.scale
         shift = rng.uniform(-0.09, 0.09) * (high - low)
         stretch = float(np.exp(rng.normal(0.05, 0.17))) * (1 + 1.1 * quality["depth"])
-        return cls(patient, view, quality, size, times, plane, ((low + shift) * stretch, (high + shift) * stretch))
+        if setting is not None:
+            plane = replace(plane, reach=plane.reach * setting.stretch)
+            stretch *= setting.spectral.stretch
+            shift += setting.spectral.shift * (high - low)
+        scale = ((low + shift) * stretch, (high + shift) * stretch)
+        return cls(patient, view, quality, size, times, plane, scale, setting)
 
     @property
     def is_strip(self) -> bool:
@@ -88,13 +97,39 @@ class Shot:
     @property
     def sector(self) -> Sector:
         """The sector, large or above a strip."""
+        if self.setting is not None:
+            return self.setting.layout.inset if self.is_strip else self.setting.layout.full
         return self.patient.machine.inset if self.is_strip else self.patient.machine.full
 
     @property
     def strip(self) -> Box:
         """Where the strip is."""
+        if self.setting is not None:
+            top, bottom, left, right = (round(edge * self.size) for edge in self.setting.layout.strip)
+            return slice(top, bottom), slice(left, right)
         _, bottom, left, right = (round(edge * self.size) for edge in machine.CORE)
         return slice(round(machine.SPLIT * self.size) + 1, bottom), slice(left, right)
+
+    @property
+    def halves(self) -> tuple[Sector, Sector]:
+        """Two sectors side by side."""
+        if self.setting is not None:
+            return self.setting.layout.halves
+        left, right = (self.patient.machine.half_frame(side) for side in (0, 1))
+        return left, right
+
+    @property
+    def sweep(self) -> float:
+        """Seconds that a strip shows."""
+        return SWEEP if self.setting is None else self.setting.spectral.sweep
+
+    def tint(self, grey: Array, out: Array | None = None) -> Array:
+        """RGB [..., 3] uint8 of grey levels [...] in [0, 255], written to `out` if it is given."""
+        if self.setting is None:
+            return self.patient.machine.tint(grey, out)
+        out = np.empty((*grey.shape, 3), np.uint8) if out is None else out
+        self.setting.tone.paint(grey, out)
+        return out
 
     def strip_size(self) -> tuple[int, int]:
         """Rows and columns of the strip."""
@@ -111,7 +146,9 @@ class Shot:
         half = min(sector.radius * np.sin(sector.half), 0.5)
         x0, x1 = max(0, round((sector.centre - half) * size)), min(size - 1, round((sector.centre + half) * size))
         y0, y1 = round(sector.top * size), round((sector.top + sector.radius) * size)
-        pitch = self.plane.reach / (sector.radius * size)
+        if self.setting is not None:
+            y0, y1, x0, x1 = (min(max(round(edge * size), 0), size - 1) for edge in sector.bounds())
+        pitch = self.patient.size * self.plane.reach / (sector.radius * size)
         data = 2 if self.view.mode in ("colour", "tissue_colour") else 1
         found: list[Region] = [
             {"kind": 1, "data": data, "box": (x0, y0, x1, y1), "units": (3, 3), "delta": (pitch, pitch), "zero": 0}
@@ -127,7 +164,10 @@ class Shot:
                     "data": {"mmode": 1, "cw": 4}.get(self.view.mode, 3),
                     "box": (columns.start, rows.start, columns.stop - 1, rows.stop - 1),
                     "units": (4, 7 if spectral else 3),
-                    "delta": (SWEEP / width, -100 * (high - low) / height if spectral else self.plane.reach / height),
+                    "delta": (
+                        self.sweep / width,
+                        -100 * (high - low) / height if spectral else self.patient.size * self.plane.reach / height,
+                    ),
                     "zero": round(high / (high - low) * (height - 1)) if spectral else 0,
                 }
             )

@@ -28,6 +28,18 @@ class View:
     scale: tuple[float, float] = (0.0, 0.0)
     size: float = 0.0
 
+    @property
+    def beside(self) -> str:
+        """The flow that a wide gate or a long beam meets as well."""
+        return BESIDE[self.flow]
+
+
+BESIDE = {
+    "mitral": "outflow", "tricuspid": "tricuspid regurgitation", "aortic": "mitral", "outflow": "tricuspid",
+    "pulmonary": "pulmonary regurgitation", "tricuspid regurgitation": "tricuspid",
+    "pulmonary regurgitation": "pulmonary", "mitral annulus": "tricuspid annulus",
+    "tricuspid annulus": "mitral annulus", "hepatic vein": "tricuspid",
+}  # fmt: skip
 
 VIEWS: dict[str, View] = {
     "Apical 4C 2D": View("apical_four"),

@@ -14,13 +14,14 @@ GRADES = Path(__file__).parents[2] / "labels/quality.csv"
 
 
 def generate_archive(
-    root: Path, patients: int, views: int, seed: int, size: int, frames: int, workers: int, screens: bool = False
-) -> Path:
+    root: Path, patients: int, views: int, seed: int, size: int, frames: int, workers: int, screens: bool = False,
+    variety: str = "plain",
+) -> Path:  # fmt: skip
     """Makes `root/VIEW/IM_NNNN.dcm` of the first `views` views, one a patient, and `root/grades.csv`; returns `root`.
 
     With `screens` each recording lies on a wide screen, off its centre (`phantom.study.screen`).
 
-    Numbers of files say nothing. Raises UserError for impossible sizes.
+    `variety` is one of `study.VARIETIES`. Numbers of files say nothing. Raises UserError for impossible sizes.
     """
     check_sizes(patients, seed, size, frames, workers)
     names = view_names()
@@ -32,9 +33,8 @@ def generate_archive(
         for video, view in enumerate(names[:views]):
             (root / view).mkdir(parents=True, exist_ok=True)
             file = f"{view}/IM_{numbers[len(jobs)]:04d}.dcm"
-            jobs.append(
-                Job(root, seed, patient, video, file, view, "archive", size, frames, folder=".", screen=screens)
-            )
+            job = Job(root, seed, patient, video, file, view, "archive", size, frames, ".", screens, variety)
+            jobs.append(job)
     grades = read_names(GRADES)
     made = sorted(make_all(jobs, workers), key=lambda row: row["path"])
     rows = [{"path": row["path"], "quality": grades[row["quality"]]} for row in made]

@@ -26,7 +26,8 @@ def _finish(shot: Shot, echo: Array, grid: Grid, rng: Rng) -> Iterator[tuple[sli
     """Speckle, defects and compression of the strengths `echo` [T, D, B]: grey levels, a few frames at a time."""
     shape, soft = echo.shape[1:], shot.quality["blur"]
     field = (rng.standard_normal(shape, np.float32) + 1j * rng.standard_normal(shape, np.float32)).astype(np.complex64)
-    receiver = Receiver.draw(len(echo), grid.radii, shape[1], shot.quality, shot.patient.gain, rng)
+    draw = shot.setting.clutter.receiver if shot.setting else Receiver.draw
+    receiver = draw(len(echo), grid.radii, shape[1], shot.quality, shot.patient.gain, rng)
     passes = (2 + round(6 * soft), 2 + round(8 * soft))
     for frames in grid.parts(len(echo)):
         yield frames, receiver.receive(bmode.speckle(field * echo[frames], passes), frames)
@@ -34,16 +35,16 @@ def _finish(shot: Shot, echo: Array, grid: Grid, rng: Rng) -> Iterator[tuple[sli
 
 def _plane(shot: Shot) -> tuple[Grid, Array, Array]:
     """A sector's grid and its samples' coordinates in cm: `x` to the right and `y` down, both [D, B]."""
-    grid = Grid.of(shot.patient.machine.full, shot.size)
+    grid = Grid.of(shot.sector, shot.size)
     radius, angle = 14 * grid.radii[:, None].astype(np.float32), grid.angles[None, :].astype(np.float32)
     return grid, radius * np.sin(angle), radius * np.cos(angle)
 
 
 def _show(shot: Shot, echo: Array, grid: Grid, rng: Rng) -> Array:
-    converter = scan_converter(shot.patient.machine.full, shot.size, len(grid.radii), len(grid.angles))
+    converter = scan_converter(shot.sector, shot.size, len(grid.radii), len(grid.angles))
     frames = np.zeros((len(echo), shot.size, shot.size, 3), np.uint8)
     for part, grey in _finish(shot, echo, grid, rng):
-        shot.patient.machine.tint(converter.pixels(grey), out=frames[(part, *converter.box)])
+        shot.tint(converter.pixels(grey), out=frames[(part, *converter.box)])
     return frames
 
 
@@ -123,7 +124,7 @@ def _linear(shot: Shot, echo: Array, rng: Rng) -> Array:
     top, left = round(0.08 * size), round(0.14 * size)
     for part, grey in _finish(shot, echo, grid, rng):
         window = frames[part, top : top + height, left : left + width]
-        shot.patient.machine.tint(grey[:, rows[:, None], columns[None, :]], out=window)
+        shot.tint(grey[:, rows[:, None], columns[None, :]], out=window)
     return frames
 
 

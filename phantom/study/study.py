@@ -27,14 +27,17 @@ from echoviewclip.phantom.study import files
 from echoviewclip.phantom.study.outsiders import FAR
 from echoviewclip.phantom.study.recording import dress, heart_video
 from echoviewclip.phantom.study.screen import on_screen
+from echoviewclip.phantom.variety.setting import Setting
 from echoviewclip.utils.errors import UserError
 from echoviewclip.utils.files import write_text
 from echoviewclip.utils.progress import track
 from echoviewclip.utils.seeding import generator
 
 OUTSIDERS = 6  # of each set, per patient outside the training split
+STILL_RATE = 25.0  # frames a second that a file of one picture states
 BEATS = (1.05, 1.45)  # how many beats a clip spans
 CONTAINERS = {".avi": 0.94, ".mp4": 0.03, ".dcm": 0.03}
+VARIETIES = ("plain", "world")
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,7 @@ class Job:
     frames: int
     folder: str = "videos"  # under root
     screen: bool = False  # on a wide screen (DICOM only)
+    variety: str = "plain"  # one of VARIETIES
 
 
 def splits(patients: int) -> list[str]:
@@ -61,7 +65,7 @@ def splits(patients: int) -> list[str]:
     return ["train"] * (patients - val - test) + ["val"] * val + ["test"] * test
 
 
-def plan(root: Path, patients: int, seed: int, size: int, frames: int) -> list[Job]:
+def plan(root: Path, patients: int, seed: int, size: int, frames: int, variety: str = "plain") -> list[Job]:
     """All videos of the data set. Names say the patient and nothing else."""
     jobs = []
     names = view_names()
@@ -75,25 +79,31 @@ def plan(root: Path, patients: int, seed: int, size: int, frames: int) -> list[J
         suffixes = rng.choice(list(CONTAINERS), len(kinds), p=list(CONTAINERS.values()))
         for video, (kind, where) in enumerate(kinds):
             name = f"p{patient:03d}_v{numbers[video]:02d}{suffixes[video]}"
-            jobs.append(Job(root, seed, patient, video, name, kind, where, size, frames))
+            jobs.append(Job(root, seed, patient, video, name, kind, where, size, frames, variety=variety))
     return jobs
 
 
 @lru_cache(maxsize=4)
-def _patient(seed: int, number: int) -> Patient:
-    return Patient.draw(seed, number)
+def _patient(seed: int, number: int, variety: str) -> Patient:
+    return Patient.draw(seed, number) if variety == "plain" else Patient.draw_varied(seed, number)
 
 
 def shoot(job: Job) -> tuple[np.ndarray, Shot]:
     """The frames [T, size, size, 3] uint8 of a job, and what they were made from."""
-    patient = _patient(job.seed, job.patient)
+    patient = _patient(job.seed, job.patient, job.variety)
     rng = generator(job.seed, job.patient, job.video)
+    setting = (
+        None if patient.look is None else Setting.draw(patient.look, generator(job.seed, job.patient, job.video, 2))
+    )
     beat = patient.heart.cycle.beat
     interval = rng.uniform(*BEATS) * beat / job.frames
-    times = rng.uniform(0, 2 * beat) + np.arange(job.frames) * interval
+    if setting is not None:
+        interval = setting.beats * beat / job.frames
+    count = 1 if setting is not None and setting.still else job.frames
+    times = rng.uniform(0, 2 * beat) + np.arange(count) * interval
     quality = Quality.draw(rng)
     view = VIEWS.get(job.kind) or NEAR.get(job.kind) or View("apical_four", "far")
-    shot = Shot.draw(patient, view, quality, job.size, times, rng)
+    shot = Shot.draw(patient, view, quality, job.size, times, rng, setting)
     frames = FAR[job.kind](shot, rng) if job.kind in FAR else heart_video(shot, rng)
     return dress(frames, shot, rng), shot
 
@@ -127,7 +137,7 @@ def make(job: Job) -> Row:
     """Writes one video and returns its row of the annotations."""
     frames, shot = shoot(job)
     path = job.root / job.folder / job.name
-    fps = 1.0 / float(shot.times[1] - shot.times[0])
+    fps = 1.0 / float(shot.times[1] - shot.times[0]) if len(frames) > 1 else STILL_RATE
     if path.suffix == ".dcm":
         rate = shot.patient.heart.cycle.heart_rate
         left = top = 0
@@ -161,7 +171,7 @@ def describe(job: Job, shot: Shot, fps: float) -> Row:
         "wall": round(heart.wall, 2),
         "doppler_peak": round(float(speed[np.abs(speed).argmax()]), 3) if view.flow else "",
         "fps": round(fps, 3),
-        "frames": job.frames,
+        "frames": len(shot.times),
         "first_phase": round(float(shot.times[0] / heart.cycle.beat % 1), 4),
         "style": shot.patient.machine.style,
         "gain": round(shot.patient.gain, 2),
@@ -195,17 +205,21 @@ def check_sizes(patients: int, seed: int, size: int, frames: int, workers: int) 
 LISTED = ["path", "label", "patient", "quality", "score"]  # of a list that all stages read
 
 
-def generate(root: Path, patients: int, seed: int, size: int, frames: int, workers: int) -> Path:
+def generate(
+    root: Path, patients: int, seed: int, size: int, frames: int, workers: int, variety: str = "plain"
+) -> Path:
     """Makes a data set in `root` and returns `root`.
 
     `patients` hearts with one video of each of the 38 views, near and far outsiders from validation and test
-    patients only; frames are `size` pixels square, `frames` a video over one to one and a half heart beats. The bytes
-    depend on `seed` and the sizes alone, not on `workers` (processes). Raises `UserError` for impossible sizes.
+    patients only; frames are `size` pixels square, `frames` a video over one to one and a half heart beats, or, where
+    `variety` (one of `VARIETIES`) is world, over any stretch of time or a single picture. The bytes
+    depend on `seed`, the sizes and `variety` alone, not on `workers` (processes). Raises `UserError` for impossible
+    sizes.
     """
     check_sizes(patients, seed, size, frames, workers)
     root = Path(root)
     (root / "videos").mkdir(parents=True, exist_ok=True)
-    jobs = plan(root, patients, seed, size, frames)
+    jobs = plan(root, patients, seed, size, frames, variety)
     rows = make_all(jobs, workers)
     _write_lists(root, rows)
     _write_study(root, rows)
