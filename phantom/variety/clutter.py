@@ -42,7 +42,7 @@ class Clutter:
 
         return cls(
             dynamic=float(rng.uniform(42, 64)),
-            gain=float(rng.uniform(-9, 1.5)),
+            gain=float(rng.uniform(-6, 2)),
             noise=float(np.exp(rng.uniform(-1.2, 1.4))),
             haze=sometimes(0.4, 0.035),
             near=sometimes(0.5, 0.35),

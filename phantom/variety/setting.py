@@ -36,7 +36,7 @@ class Setting:
     @classmethod
     def draw(cls, look: Look, rng: np.random.Generator) -> Setting:
         """A recording on the machine of `look`, a little readjusted."""
-        tone = replace(look.tone, gamma=look.tone.gamma * float(np.exp(rng.uniform(-0.2, 0.2))))
+        tone = replace(look.tone, gamma=look.tone.gamma * float(np.exp(rng.uniform(-0.15, 0.15))))
         down, across = look.texture.passes
         texture = replace(
             look.texture, passes=(max(1, down + int(rng.integers(-1, 2))), across + int(rng.integers(0, 2)))

@@ -16,7 +16,7 @@ from echoviewclip.phantom.probe.shot import STRIPS, Grid
 from echoviewclip.phantom.probe.views import NEAR, VIEWS
 from echoviewclip.phantom.study import study
 from echoviewclip.phantom.study.outsiders import FAR
-from echoviewclip.phantom.study.recording import image_mask
+from echoviewclip.phantom.study.recording import heart_video, image_mask
 from echoviewclip.phantom.study.study import Job, make, plan, shoot
 from echoviewclip.phantom.variety.hearts import IrregularCycle
 from echoviewclip.phantom.variety.look import Look
@@ -88,37 +88,56 @@ def test_settings_know_no_view_and_no_grade():
     assert first.setting == second.setting
 
 
+def features(picture: np.ndarray) -> np.ndarray:
+    """What can be told of a picture [64, 64, 3] wherever things lie: histograms of its colours, and coarse blocks."""
+    bins = [np.histogram(picture[..., channel], bins=12, range=(0, 256))[0] for channel in range(3)]
+    spread = picture.astype(int).max(-1) - picture.min(-1)
+    return np.concatenate(
+        [*bins, np.histogram(spread, bins=8, range=(0, 256))[0], picture.reshape(8, 8, 8, 8, 3).mean((1, 3, 4)).ravel()]
+    )
+
+
 @pytest.mark.parametrize("group", ["sector", "strip"])
 def test_a_classifier_of_pixels_outside_the_image_is_at_chance(group):
-    """The control of test_phantom_truth.py, on varied studies: within views of one large sector, and within strips."""
-    from sklearn.linear_model import RidgeClassifier
+    """The control of test_phantom_truth.py, on varied studies: within views of one large sector, and within strips.
 
-    jobs = [job for job in plan(Path("x"), 12, 5, 64, 2, "world") if job.kind in VIEWS]
+    Looks differ too much for a linear classifier of pixels to learn anything, so this one reads histograms.
+    """
+    from sklearn.ensemble import ExtraTreesClassifier
+
+    jobs = [job for job in plan(Path("x"), 9, 5, 64, 2, "world") if job.kind in VIEWS]
     jobs = [job for job in jobs if (VIEWS[job.kind].mode in STRIPS) == (group == "strip")]
-    outside = []
+    whole, outside = [], []
     for job in jobs:
-        frames, shot = shoot(replace(job, frames=2))
-        outside.append((frames.mean(0) * ~image_mask(shot)[..., None]).ravel())
+        frames, shot = shoot(replace(job, frames=1))
+        whole.append(features(frames[0]))
+        outside.append(features(frames[0] * ~image_mask(shot)[..., None]))
     views, training = np.array([job.kind for job in jobs]), np.array([job.set == "train" for job in jobs])
-    data = np.stack(outside)
-    model = RidgeClassifier(alpha=1e4).fit(data[training], views[training])
     chance, count = 1 / len(set(views)), (~training).sum()
-    right = (model.predict(data[~training]) == views[~training]).mean()
-    assert right < chance + 3 * np.sqrt(chance * (1 - chance) / count)
+    bound = chance + 3 * np.sqrt(chance * (1 - chance) / count)
+
+    def score(pictures: list[np.ndarray]) -> float:
+        data = np.stack(pictures)
+        model = ExtraTreesClassifier(60, random_state=0).fit(data[training], views[training])
+        return float((model.predict(data[~training]) == views[~training]).mean())
+
+    assert score(outside) < bound
+    assert score(whole) > 2 * chance  # so the test can fail
 
 
-@pytest.mark.parametrize("kind", ["Apical 4C 2D", "Apical 4C MV PW"])
-def test_the_image_is_bright_inside_its_mask_and_regions_hold_it(kind):
-    for patient in range(6):
-        frames, shot = shoot(job_of(Path("x"), kind, patient, size=96))
-        mask, held = image_mask(shot), np.zeros((96, 96), bool)
+@pytest.mark.parametrize("kind", ["Apical 4C 2D", "Apical 4C Color", "Apical 4C MV PW"])
+def test_the_image_lies_in_its_mask_and_the_regions_hold_it(kind):
+    for patient in range(8):
+        _, shot = shoot(job_of(Path("x"), kind, patient, size=96))
+        image, mask = heart_video(shot, generator(3, patient)), image_mask(shot)
+        assert image[:, mask].max() > 60
+        assert image[:, ~mask].max() == 0
+        held = np.zeros_like(mask)
         for region in shot.regions():
             left, top, right, bottom = region["box"]
             held[top : bottom + 1, left : right + 1] = True
         if not shot.setting.compared:
-            assert (mask & held).sum() > 0.9 * mask.sum()
-        assert mask.mean() > 0.1
-        assert frames.mean((0, 3))[mask].mean() > 1.5 * frames.mean((0, 3))[~mask].mean()
+            assert (image.any((0, 3)) & ~held).sum() < 0.03 * mask.sum()
 
 
 def test_a_still_is_a_file_of_one_frame(tmp_path):
