@@ -89,7 +89,7 @@ class ColourBox:
         frame, pixel = np.nonzero(self._convert(shown) > 0.5)
         share = self._convert(velocity)[frame, pixel] / limit + flow.baseline * (not tissue)
         flat = frames.reshape(count, -1, 3)
-        green = self._convert(turbulent)[frame, pixel] if flow.colours.variance else np.float32(0)
+        green = self._convert(turbulent)[frame, pixel] if flow.colours.variance else np.zeros(1, np.float32)
         flat[frame, self.pixels[pixel]] = flow.colours.colours(share, green)
         if flow.shown_border:
             flat[:, self.pixels[(self.share > 0.25) & (self.share < 0.75)]] = flow.colours.border

@@ -15,6 +15,7 @@ from echoviewclip.phantom.probe.render import polar_images, section, sector_fram
 from echoviewclip.phantom.probe.shot import Grid, Shot
 from echoviewclip.phantom.quality import Quality
 
+DARKER = 1.7  # beams as close as those of an M-mode add up to brighter walls than machines show
 LINE, GATE = (150, 200, 150), (255, 240, 90)  # RGB of the beam and of the gate on it
 
 
@@ -50,12 +51,13 @@ def varied_strip(shot: Shot, rng: np.random.Generator) -> Array:
     times = _column_times(shot)
     depth, angle = shot.plane.locate(shot.patient.heart.landmarks[shot.view.at])
     if mmode:
-        strip = _mmode(shot, angle, times, rng)
+        strip = 255 * (_mmode(shot, angle, times, rng) / 255) ** DARKER
     else:
         beats = 0.96 + 0.04 * np.sin(times * 1.3 + rng.uniform(0, 6))
         flow, other = (shot.patient.velocity(name, times) * beats for name in (shot.view.flow, shot.view.beside))
         strip = spectral.image(flow, other, shot.view.mode, shot.scale, shot.strip_size()[0], shot.quality, rng)
-    strip *= _losses(strip.shape, shot.quality, 0.0 if mmode else shot.quality["low_gain"], rng)
+    losses = _losses(strip.shape, shot.quality, 0.0 if mmode else shot.quality["low_gain"], rng)
+    strip *= gaussian_filter1d(losses, 0.012 * losses.shape[1], axis=1)  # a lost window fades
     picture = shot.tint(strip)
     if not mmode:
         zero = shot.regions()[1]["zero"]

@@ -52,7 +52,7 @@ class Clutter:
             fade=(sometimes(0.5, 1.0), sometimes(0.5, 1.0)),
             patches=float(rng.uniform(0.8, 4.5)),
             slope=float(rng.uniform(-4, 9)),
-            smoothing=(int(rng.integers(0, 3)), int(rng.integers(0, 4))),
+            smoothing=(int(rng.choice([0, 1, 1, 2])), int(rng.integers(0, 3))),
         )
 
     def receiver(self, frames: int, radii: Array, beams: int, quality: Quality, gain: float, rng: RNG) -> Receiver:

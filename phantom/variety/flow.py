@@ -78,7 +78,7 @@ class Flow:
             box=float(np.exp(rng.uniform(-0.35, 0.5))),
             aside=float(rng.uniform(-0.25, 0.25)),
             deeper=float(rng.uniform(-0.25, 0.25)),
-            nyquist=float(np.exp(rng.uniform(-0.6, 0.35))),
+            nyquist=float(np.exp(rng.uniform(-0.8, 0.25))),
             baseline=float(rng.choice([0, 0, rng.uniform(-0.4, 0.4)])),
             swirl=float(rng.uniform(0, 0.28)),
             turbulence=float(rng.uniform(0, 0.5)),

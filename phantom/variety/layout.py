@@ -78,7 +78,7 @@ class Scan:
             flat=bool(rng.random() < 0.3),
             mirror=bool(rng.random() < 0.07),
             flip=bool(rng.random() < 0.05),
-            lines=float(rng.uniform(0.5, 0.95)),
+            lines=float(rng.uniform(0.65, 1.0)),
         )
 
     def shape(self, rng: RNG) -> Sector:

@@ -39,5 +39,5 @@ class Texture:
             roughness=float(rng.uniform(0.8, 1.7)),
             pericardium=float(rng.uniform(0.2, 0.55)),
         )
-        passes = int(rng.choice([1, 1, 2, 3])), int(rng.integers(2, 6))
+        passes = int(rng.choice([1, 1, 2])), int(rng.integers(1, 5))
         return cls(tissue, passes, float(rng.choice([0, rng.uniform(0.1, 0.6)])), float(rng.uniform(0.2, 1.2)))

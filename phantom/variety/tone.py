@@ -37,7 +37,7 @@ class Tone:
         """A laboratory's usual map."""
         hue = str(rng.choice(list(HUES), p=[often for *_, often in HUES.values()]))
         black = float(rng.uniform(2, 18)) if rng.random() < 0.2 else 0.0
-        return cls(hue, float(rng.uniform(0.4, 1)), float(np.exp(rng.uniform(-0.35, 0.3))), float(rng.random()), black)
+        return cls(hue, float(rng.uniform(0.4, 1)), float(np.exp(rng.uniform(-0.25, 0.45))), float(rng.random()), black)
 
     def paint(self, grey: Array, out: Array) -> None:
         """Writes RGB [..., 3] uint8 of grey levels [...] in [0, 255] to `out`."""
