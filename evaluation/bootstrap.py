@@ -109,7 +109,9 @@ def patient_codes(patients: Sequence[str] | np.ndarray) -> np.ndarray:
     return np.unique(patients, return_inverse=True)[1].reshape(-1)
 
 
-def least_patients(patients: Sequence[str] | np.ndarray, rests_on: Groups | None, names: Iterable[str]) -> dict[str, int]:
+def least_patients(
+    patients: Sequence[str] | np.ndarray, rests_on: Groups | None, names: Iterable[str]
+) -> dict[str, int]:
     """Of how many patients each figure is, in the smallest of the groups that it rests on.
 
     Arguments as of `intervals`.
