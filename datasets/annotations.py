@@ -170,7 +170,8 @@ def read_annotations(
             words = "" if target == "score" else row.quality if target == "quality" else row.label
             numbers = _ids(known, words, target == "multilabel", any_label)
             score = _share(row.score, "score")
-            said = [_share(word, name) for name, word in zip(defects, row.more[len(grouped) :], strict=True)]
+            if defects:
+                said = [_share(word, name) for name, word in zip(defects, row.more[len(grouped) :], strict=True)]
             names.append(row.path)
         except ValueError as fault:
             found.append(f"{file}:{row.line}: {fault}")
@@ -182,7 +183,8 @@ def read_annotations(
             views.append(next(iter(_ids(known_views, row.label, several=False, any_label=True)), -1))
         lines.append(row.line)
         patients.append(row.patient)
-        severities.extend(said)
+        if defects:
+            severities.extend(said)
         for column, text in zip(grouped.values(), row.more[: len(grouped)], strict=True):
             column.append(" ".join(text.split()))
     if faults is not None:

@@ -195,7 +195,7 @@ def _csv_rows(file: Path | str, target: str, _known: Labels, more: Further) -> I
                     continue
                 if len(cells) == len(header):
                     cells.append("")  # what a column says that is not there
-                    said = tuple([cells[at].strip(_BLANKS) for at in further])
+                    said = tuple([cells[at].strip(_BLANKS) for at in further]) if further else ()
                     path, label, patient, quality, score = [cells[at].strip(_BLANKS) for at in columns]
                     yield Row(reader.line_num, path, label, patient, quality, score, more=said)
                 else:

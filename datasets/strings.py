@@ -88,14 +88,15 @@ class GrowingColumn:
     """A column that is still being collected."""
 
     def __init__(self) -> None:
-        self._codes, self._code_of, self._values = array("i"), dict[str, int](), GrowingStrings()
+        self._codes, self._code_of, self._values = array("i"), {"": -1}, GrowingStrings()
 
     def append(self, text: str) -> None:
         """Adds what is said of one more video; not after `freeze`."""
-        if text and text not in self._code_of:
-            self._code_of[text] = len(self._code_of)
+        code = self._code_of.get(text)
+        if code is None:
+            code = self._code_of[text] = len(self._values)
             self._values.append(text)
-        self._codes.append(self._code_of.get(text, -1))
+        self._codes.append(code)
 
     def freeze(self) -> Column:
         """The texts, in the same memory."""
