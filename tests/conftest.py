@@ -11,7 +11,7 @@ from hypothesis import settings
 
 from echoviewclip.inference import half
 from tests.fuzzing import Reader, whole_files
-from tests.tiny_data import DEVICE, STAGES, configure, tiny_options, train, write_standard_folder
+from tests.tiny_data import DEVICE, STAGES, configure, tiny_options, train, undisturbed_logging, write_standard_folder
 
 # Processes that tests start find the package as this one does.
 os.environ["PYTHONPATH"] = str(Path(__file__).parents[1] / "src")
@@ -23,6 +23,13 @@ if DEVICE == "cuda":
 # A busy machine is no fault of the code; what hangs is caught in tests/datasets/video/test_fuzz_readers.py.
 settings.register_profile("steady", deadline=None)
 settings.load_profile("steady")
+
+
+@pytest.fixture(autouse=True)
+def log_as_before() -> Iterator[None]:
+    """No test speaks into the log of another."""
+    with undisturbed_logging():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -12,13 +12,14 @@ from echoviewclip.inference.answers import DRAWN, WIDTH, AnswerFiles, Counts, dr
 from echoviewclip.inference.prediction import Prediction, PredictionTable
 
 ALL = tuple(field.name for field in fields(Prediction))
+WITHOUT_DEFECTS = tuple(name for name in ALL if not name.startswith("defect"))  # of a model that names none
 
 
-def written(rows: list[Prediction], *files: Path) -> AnswerFiles:
+def written(rows: list[Prediction], *files: Path, columns: tuple[str, ...] = WITHOUT_DEFECTS) -> AnswerFiles:
     counts = Counts()
     for row in rows:
         counts.add(row)
-    return AnswerFiles(list(files), counts, PredictionTable(ALL, rows))
+    return AnswerFiles(list(files), counts, PredictionTable(columns, rows))
 
 
 def test_table_is_word_for_word_this():
@@ -49,6 +50,19 @@ def test_table_is_word_for_word_this():
         "1 with a warning; what it is stands in the column `warnings`\n"
         "2 videos, 1 without an answer: out/predictions.csv"
     )
+
+
+def test_the_table_of_a_model_that_knows_defects_names_them():
+    low = Prediction(
+        "a.avi", quality="not good", quality_score=0.25, defect="quality_gain", defect_probability=0.9, frame=3
+    )
+    fine = Prediction("b.avi", quality="good", quality_score=0.75, frame=10)
+    columns = ("file", "quality", "quality_score", "defect", "defect_probability", "frame", "error")
+    assert draw_table(written([low, fine], columns=columns)).splitlines()[:3] == [
+        "file   quality   value  defect        frame",
+        "a.avi  not good   0.25  quality_gain      3",
+        "b.avi  good       0.75                   10",
+    ]
 
 
 def test_table_fits_its_width_with_the_longest_names():

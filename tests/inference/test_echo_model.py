@@ -49,7 +49,7 @@ def test_it_answers_as_the_command_does(model, checkpoint, videos, tmp_path):
     assert command.main(given) == 0
     lines = (tmp_path / "predictions.jsonl").read_text().splitlines()
     table = model.predict(videos)
-    assert [vars(row) for row in table] == [json.loads(line) for line in lines]
+    assert [{name: getattr(row, name) for name in table.columns} for row in table] == list(map(json.loads, lines))
     assert list(table.columns) == list(json.loads(lines[0]))
     assert tuple(model.views) == VIEWS and model.grades == read_names("labels/quality.csv")
 
