@@ -25,7 +25,7 @@ if not __package__:  # started as a file
 
 from echoviewclip.tools.benchmarks.bulk_inputs import write_list, write_tiny_checkpoint
 from echoviewclip.tools.benchmarks.killed_prediction import Run, Task, draw_kills, find_faults, predict, read_rows
-from echoviewclip.tools.benchmarks.memory_over_time import draw, held_by_role
+from echoviewclip.tools.benchmarks.memory_over_time import draw
 from echoviewclip.tools.benchmarks.result import processor
 from echoviewclip.utils.errors import UserError, exit_code
 from echoviewclip.utils.files import write_text
@@ -100,7 +100,7 @@ def show(runs: dict[str, Run], rows: int) -> str:
         lines.append(f"{name:14}{len(run.lives):>7}{times}{cpu}")
     lines += ["", f"{'':14}{'':20}{'processes':>10}{'MB at most':>12}{'MB a minute, second half':>26}"]
     for name, run in runs.items():
-        for held in held_by_role(run.samples):
+        for held in run.held():
             lines.append(
                 f"{name:14}{held.role:20}{held.processes:>10}{held.peak / 1e6:>12.0f}{held.growth / 1e6:>26.2f}"
             )
@@ -126,7 +126,7 @@ def content(given: argparse.Namespace, runs: dict[str, Run], faults: Sequence[st
                 "seconds_without_starts": run.worked,
                 "cpu_seconds_without_starts": run.cpu_worked,
                 "kills": [life.kill for life in run.lives if life.kill],
-                "memory": [asdict(held) for held in held_by_role(run.samples)],
+                "memory": [asdict(held) for held in run.held()],
             }
             for name, run in runs.items()
         },

@@ -38,9 +38,9 @@ def write_list(folder: Path, rows: int) -> Path:
 
 def write_tiny_checkpoint(file: Path) -> None:
     """A checkpoint of stage view that has not been trained: the shipped weights of the tiny tower, random heads."""
-    views = read_names(LABELS)
+    views, grades = read_names(LABELS), read_names(ROOT / "labels/quality.csv")
     options = [("DATA.LABEL_LIST", str(LABELS)), ("DATA.NUM_CLASSES", len(views)), ("DEVICE", "cpu")]
     config = load_config(ROOT / "configs/phantom/view.yaml", options)
     model, tokens = restore_model(config, views, None, answers=False)
-    origin = Origin("view", config.MODEL.VARIANT, config.dump(), views, [], tokens, None)
+    origin = Origin("view", config.MODEL.VARIANT, config.dump(), views, grades, tokens, None)
     save_checkpoint(file, Checkpoint(origin, model.state_dict(), 0, None, None, {}, None).content())

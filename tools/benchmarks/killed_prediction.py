@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from echoviewclip.tools.benchmarks.cases import ROOT
-from echoviewclip.tools.benchmarks.memory_over_time import MemoryWatch, Sample, cpu_seconds
+from echoviewclip.tools.benchmarks.memory_over_time import Held, MemoryWatch, Sample, cpu_seconds, held_by_role
 from echoviewclip.utils.errors import STOPPED, UserError
 from echoviewclip.utils.progress import Progress
 
@@ -96,6 +96,10 @@ class Run:
         """The same in processors' seconds, which other work on the machine hardly changes."""
         return sum(life.cpu_worked for life in self.lives)
 
+    def held(self) -> list[Held]:
+        """The memory of its processes."""
+        return held_by_role(self.samples, self.lives[-1].begin)
+
 
 def predict(task: Task, output: Path, kills: Sequence[tuple[float, signal.Signals]] = (), pause: float = 0.0) -> Run:
     """Runs the prediction until it ends; raises UserError where it fails.
@@ -136,7 +140,9 @@ def _live(
             while process.poll() is None:
                 done = sum(1 for _ in (output / "parts").glob("*.jsonl"))
                 if done:
-                    progress.move(min(task.rows, done * task.part_size))
+                    progress.move(
+                        max(progress.done, min(task.rows, done * task.part_size))
+                    )  # parts are removed at the end
                 if waiting and done >= waiting[0][0] * parts:
                     share, number = waiting.pop(0)
                     with suppress(subprocess.TimeoutExpired):

@@ -30,8 +30,8 @@ class Sample:
 
 @dataclass(frozen=True)
 class Held:
-    """Of all processes of a role: the most that one held, and bytes a minute by which the most at a time grew, over the
-    second half of the time; 0 for fewer than three samples."""
+    """Of all processes of a role: the most that one held, and bytes a minute by which the most at a time grew in the
+    second half of the last life; 0 for fewer than three samples."""
 
     role: str
     processes: int
@@ -103,13 +103,14 @@ def resident(process: int) -> int:
         return 0
 
 
-def held_by_role(samples: Sequence[Sample]) -> list[Held]:
-    """Peak and growth for each role that occurs."""
+def held_by_role(samples: Sequence[Sample], since: float = 0.0) -> list[Held]:
+    """Peak and growth for each role that occurs; of growth only what is `since` then, when the last life began."""
     found = []
     for role in dict.fromkeys(sample.role for sample in samples):
         own = [sample for sample in samples if sample.role == role]
         processes = len({sample.process for sample in own})
-        found.append(Held(role, processes, max(sample.held for sample in own), growth(*curve(own))))
+        late = [sample for sample in own if sample.seconds >= since]
+        found.append(Held(role, processes, max(sample.held for sample in own), growth(*curve(late))))
     return found
 
 
@@ -118,13 +119,12 @@ def curve(samples: Sequence[Sample]) -> tuple[np.ndarray, np.ndarray]:
     most: dict[float, int] = {}
     for sample in samples:
         most[sample.seconds] = max(most.get(sample.seconds, 0), sample.held)
-    return np.array(list(most)), np.array(list(most.values()), float)
+    return np.array(list(most), float), np.array(list(most.values()), float)
 
 
 def growth(seconds: np.ndarray, held: np.ndarray) -> float:
     """Bytes a minute, by least squares over the second half of the time."""
-    late = seconds >= (seconds[0] + seconds[-1]) / 2
-    if late.sum() < 3:
+    if len(seconds) < 3 or (late := seconds >= (seconds[0] + seconds[-1]) / 2).sum() < 3:
         return 0.0
     return float(60 * np.polyfit(seconds[late], held[late], 1)[0])
 
