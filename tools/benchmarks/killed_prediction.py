@@ -98,7 +98,8 @@ class Run:
 
     def held(self) -> list[Held]:
         """The memory of its processes."""
-        return held_by_role(self.samples, self.lives[-1].begin)
+        last = self.lives[-1]
+        return held_by_role(self.samples, last.begin if last.working is None else last.working)
 
 
 def predict(task: Task, output: Path, kills: Sequence[tuple[float, signal.Signals]] = (), pause: float = 0.0) -> Run:

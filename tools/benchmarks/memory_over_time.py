@@ -31,7 +31,7 @@ class Sample:
 @dataclass(frozen=True)
 class Held:
     """Of all processes of a role: the most that one held, and bytes a minute by which the most at a time grew in the
-    second half of the last life; 0 for fewer than three samples."""
+    second half of the last life's work; 0 for fewer than three samples."""
 
     role: str
     processes: int
@@ -104,7 +104,7 @@ def resident(process: int) -> int:
 
 
 def held_by_role(samples: Sequence[Sample], since: float = 0.0) -> list[Held]:
-    """Peak and growth for each role that occurs; of growth only what is `since` then, when the last life began."""
+    """Peak and growth for each role that occurs; growth is that `since` the last life began to work."""
     found = []
     for role in dict.fromkeys(sample.role for sample in samples):
         own = [sample for sample in samples if sample.role == role]
