@@ -6,7 +6,7 @@ import copy
 import logging
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 import torch.distributed as dist
@@ -21,6 +21,9 @@ from echoviewclip.models.video_clip import VideoCLIP
 from echoviewclip.utils.distributed import world
 from echoviewclip.utils.divided import is_sharded, whole
 from echoviewclip.utils.errors import UserError
+
+if TYPE_CHECKING:
+    from torch.distributed.fsdp import FSDPModule
 
 log = logging.getLogger(__name__)
 
@@ -115,11 +118,12 @@ class Sharded:
         for module in model.modules():
             if isinstance(module, AttentionBlock):
                 _agree(module, device)
-                fully_shard(module, mesh=mesh, mp_policy=policy)
+                _sum_on_gloo(fully_shard(module, mesh=mesh, mp_policy=policy))
         _agree(model, device)
         scale = model.logit_scale
         del model.logit_scale  # fully_shard divides no scalars
-        self._exchange_shares = fully_shard(model, mesh=mesh).set_requires_gradient_sync
+        root = _sum_on_gloo(fully_shard(model, mesh=mesh))
+        self._exchange_shares = root.set_requires_gradient_sync
         model.logit_scale = scale
         if scale.requires_grad:
             scale.register_post_accumulate_grad_hook(self._average)
@@ -170,6 +174,13 @@ def held_bytes(model: nn.Module, optimiser: str, processes: int) -> int:
         share = -(-rows // processes) * (parameter.numel() // rows)
         total += share * parameter.itemsize * (2 + moments if parameter.requires_grad else 1)
     return total
+
+
+def _sum_on_gloo(module: FSDPModule) -> FSDPModule:
+    """Gradients are added up and then divided: PyTorch 2.8 takes what gloo adds up for the mean."""
+    if dist.get_backend() == dist.Backend.GLOO:
+        module.set_force_sum_reduction_for_comms(True)
+    return module
 
 
 @torch.no_grad()
