@@ -112,7 +112,7 @@ def open_graph(name: str, file: Path) -> Runner:
     """A written graph as a function of clips. Raises UserError where what runs it is not installed."""
     if name == "torch":
         module = torch.export.load(file).module()
-        return lambda clips: [part.numpy() for part in module(clips)]
+        return lambda clips: [part.detach().numpy() for part in module(clips)]
     try:
         import onnxruntime
     except ImportError:

@@ -12,8 +12,7 @@ if [ "$(cat "$venv/bounds.txt" 2>/dev/null)" != "$bounds" ]; then
   echo "$bounds" >"$venv/asked.txt"
   wanted=()
   for file in requirements-*.txt; do
-    [ "$file" = requirements-decoders.txt ] && ! command -v ffmpeg >/dev/null && continue # torchcodec needs its libraries
-    wanted+=(-r "$file")
+    [ "$file" = requirements-decoders.txt ] || wanted+=(-r "$file") # torchcodec needs a later PyTorch
   done
   "$venv/bin/python" -m pip install --quiet --disable-pip-version-check "${wanted[@]}" -c "$venv/asked.txt"
   mv "$venv/asked.txt" "$venv/bounds.txt"
