@@ -51,7 +51,7 @@ class TorchCodecVideo(OptionalVideo):
             source.read() if source else path, dimension_order="NHWC", num_ffmpeg_threads=1, seek_mode="exact"
         )
         if not hasattr(self.decoder.metadata, "rotation"):
-            raise UserError("DATA.DECODER torchcodec: before 0.11 turned recordings stay turned; update it, or use pyav")
+            raise UserError("DATA.DECODER torchcodec leaves turned recordings turned before its 0.11; use pyav")
         self._check_length(len(self.decoder), "torchcodec")
         late = self.decoder.get_frame_at(0).pts_seconds - (self.decoder.metadata.begin_stream_seconds or 0.0)
         if abs(late) > 1e-3:
