@@ -7,6 +7,7 @@ counts in resampled set b. All weights 1 give the figure itself; drawing patient
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -46,15 +47,56 @@ class Levels:
         starts = np.flatnonzero(np.diff(self.place[self._order], prepend=-1))
         self._starts = starts if len(starts) < len(self.place) else None  # None: no two videos share one
 
+    def __len__(self) -> int:
+        return len(self.place) if self._starts is None else len(self._starts)
+
     def sums(self, weights: np.ndarray) -> np.ndarray:
         """Sums of weights `[B, N]` over each level, `[B, levels]`."""
         ranked = weights.take(self._order, axis=1)
         return ranked if self._starts is None else np.add.reduceat(ranked, self._starts, axis=1)
 
+    def sums_of(self, weights: np.ndarray, out: np.ndarray) -> np.ndarray:
+        """The same of one row, `[N]`, into `out`, `[levels]`."""
+        if self._starts is None:
+            return gather(weights, self._order, out)
+        ranked = gather(weights, self._order, SCRATCH.floats("ranked", len(weights)))
+        return np.add.reduceat(ranked, self._starts, out=out)
+
+
+class Scratch(threading.local):
+    """Memory of each thread for arrays that are written before they are read: the same at the next call.
+
+    The system gives large new arrays page by page, which takes longer than what is computed in them.
+    """
+
+    def __init__(self) -> None:
+        self._memory: dict[str, np.ndarray] = {}
+
+    def floats(self, name: str, *shape: int) -> np.ndarray:
+        """A float64 array; what another call wrote to the same name is overwritten."""
+        size = math.prod(shape)
+        if name not in self._memory or self._memory[name].size < size:
+            self._memory[name] = np.empty(size)
+        return self._memory[name][:size].reshape(shape)
+
+    def clear(self) -> None:
+        """Gives the memory of this thread back."""
+        self._memory.clear()
+
+
+SCRATCH = Scratch()
+
+
+def gather(values: np.ndarray, places: np.ndarray, out: np.ndarray) -> np.ndarray:
+    """`values[places]`, all of which exist, into `out` without a copy in between."""
+    return np.take(values, places, out=out, mode="clip")
+
 
 def figures(statistic: Statistic, videos: int) -> dict[str, float]:
     """The statistic of the set itself: each of the `videos` counts once. nan where a figure is not defined."""
-    return {name: float(values[0]) for name, values in statistic(np.ones((1, videos))).items()}
+    found = {name: float(values[0]) for name, values in statistic(np.ones((1, videos))).items()}
+    SCRATCH.clear()
+    return found
 
 
 def intervals(
@@ -93,7 +135,7 @@ def intervals(
     def part(start: int) -> dict[str, np.ndarray]:
         return statistic(times_drawn[start : start + rows].astype(np.float64).take(patient, axis=1))
 
-    with ThreadPoolExecutor(usable_cores()) as threads:
+    with ThreadPoolExecutor(usable_cores()) as threads:  # whose scratch ends with them
         parts = list(threads.map(part, range(0, draws, rows)))
     return {
         name: _interval(np.concatenate([part[name] for part in parts]), level, patients)

@@ -8,7 +8,7 @@ import math
 import numpy as np
 from scipy.special import digamma, log_softmax, softmax
 
-from echoviewclip.evaluation.bootstrap import Levels, Statistic, figures, levels, ratio
+from echoviewclip.evaluation.bootstrap import SCRATCH, Levels, Statistic, figures, gather, levels, ratio
 from echoviewclip.evaluation.classification import checked
 
 TEMPERATURES = (0.05, 20.0)
@@ -119,17 +119,27 @@ def calibration_statistic(confidence: np.ndarray, correct: np.ndarray, bins: int
 
 def risk_statistic(order_by: np.ndarray, correct: np.ndarray) -> Statistic:
     """The figure aurc of `calibration_metrics` alone, for any score `[N]` that orders videos, highest first."""
-    levels, wrong = Levels(order_by), ~np.asarray(correct, bool)
+    levels, wrong = Levels(order_by), np.asarray(~np.asarray(correct, bool), float)
 
     def statistic(weights: np.ndarray) -> dict[str, np.ndarray]:
-        count, errors = levels.sums(weights), levels.sums(weights * wrong)  # [B, levels]
-        after, errors_after = count.cumsum(axis=1), errors.cumsum(axis=1)
-        before, errors_before = after - count, errors_after - errors
-        # Σ over the places i of a level of (errors_before + (i − before)·rate) / i, through harmonic numbers.
-        rate = errors / np.maximum(count, 1)
-        sums = harmonic(int(after.max(initial=0)))
-        risks = errors + (errors_before - before * rate) * (sums[after.astype(int)] - sums[before.astype(int)])
-        return {"aurc": ratio(risks.sum(axis=1), weights.sum(axis=1))}
+        rows, n = len(weights), len(levels)
+        risks, total = SCRATCH.floats("risks", rows, n), weights.sum(axis=1)
+        count, errors, rate = (SCRATCH.floats(name, n) for name in ("count", "errors", "rate"))
+        after, errors_after, sums = (SCRATCH.floats(name, n + 1) for name in ("after", "errors after", "sums"))
+        after[0] = errors_after[0] = 0
+        known = harmonic(int(total.max(initial=0)))
+        for row in range(rows):  # one by one: what is computed stays near the processor
+            levels.sums_of(weights[row], count).cumsum(out=after[1:])
+            wrong_weights = np.multiply(weights[row], wrong, out=SCRATCH.floats("wrong", len(wrong)))
+            levels.sums_of(wrong_weights, errors).cumsum(out=errors_after[1:])
+            # Σ over the places i of a level of (errors_before + (i − before)·rate) / i, through harmonic numbers.
+            gather(known, after.astype(int), sums)
+            np.divide(errors, np.maximum(count, 1, out=count), out=rate)
+            before = np.multiply(after[:-1], rate, out=rate)
+            risk = np.subtract(errors_after[:-1], before, out=before)
+            risk *= np.subtract(sums[1:], sums[:-1], out=count)
+            np.add(errors, risk, out=risks[row])
+        return {"aurc": ratio(risks.sum(axis=1), total)}
 
     return statistic
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 from scipy.special import expit, log_softmax, logsumexp, softmax
 
-from echoviewclip.evaluation.bootstrap import Statistic, figures, levels, ratio
+from echoviewclip.evaluation.bootstrap import SCRATCH, Statistic, figures, gather, levels, ratio
 
 FPR95 = (
     "share of outsiders with a score of at least t, where t is the highest threshold that accepts "
@@ -92,22 +92,25 @@ def ood_statistic(scores: np.ndarray, inside: np.ndarray) -> Statistic:
     of_ins_at, of_outs_above = _lookup(ins_at_ins), _lookup(outs_above_outs)
 
     def statistic(weights: np.ndarray) -> dict[str, np.ndarray]:
-        of_ins, of_outs = weights.take(ins, axis=1), weights.take(outs, axis=1)
-        precision, precision_out = np.empty_like(of_ins), np.empty_like(of_outs)
-        true, false = np.zeros(len(ins) + 1), np.zeros(len(outs) + 1)  # sums of the first 0, 1, … weights
-        both, pairs, false_at_95 = (np.empty(len(weights)) for _ in range(3))
-        # Row by row, and in the memory of the row before: it stays near the processor.
-        for row in range(len(weights)):
-            of_ins[row].cumsum(out=true[1:])
-            of_outs[row].cumsum(out=false[1:])
-            above = true.take(ins_above_outs)
-            at = above if ins_at_outs is ins_above_outs else true.take(ins_at_outs)
-            _precision(of_ins_at(true), false.take(outs_at_ins), out=precision[row])
-            _precision(false[-1] - of_outs_above(false), true[-1] - above, out=precision_out[row])
-            both[row] = true[-1] * false[-1]  # zero where a side is empty: nothing is defined then
+        rows, n, m = len(weights), len(ins), len(outs)
+        of_ins, of_outs = SCRATCH.floats("ins", rows, n), SCRATCH.floats("outs", rows, m)
+        precision, precision_out = SCRATCH.floats("precision", rows, n), SCRATCH.floats("precision out", rows, m)
+        true, false = SCRATCH.floats("true", n + 1), SCRATCH.floats("false", m + 1)  # sums of the first 0, 1, … weights
+        above, other, rest = SCRATCH.floats("above", m), SCRATCH.floats("other", m), SCRATCH.floats("rest", n)
+        true[0] = false[0] = 0
+        pairs, false_at_95, all_in, all_out = np.empty((4, rows))
+        for row in range(rows):  # one by one: what is computed stays near the processor
+            gather(weights[row], ins, of_ins[row]).cumsum(out=true[1:])
+            gather(weights[row], outs, of_outs[row]).cumsum(out=false[1:])
+            all_in[row], all_out[row] = true[-1], false[-1]
+            gather(true, ins_above_outs, above)
+            at = above if ins_at_outs is ins_above_outs else gather(true, ins_at_outs, other)
             pairs[row] = (of_outs[row] @ above + of_outs[row] @ at) / 2  # whole numbers, halved
+            _precision(of_ins_at(true), gather(false, outs_at_ins, rest), out=precision[row])
+            outs_left = np.subtract(false[-1], of_outs_above(false), out=other)
+            _precision(outs_left, np.subtract(true[-1], above, out=above), out=precision_out[row])
             false_at_95[row] = _accepted_at_95(true, false, outs_at_ins)
-        all_in, all_out = of_ins.sum(axis=1), of_outs.sum(axis=1)
+        both = all_in * all_out  # zero where a side is empty: nothing is defined then
         return {
             "auroc": ratio(pairs, both),
             "aupr_in": ratio(_product(of_ins, precision) * all_out, both),
