@@ -6,6 +6,7 @@ import math
 import os
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache, partial
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 
@@ -158,6 +159,7 @@ def read_annotations(
     found: list[str] = []
     known, known_views = Labels(label_names, num_classes), Labels(view_names)
     boundary, folder, secret = Boundary(root), "", Told()
+    ids_of = lru_cache(4096)(partial(_ids, known, several=target == "multilabel", any_label=any_label))
     for row in read_rows(file, target, known, tuple(grouped), defects):
         try:
             if row.fault:
@@ -168,7 +170,7 @@ def read_annotations(
                 raise ValueError(f"{quoted(shown(row.path))} leads out of {root}; {HOW_TO_ALLOW}")
             secret.check(row.path)
             words = "" if target == "score" else row.quality if target == "quality" else row.label
-            numbers = _ids(known, words, target == "multilabel", any_label)
+            numbers = ids_of(words)
             score = _share(row.score, "score")
             if defects:
                 said = [_share(word, name) for name, word in zip(defects, row.more[len(grouped) :], strict=True)]

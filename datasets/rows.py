@@ -197,7 +197,7 @@ def _csv_rows(file: Path | str, target: str, _known: Labels, more: Further) -> I
                     cells.append("")  # what a column says that is not there
                     said = tuple([cells[at].strip(_BLANKS) for at in further]) if further else ()
                     path, label, patient, quality, score = [cells[at].strip(_BLANKS) for at in columns]
-                    yield Row(reader.line_num, path, label, patient, quality, score, more=said)
+                    yield Row(reader.line_num, path, label, patient, quality, score, "", said)
                 else:
                     fault = f"{len(cells)} columns where the header has {len(header)}"
                     yield Row(reader.line_num, "", fault=fault)

@@ -151,7 +151,8 @@ def test_processes_that_slurm_starts_work_together():
     ]
     for child in children:
         said, errors = child.communicate()
-        assert (said, child.returncode) == ("['a share', 'a share']\n", 0), errors
+        lines = [line for line in said.splitlines() if not line.startswith("[Gloo]")]  # PyTorch 2.9 says that it begins
+        assert (lines, child.returncode) == (["['a share', 'a share']"], 0), errors
 
 
 @pytest.mark.parametrize(
