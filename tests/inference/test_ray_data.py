@@ -45,12 +45,17 @@ def test_a_batch_gets_the_answers_of_predict_py(runs, videos):
 @pytest.mark.slow
 def test_the_example_of_the_docs_answers_on_a_local_ray(runs, videos, monkeypatch):
     ray = pytest.importorskip("ray")
-    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    for name, value in {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled"}.items():
+        monkeypatch.setenv(name, value)
     videos = [str(Path(video).resolve()) for video in videos]
     Path("archive.csv").write_text("path\n" + "".join(f"{video}\n" for video in videos))
     page = (ROOT / "docs" / "cluster.md").read_text(encoding="utf-8")
     example = re.search(r"^    import ray\n(?:(?:    .*)?\n)+", page, re.MULTILINE)[0]
-    example = re.sub(r"^    ", "", example, flags=re.MULTILINE).replace("size=4", "size=1").replace("num_gpus=1", "")
+    example = (
+        re.sub(r"^    ", "", example, flags=re.MULTILINE)
+        .replace("size=4", "size=1")
+        .replace("num_gpus=1", "num_gpus=0")
+    )
     environment = {"env_vars": {"PYTHONPATH": f"{ROOT / 'src'}:{ROOT}", "OMP_NUM_THREADS": "1"}}
     ray.init(num_cpus=2, include_dashboard=False, runtime_env=environment, object_store_memory=2**27)
     try:
