@@ -8,11 +8,11 @@ import numpy as np
 
 from echoviewclip.phantom.heart.anatomy import Array, Heart
 from echoviewclip.phantom.machine import Machine
-from echoviewclip.phantom.variety.hearts import draw_heart
+from echoviewclip.phantom.variety.hearts import draw_heart, draw_thickened_heart
 from echoviewclip.phantom.variety.look import Look
 from echoviewclip.utils.seeding import generator
 
-VARIED = 30_000  # beyond the numbers of a study's videos
+VARIED, ONE_LOOK = 30_000, 40_000  # beyond the numbers of a study's videos
 
 
 @dataclass(frozen=True)
@@ -31,14 +31,15 @@ class Patient:
     size: float = 1.0
 
     @classmethod
-    def draw_varied(cls, seed: int, number: int) -> Patient:
-        """Patient `number` of the varied data set `seed`."""
+    def draw_varied(cls, seed: int, number: int, elsewhere: bool = False) -> Patient:
+        """Patient `number` of the varied data set `seed`, or of one hospital with one machine that it does not hold."""
         plain, rng = cls.draw(seed, number), generator(seed, number, VARIED)
-        heart, size = draw_heart(rng)
+        heart, size = draw_thickened_heart(rng) if elsewhere else draw_heart(rng)
         peaks = {flow: speed * float(np.exp(rng.uniform(-0.3, 0.35))) for flow, speed in plain.peaks.items()}
         if heart.cycle.atrial < 0.1:  # fibrillation
             peaks |= {flow: 0.0 for flow in ("A", "tricuspid A", "a", "right a")}
-        return replace(plain, heart=heart, peaks=peaks, look=Look.draw(rng), size=size)
+        look = Look.draw_elsewhere(generator(seed, ONE_LOOK)) if elsewhere else Look.draw(rng)
+        return replace(plain, heart=heart, peaks=peaks, look=look, size=size)
 
     @classmethod
     def draw(cls, seed: int, number: int) -> Patient:

@@ -1,8 +1,8 @@
 """Makes the echo phantom, a data set of videos that look like echocardiograms: python tools/phantom.py DST
 
-Options: --patients N, --seed S, --size PIXELS, --frames T, --variety world, --workers W, --sheet FILE, --figures
-FOLDER. The data set is in the Standard Folder format: videos/, lists of each split as text and as CSV (train.txt,
-train.csv, …), and annotations.csv. See docs/phantom.md.
+Options: --patients N, --seed S, --size PIXELS, --frames T, --variety world|elsewhere, --workers W, --sheet FILE,
+--figures FOLDER. The data set is in the Standard Folder format: videos/, lists of each split as text and as CSV
+(train.txt, train.csv, …), and annotations.csv. See docs/phantom.md.
 """
 
 from __future__ import annotations
@@ -37,7 +37,10 @@ def main() -> int:
     parser.add_argument("--frames", type=int, default=32, help="frames a video (default: 32)")
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes (default: one a core)")
     parser.add_argument(
-        "--variety", choices=VARIETIES, default="plain", help="hearts, machines and operators as varied as the world's"
+        "--variety",
+        choices=VARIETIES,
+        default="plain",
+        help="world: hearts, machines and operators of all kinds; elsewhere: of a hospital that the world has not",
     )
     parser.add_argument("--archive", action="store_true", help="DICOM files in folders by view instead, and grades.csv")
     parser.add_argument("--views", type=int, default=6, metavar="N", help="views of an archive (default: 6)")

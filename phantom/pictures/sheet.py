@@ -15,6 +15,7 @@ from echoviewclip.phantom.probe.views import NEAR, VIEWS, View
 from echoviewclip.phantom.quality import Quality
 from echoviewclip.phantom.study.outsiders import FAR
 from echoviewclip.phantom.study.recording import dress, heart_video
+from echoviewclip.phantom.study.study import draw_patient
 from echoviewclip.phantom.variety.setting import Setting
 from echoviewclip.utils.seeding import generator
 
@@ -55,8 +56,8 @@ def _moment(patient: Patient, name: str) -> float:
 
 def write_sheet(path: Path, seed: int, size: int, variety: str = "plain") -> Path:
     """Writes the contact sheet as an image file and returns its path; varied studies are of another patient each."""
-    count, draw = (6, Patient.draw) if variety == "plain" else (54, Patient.draw_varied)
-    patients = [draw(seed, k) for k in range(count)]
+    count = 6 if variety == "plain" else 54
+    patients = [draw_patient(seed, k, variety) for k in range(count)]
     tiles = []
     for k, name in enumerate([*VIEWS, *NEAR, *FAR]):
         tiles.append(tile(_still(patients[k % count], name, Quality({}), size, seed), name))

@@ -81,9 +81,8 @@ class ColourBox:
         velocity += turbulent * torn * np.float32(0.8 * limit)
         weak = rough + 0.35 - 0.9 * max(quality["low_gain"], quality["dropout"]) <= 0.12
         shown = moving * (self.area[rows, columns] & ~weak)
-        shown[
-            (np.abs(velocity) <= 0.12 * limit) | (rng.random(velocity.shape, np.float32) < 0.5 * quality["clutter"])
-        ] = 0
+        lost = rng.random(velocity.shape, np.float32) < 0.5 * quality["clutter"]
+        shown[(np.abs(velocity) <= flow.floor * limit) | lost] = 0
         noisy = (rng.random(velocity.shape, np.float32) < flow.speckles * eddy) & self.area[rows, columns]
         shown[noisy], velocity[noisy] = 1, 0.6 * limit * torn[noisy]
         frame, pixel = np.nonzero(self._convert(shown) > 0.5)

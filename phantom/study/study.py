@@ -37,7 +37,7 @@ OUTSIDERS = 6  # of each set, per patient outside the training split
 STILL_RATE = 25.0  # frames a second that a file of one picture states
 BEATS = (1.05, 1.45)  # how many beats a clip spans
 CONTAINERS = {".avi": 0.94, ".mp4": 0.03, ".dcm": 0.03}
-VARIETIES = ("plain", "world")
+VARIETIES = ("plain", "world", "elsewhere")
 
 
 @dataclass(frozen=True)
@@ -83,9 +83,16 @@ def plan(root: Path, patients: int, seed: int, size: int, frames: int, variety: 
     return jobs
 
 
+def draw_patient(seed: int, number: int, variety: str) -> Patient:
+    """Patient `number` of the data set `seed` of a variety (one of `VARIETIES`)."""
+    if variety == "plain":
+        return Patient.draw(seed, number)
+    return Patient.draw_varied(seed, number, elsewhere=variety == "elsewhere")
+
+
 @lru_cache(maxsize=4)
 def _patient(seed: int, number: int, variety: str) -> Patient:
-    return Patient.draw(seed, number) if variety == "plain" else Patient.draw_varied(seed, number)
+    return draw_patient(seed, number, variety)
 
 
 def shoot(job: Job) -> tuple[np.ndarray, Shot]:

@@ -13,6 +13,7 @@ from echoviewclip.phantom.probe.receiver import RANGE, Receiver
 from echoviewclip.phantom.quality import Quality
 
 RNG = np.random.Generator
+FEWEST = 48  # beams over which unevenness is of unit size
 NOISES = 6  # frames of the receiver's noise, which come round again
 
 
@@ -94,5 +95,5 @@ def _uneven(shape: tuple[int, int], rng: RNG) -> Array:
     """Smooth unevenness of about unit size: in broad patches and in bands of neighbouring beams."""
     broad, fine = (gaussian_filter(smooth_noise(rng, shape, cell), cell / 4) for cell in (40, 14))
     field = broad / broad.std() + 0.5 * fine / fine.std()
-    bands = gaussian_filter(rng.standard_normal(shape[1]), 3)
-    return field - field.mean() + 0.5 * (bands / bands.std())[None]
+    bands = gaussian_filter(rng.standard_normal(max(shape[1], FEWEST)), 3)  # few beams hardly differ: unit over many
+    return field - field.mean() + 0.5 * (bands / bands.std())[: shape[1]]

@@ -18,11 +18,15 @@ MAPS: dict[str, tuple[tuple[Colour, ...], tuple[Colour, ...]]] = {  # slow to fa
     "gold": (((80, 20, 0), (220, 110, 0), (255, 250, 120)), ((0, 30, 90), (0, 130, 220), (120, 255, 240))),
     "dim": (((60, 0, 10), (150, 10, 20), (220, 120, 40)), ((5, 0, 70), (10, 30, 160), (60, 150, 220))),
 }
+OPAL = (
+    ((90, 0, 90), (210, 60, 190), (255, 200, 250)),
+    ((0, 70, 60), (0, 160, 120), (190, 255, 220)),
+)  # the map "opal", which the world never has
 
 
 @dataclass(frozen=True)
 class ColourMap:
-    """Colours of velocities: one of `MAPS`, green where flow is turbulent in a `variance` map; the box's border."""
+    """Colours of velocities: one of `MAPS` or opal; in a `variance` map turbulent flow is green; the box's border."""
 
     name: str
     variance: bool
@@ -47,7 +51,7 @@ class ColourMap:
 def table(name: str) -> Array:
     """Colours [256, 3] uint8 of velocities from one Nyquist limit to the other."""
     speed = np.linspace(-1, 1, 256)
-    towards, away = MAPS[name]
+    towards, away = OPAL if name == "opal" else MAPS[name]
     knots = [-1.0, -0.5, -1e-6, 1e-6, 0.5, 1.0]
     colours = [*away[::-1], *towards]
     return np.stack([np.interp(speed, knots, [c[k] for c in colours]) for k in range(3)], -1).astype(np.uint8)
@@ -63,6 +67,7 @@ class Flow:
     deeper: float
     nyquist: float
     baseline: float
+    floor: float  # share of the limit below which the wall filter shows nothing
     swirl: float
     turbulence: float
     bleeding: float
@@ -72,7 +77,7 @@ class Flow:
 
     @classmethod
     def draw(cls, colours: ColourMap, rng: RNG) -> Flow:
-        """One box in 16 is empty, as with a filter set too high or in diastasis."""
+        """One box in 12 is empty, as with a filter set too high or in diastasis."""
         return cls(
             colours,
             box=float(np.exp(rng.uniform(-0.35, 0.5))),
@@ -80,10 +85,11 @@ class Flow:
             deeper=float(rng.uniform(-0.25, 0.25)),
             nyquist=float(np.exp(rng.uniform(-0.8, 0.25))),
             baseline=float(rng.choice([0, 0, rng.uniform(-0.4, 0.4)])),
-            swirl=float(rng.uniform(0, 0.28)),
+            floor=float(rng.uniform(0.06, 0.25)),
+            swirl=float(rng.choice([0, rng.uniform(0, 0.22)])),
             turbulence=float(rng.uniform(0, 0.5)),
             bleeding=float(rng.choice([0, rng.uniform(0, 0.35)])),
             speckles=float(rng.uniform(0, 0.06)),
-            empty=bool(rng.random() < 0.06),
+            empty=bool(rng.random() < 0.08),
             shown_border=bool(rng.random() < 0.9),
         )

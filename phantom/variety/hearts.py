@@ -70,3 +70,11 @@ def draw_heart(rng: RNG) -> tuple[Heart, float]:
         wire=bool(rng.random() < 0.07),
         prosthesis=str(rng.choice(["mitral", "aortic"])) if rng.random() < 0.06 else "",
     ), size
+
+
+def draw_thickened_heart(rng: RNG) -> tuple[Heart, float]:
+    """`draw_heart` with walls thicker, and a cavity narrower, than any that it draws."""
+    (heart, size), u = draw_heart(rng), rng.uniform
+    return replace(
+        heart, wall=u(1.95, 2.3), radius=u(1.5, 1.7), ejection_fraction=u(0.6, 0.75), atria=u(1.2, 1.4)
+    ), size

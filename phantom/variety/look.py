@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -69,4 +69,16 @@ class Look:
         """A laboratory's machine."""
         return cls(
             Tone.draw(rng), Texture.draw(rng), Scan.draw(rng), Framing.draw(rng), ColourMap.draw(rng), Chrome.draw(rng)
+        )
+
+    @classmethod
+    def draw_elsewhere(cls, rng: np.random.Generator) -> Look:
+        """A machine that `draw` never draws: green greys, long speckle, colours and letters of its own, no marks."""
+        look = cls.draw(rng)
+        return replace(
+            look,
+            tone=replace(look.tone, hue="green", tint=1.0),
+            texture=replace(look.texture, passes=(4, 3)),
+            colours=replace(look.colours, name="opal", border=(210, 120, 210)),
+            chrome=replace(look.chrome, ink=(110, 240, 110), trace=(240, 120, 240), mark="none"),
         )

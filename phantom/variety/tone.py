@@ -21,10 +21,13 @@ HUES: dict[str, tuple[Shares, Shares, float]] = {  # at middle grey, at white, h
 }
 
 
+GREEN: tuple[Shares, Shares] = (0.45, 1.0, 0.55), (0.7, 1.0, 0.76)  # the map "green", which the world never has
+
+
 @dataclass(frozen=True)
 class Tone:
-    """A grey map: `hue` is one of `HUES`, `tint` in [0, 1] its strength; `gamma` over 1 darkens, `hard` in [0, 1]
-    steepens the middle, `black` is the grey level in [0, 255] of what sends nothing back."""
+    """A grey map: `hue` is one of `HUES` or green, `tint` in [0, 1] its strength; `gamma` over 1 darkens, `hard` in
+    [0, 1] steepens the middle, `black` is the grey level in [0, 255] of what sends nothing back."""
 
     hue: str
     tint: float
@@ -53,7 +56,7 @@ def table(tone: Tone) -> Array:
     steep = share**2 * (3 - 2 * share)
     share = (1 - tone.hard) * share + tone.hard * steep
     share = (tone.black / 255) * (1 - share) + share
-    middle, white, _ = HUES[tone.hue]
+    middle, white = GREEN if tone.hue == "green" else HUES[tone.hue][:2]
     rows = []
     for mid, top in zip(middle, white, strict=True):
         towards = (1 - share) * mid + share * top

@@ -13,11 +13,13 @@ from echoviewclip.phantom.machine import Sector
 from echoviewclip.phantom.patient import Patient
 from echoviewclip.phantom.probe.receiver import scan_converter
 from echoviewclip.phantom.probe.shot import STRIPS, Grid
+from echoviewclip.phantom.probe.strips import _column_times, _overwrite
 from echoviewclip.phantom.probe.views import NEAR, VIEWS
 from echoviewclip.phantom.study import study
 from echoviewclip.phantom.study.outsiders import FAR
 from echoviewclip.phantom.study.recording import heart_video, image_mask
-from echoviewclip.phantom.study.study import Job, make, plan, shoot
+from echoviewclip.phantom.study.study import VARIETIES, Job, draw_patient, make, plan, shoot
+from echoviewclip.phantom.variety.clutter import _uneven
 from echoviewclip.phantom.variety.hearts import IrregularCycle
 from echoviewclip.phantom.variety.look import Look
 from echoviewclip.phantom.variety.setting import Setting
@@ -79,6 +81,23 @@ def test_looks_differ_between_studies_and_hold_within_one():
     settings = [Setting.draw(patient.look, generator(0, 1, video, 2)) for video in range(20)]
     assert {setting.look for setting in settings} == {patient.look}
     assert len({setting.layout for setting in settings}) == 20
+
+
+def test_elsewhere_is_one_hospital_whose_machine_and_hearts_the_world_has_not():
+    world, elsewhere = ([draw_patient(3, number, name) for number in range(200)] for name in VARIETIES[1:])
+    assert len({patient.look for patient in elsewhere}) == 1
+    look, looks = elsewhere[0].look, [patient.look for patient in world]
+    assert look.tone.hue not in {other.tone.hue for other in looks}
+    assert look.colours.name not in {other.colours.name for other in looks}
+    assert look.texture.passes not in {other.texture.passes for other in looks}
+    assert min(patient.heart.wall for patient in elsewhere) > max(patient.heart.wall for patient in world)
+    assert (shoot(job_of(Path("x"), MODES[1]))[0] != shoot(job_of(Path("x"), MODES[1], variety="elsewhere"))[0]).any()
+
+
+@pytest.mark.parametrize("beams", [5, 48, 160])
+def test_gain_is_uneven_by_a_few_decibels_in_an_mmode_as_in_a_sector(beams):
+    most = [np.abs(_uneven((200, beams), generator(seed))).max() for seed in range(100)]
+    assert max(most) < 7 and np.median(most) > 1  # times 0.8 to 4.5 dB
 
 
 def test_settings_know_no_view_and_no_grade():
@@ -166,10 +185,11 @@ def test_an_overwritten_strip_has_a_black_bar_that_moves_right():
         lambda s: s.spectral.motion == "bar" and not s.still and s.beats < 1.2, Path("x"), "Apical 4C TAPSE", frames=6
     )
     frames, shot = shoot(replace(job, size=128))
-    strip = frames[(slice(None), *shot.strip)].max(-1).astype(float)
-    dark = strip.mean(1) < 0.5 * strip.mean()
-    bars = [np.flatnonzero(columns)[-1] for columns in dark if columns.any()]
-    assert len(bars) >= 5 and sum(np.diff(bars) > 0) >= len(bars) - 2  # but where it begins again at the left
+    bright = np.full((*shot.strip_size()[:1], len(_column_times(shot)), 3), 200, np.uint8)
+    bars = [np.flatnonzero(frame[0, :, 0] == 0)[-1] for frame in _overwrite(bright, shot)]
+    assert len(bars) == 6 and sum(np.diff(bars) > 0) >= 4  # but where it begins again at the left
+    for frame, bar in zip(frames[(slice(None), *shot.strip)], bars, strict=True):
+        assert np.median(frame[:, bar]) == 0  # over which the trace and letters may lie
 
 
 @pytest.mark.parametrize(
