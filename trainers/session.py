@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -15,19 +15,14 @@ from yacs.config import CfgNode
 from echoviewclip.clip.compiled import compile_blocks
 from echoviewclip.datasets.annotations import Annotations
 from echoviewclip.datasets.configured import training_data
-from echoviewclip.datasets.dataset import frames_from
 from echoviewclip.datasets.intake.check import check_annotations
 from echoviewclip.datasets.reading import reading_faults
 from echoviewclip.evaluation.calibration import PRIOR_VIDEOS
-from echoviewclip.evaluation.feature_statistics import FeatureStatistics
-from echoviewclip.evaluation.groups import in_words
-from echoviewclip.evaluation.overlays import Why
-from echoviewclip.evaluation.prediction_files import check_can_be_saved, save_predictions
-from echoviewclip.evaluation.report import write_report
-from echoviewclip.evaluation.summary import Summary, write_metrics
+from echoviewclip.evaluation.prediction_files import check_can_be_saved
+from echoviewclip.evaluation.summary import Summary
 from echoviewclip.evaluation.worst import UNEXPLAINED, telling_videos
-from echoviewclip.inference.calibration import Calibration, changed, settle
-from echoviewclip.inference.checkpoint import AnyCheckpoint, Checkpoint, Origin
+from echoviewclip.inference.calibration import changed, settle
+from echoviewclip.inference.checkpoint import AnyCheckpoint, Origin
 from echoviewclip.inference.explain import explainable
 from echoviewclip.inference.precision import Precision
 from echoviewclip.inference.preparation import settle_preparation
@@ -43,10 +38,9 @@ from echoviewclip.trainers.data import (
     check_validation,
     evaluation_set,
     evaluation_sets,
-    fits_features,
     read_list,
 )
-from echoviewclip.trainers.evaluate import Evaluation, EvaluationSet, Evaluator
+from echoviewclip.trainers.evaluate import Evaluator
 from echoviewclip.trainers.explained import explain_videos
 from echoviewclip.trainers.feature_cache import FeatureCache, remove_own_cache
 from echoviewclip.trainers.folder import check_folder, lock, remove_run, removed_if_unused, results_folder
@@ -54,12 +48,14 @@ from echoviewclip.trainers.loop import Trainer
 from echoviewclip.trainers.next_step import Call
 from echoviewclip.trainers.parallel import place
 from echoviewclip.trainers.provenance import provenance_of
+from echoviewclip.trainers.results import write_results
 from echoviewclip.trainers.saving import LAST, RunFiles
 from echoviewclip.trainers.shares import say_shares
 from echoviewclip.trainers.stages import build_stage
+from echoviewclip.trainers.start import Start
 from echoviewclip.trainers.trackers.follow import check_trackers
 from echoviewclip.utils.config import without_effect
-from echoviewclip.utils.distributed import barrier, is_main
+from echoviewclip.utils.distributed import is_main
 from echoviewclip.utils.errors import UserError
 from echoviewclip.utils.files import write_text
 from echoviewclip.utils.label_list import read_names
@@ -120,64 +116,6 @@ def _check_start(config: CfgNode) -> None:
         raise UserError(NO_CHECKPOINT)
     if not config.TEST.ONLY_TEST:
         check_trackers(config)
-
-
-@dataclass(frozen=True)
-class Start:
-    """What a run begins with: configuration, the checkpoint that it goes on from, the lists to evaluate, the time."""
-
-    config: CfgNode
-    views: list[str]
-    grades: list[str]
-    checkpoint: AnyCheckpoint | None
-    sets: list[EvaluationSet]
-    begin: float
-
-    @property
-    def training(self) -> bool:
-        """Whether the run trains; else it evaluates the checkpoint."""
-        return not self.config.TEST.ONLY_TEST
-
-    @property
-    def explains(self) -> bool:
-        """Whether the report shows why the model decided."""
-        return self.config.TEST.EXPLAIN and not self.training
-
-    @property
-    def refits(self) -> bool:
-        """Whether each evaluation fits features anew; later stages leave what the scores by distance look at alone."""
-        return self.training and self.config.STAGE == "view"
-
-    @property
-    def saved(self) -> Checkpoint | None:
-        """The checkpoint, where it says more than weights."""
-        return self.checkpoint if isinstance(self.checkpoint, Checkpoint) else None
-
-    @property
-    def caches(self) -> bool:
-        """Whether there are epochs to train from cached features."""
-        train, training = self.config.TRAIN, self.saved.training if self.saved else None
-        return train.CACHE_FEATURES and (training is None or training.epoch < train.EPOCHS)
-
-    @property
-    def statistics(self) -> FeatureStatistics | None:
-        """Where training features lie, from the checkpoint."""
-        return self.saved.statistics if self.saved and not self.refits else None
-
-    @property
-    def calibration(self) -> Calibration | None:
-        """Temperature and τ, from the checkpoint."""
-        return self.saved.calibration if self.saved else None
-
-    @property
-    def fits(self) -> bool:
-        """Whether features are fitted to the training videos."""
-        return fits_features(self.config) and self.statistics is None
-
-    @property
-    def calibrates(self) -> bool:
-        """Whether evaluations find the calibration; stage quality trains nothing that it is of."""
-        return self.config.STAGE != "quality" and (self.training or self.calibration is None)
 
 
 def _run(
@@ -299,26 +237,3 @@ def _warn_of_few_videos(start: Start) -> None:
             "(as by %d videos more), and τ is about the lowest score of these videos",
             *(file, labelled, PRIOR_VIDEOS),
         )
-
-
-def write_results(
-    folder: Path, evaluation: Evaluation, lists: Sequence[Annotations], config: CfgNode, why: Mapping[str, Why]
-) -> None:
-    """Writes predictions, metrics.json and report.html, and says the main figures and where everything is."""
-    if is_main():
-        save_predictions(folder, evaluation.predictions, config.TEST.PARQUET_ABOVE)
-        write_metrics(folder / "metrics.json", evaluation.summary)
-        write_report(folder, frames_from(lists, config.DATA.DECODER), why, evaluation.predictions)
-        fitted = evaluation.summary.fitted or ()
-        for name, value in evaluation.metrics.items():
-            interval = evaluation.summary.intervals.get(name)
-            around = f"  [{interval[0]:.4f}, {interval[1]:.4f}]" if interval else ""
-            log.info("%-34s %.4f%s%s", name, value, around, "  (fitted on these videos)" if name in fitted else "")
-        for grouping in evaluation.summary.by_group:
-            log.info("%s", in_words(grouping))
-        if fitted:
-            log.warning(
-                "temperature and τ were fitted on these very videos, so %s flatter themselves", ", ".join(fitted)
-            )
-        log.info("results: %s", folder.resolve() / "report.html")
-    barrier()
