@@ -13,7 +13,8 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 if not __package__:  # started as a file; other packages have the names of the folders beside it, too
@@ -128,6 +129,20 @@ def merge(arguments: Sequence[str]) -> int:
     return 1 if answers.counts.unanswered else 0
 
 
+@contextmanager
+def _says_if_stopped(kept: str) -> Iterator[None]:
+    """Says on the main process what is `kept` of a prediction that is asked to stop."""
+    from echoviewclip.utils.distributed import is_main
+    from echoviewclip.utils.stopping import Stopped
+
+    try:
+        yield
+    except Stopped:
+        if is_main():
+            print(f"stopped: {kept}", file=sys.stderr)
+        raise
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parses, loads, answers, writes."""
     arguments = sys.argv[1:] if arguments is None else arguments
@@ -148,7 +163,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from echoviewclip.inference.shares import note_share
     from echoviewclip.utils.distributed import is_main, processes
     from echoviewclip.utils.files import check_writable
-    from echoviewclip.utils.stopping import Stop, Stopped
+    from echoviewclip.utils.stopping import Stop
     from echoviewclip.utils.urls import shown
 
     predictor = load_predictor(given.resume, given.cfg, given.changes)
@@ -177,20 +192,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
             Stop(predictor.config.TRAIN.TIMEOUT) as stop,
         ):
             model = EchoModel(predictor, device)
-            try:
-                if report:  # its pictures come with the answers, so all have to come at once
+            if report:  # its pictures come with the answers, so all have to come at once
+                with _says_if_stopped("nothing is kept"):
                     table = model.predict_files(list(videos), as_is=given.as_is, watch=report.watch, stop=stop)
                     report.gather()
-                else:
-                    parts.settle_size()
-                    if is_main() and (parts.total is None or parts.total > parts.size):
-                        print(f"answers come to {parts.folder}, {parts.size} videos at a time", file=sys.stderr)
+            else:
+                parts.settle_size()
+                if is_main() and (parts.total is None or parts.total > parts.size):
+                    print(f"answers come to {parts.folder}, {parts.size} videos at a time", file=sys.stderr)
+                with _says_if_stopped(f"the same command goes on from {parts.folder}"):
                     model.predict_in_parts(parts, as_is=given.as_is, share=given.part, stop=stop)
-            except Stopped:
-                if is_main():
-                    kept = "nothing is kept" if report else f"the same command goes on from {parts.folder}"
-                    print(f"stopped: {kept}", file=sys.stderr)
-                raise
             if not is_main():
                 return 0
     finally:

@@ -73,6 +73,7 @@ def test_rejected_and_unreadable_videos_are_listed_with_the_reason(page):
 
 def test_the_protocol_says_what_is_missing_and_what_is_bad(page):
     text = section(page, "protocol")
+    assert "All 29 views of the protocol, 5 of them optional" in text
     assert f"✕ {A2C} rejected clips only" in text and f"! {PLAX} in bad quality only (not good)" in text
     assert "✕ Apical 3C 2D missing" in text and "✓ Apical 4C 2D there" in text
     assert "J Am Soc Echocardiogr 2019;32:1-64" in text
