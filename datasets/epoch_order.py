@@ -16,7 +16,7 @@ class Draw(NamedTuple):
 
     Attributes:
         video: its place in the list.
-        repeat: how many times the epoch has held it before, from 1: each time it is sampled and augmented anew.
+        repeat: how many times the epoch has held it before, from 1: each time it is sampled and augmented again.
     """
 
     video: int

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
 from collections import Counter
 from pathlib import Path
 
@@ -11,10 +10,10 @@ import numpy as np
 import pytest
 from scipy.signal import fftconvolve
 
-from echoviewclip.datasets.intake import prepare as module
 from echoviewclip.datasets.intake.prepare import prepare
 from echoviewclip.datasets.intake.records import Options, Record
 from tests.datasets.intake.hospital import content, pixels
+from tests.datasets.intake.killed_prepare import prepare_until_killed
 from tests.datasets.intake.made_archive import CODINGS, PATIENTS, Archive, make_archive
 
 pytestmark = pytest.mark.slow
@@ -89,34 +88,10 @@ def test_the_search_finds_a_name_where_there_is_one(archive):
 def test_a_run_killed_five_times_ends_with_the_same_files(archive, whole, tmp_path):
     folder, _ = whole
     for after in (3, 40, 1, 70, 25):
-        prepare_until_killed(archive.root, tmp_path / "killed", after)
+        prepare_until_killed(archive.root, tmp_path / "killed", after, Options())
     prepare(archive.root, tmp_path / "killed", Options(), 1)
     assert by_source(tmp_path / "killed") == by_source(folder)
     assert not [path for path in (tmp_path / "killed").rglob(".*")]
-
-
-def prepare_until_killed(source: Path, destination: Path, after: int) -> None:
-    """Runs in a process of its own that is gone, without any clean-up, in the middle of video `after`."""
-    if not (child := os.fork()):
-        try:  # what fails here must not go on as a second run of the tests
-            _prepare_some(source, destination, after)
-        finally:
-            os._exit(1)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
-
-
-def _prepare_some(source: Path, destination: Path, after: int) -> None:
-    convert, done = module.convert, []
-
-    def convert_some(*job):
-        if len(done) == after:
-            (destination / "videos/.half.avi").write_bytes(b"RIFF")
-            os._exit(9)
-        done.append(job)
-        return convert(*job)
-
-    module.convert = convert_some
-    prepare(source, destination, Options(), 0)
 
 
 def by_source(folder: Path) -> dict[str, tuple]:

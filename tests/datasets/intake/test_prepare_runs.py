@@ -20,39 +20,16 @@ from echoviewclip.datasets.intake.records import Options
 from echoviewclip.tools import prepare as command
 from echoviewclip.utils.errors import UserError, exit_code
 from tests.datasets.intake.hospital import content, manifest, pixels, screen, write_dicom, write_without_image
+from tests.datasets.intake.killed_prepare import prepare_until_killed
 from tests.media import numbered_frames, write_video
 
-
-def prepare_until_killed(source: Path, destination: Path, after: int) -> None:
-    """Runs in a process of its own that is gone, without any clean-up, in the middle of video `after`."""
-    if not (child := os.fork()):
-        try:  # what fails here must not go on as a second run of the tests
-            _prepare_some(source, destination, after)
-        finally:
-            os._exit(1)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
-
-
-def _prepare_some(source: Path, destination: Path, after: int) -> None:
-    convert, done = module.convert, []
-
-    def convert_some(*job):
-        if len(done) == after:
-            (destination / "videos/.half.avi").write_bytes(b"RIFF")
-            with (destination.parent / f"{destination.name}-private/done.jsonl").open("a") as journal:
-                journal.write('{"source": "3.mp4", "na')
-            os._exit(9)
-        done.append(job)
-        return convert(*job)
-
-    module.convert = convert_some
-    prepare(source, destination, Options(keep_names=True), 0)
+TORN = '{"source": "3.mp4", "na'  # the last line of a journal, of which the end was not written
 
 
 @pytest.mark.parametrize(("after", "workers"), [(0, 0), (3, 0), (6, 2)])
 def test_a_killed_run_goes_on_and_ends_with_the_same_files(seven, run, tmp_path, monkeypatch, after, workers):
     whole, _ = run(to="whole")
-    prepare_until_killed(seven, tmp_path / "killed", after)
+    prepare_until_killed(seven, tmp_path / "killed", after, Options(keep_names=True), torn=TORN)
     assert not (tmp_path / "killed/manifest.csv").exists()
     converted = []
     if workers == 0:

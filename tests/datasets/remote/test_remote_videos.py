@@ -128,7 +128,7 @@ def test_signed_urls_of_a_list_are_read_and_not_shown(server, tmp_path, frames):
     assert (listed.name(0), listed.path(0)) == (f"{server.url}/a.avi", signed)
     assert pixels(listed.path(0)).shape == (4, 3, 32, 48)
     assert server.asked["GET", "/a.avi?X-Amz-Signature=deadbeef"] == 1
-    pixels(signed.replace("deadbeef", "anotherone"))  # the same file, let in anew
+    pixels(signed.replace("deadbeef", "anotherone"))  # the same file under a new signature
     assert server.asked["GET", "/a.avi?X-Amz-Signature=anotherone"] == 0
 
 
