@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -137,9 +138,16 @@ def training_classes(config: CfgNode, annotations: Annotations) -> np.ndarray:
 
 
 def evaluation_batches(
-    config: CfgNode, annotations: Annotations, opener: Opener | None = None, workers: int | None = None
+    config: CfgNode,
+    annotations: Annotations,
+    opener: Opener | None = None,
+    workers: int | None = None,
+    places: Sequence[int] | None = None,
 ) -> DataLoader:
-    """This process' share of a list as batches; by `reading_processes` unless `workers` are given."""
+    """This process' share of a list, or of the `places` in it, as batches.
+
+    They are read by `reading_processes` unless `workers` are given.
+    """
     return evaluation_loader(
         video_dataset(config, annotations, train=False, opener=opener),
         batch_size=config.TRAIN.BATCH_SIZE,
@@ -148,4 +156,5 @@ def evaluation_batches(
         world=world(),
         pin_memory=torch.cuda.is_available(),
         timeout=config.TRAIN.TIMEOUT,
+        places=places,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 from torch.utils.data import DataLoader
@@ -125,10 +125,18 @@ def _sharing(sampler: ShardSampler, workers: int) -> int:
 
 
 def evaluation_loader(
-    dataset: VideoDataset, *, batch_size: int, workers: int, rank: int, world: int, pin_memory: bool, timeout: float = 0
+    dataset: VideoDataset,
+    *,
+    batch_size: int,
+    workers: int,
+    rank: int,
+    world: int,
+    pin_memory: bool,
+    timeout: float = 0,
+    places: Sequence[int] | None = None,
 ) -> DataLoader:
-    """This process' share of a list: each video of the list is in exactly one share, in order."""
-    share = range(rank, len(dataset), world)
+    """This process' share of a list, or of the `places` in it: each video is in exactly one share, in order."""
+    share = (range(len(dataset)) if places is None else places)[rank::world]
     return DataLoader(
         WatchedDataset(dataset, workers),
         batch_size,
