@@ -7,6 +7,8 @@ as it does in a batch.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from torch import nn
@@ -73,16 +75,11 @@ class DeviceTransform(nn.Module):
         """Float32 or uint8 [B, T, 3, S, S] in [0, 255]; each clip uses its own generator."""
         draws = _draws(generators)
         chosen = draws[:, :4] < torch.tensor([self.flip, self.color_jitter, self.gray_scale, self.erasing])
-        flip, jitter, gray, erase = _sent(chosen, video).unbind(1)
-        if self.erasing > 0:
-            video = torch.where(_where(erase), erase_in_sector(video, _sent(draws[:, 8:], video)), video)
-        if self.flip > 0:
-            video = torch.where(_where(flip), video.flip(-1), video)
-        if self.color_jitter > 0:
-            video = torch.where(_where(jitter), jitter_colors(video, 2 * draws[:, 4:8] - 1), video)
-        if self.gray_scale > 0:
-            video = torch.where(_where(gray), _luma(video).expand(video.shape), video)
-        return video
+        flip, jitter, gray, erase = chosen.unbind(1)
+        video = _change(video, erase, lambda some, rows: erase_in_sector(some, _sent(draws[rows, 8:], some)))
+        video = _change(video, flip, lambda some, rows: some.flip(-1))
+        video = _change(video, jitter, lambda some, rows: jitter_colors(some, 2 * draws[rows, 4:8] - 1))
+        return _change(video, gray, lambda some, rows: _luma(some).expand(some.shape))
 
 
 def _draws(generators: list[np.random.Generator]) -> torch.Tensor:
@@ -90,8 +87,19 @@ def _draws(generators: list[np.random.Generator]) -> torch.Tensor:
     return torch.tensor(np.stack([g.random(11) for g in generators]), dtype=torch.float32)
 
 
-def _where(chosen: torch.Tensor) -> torch.Tensor:
-    return chosen.view(-1, 1, 1, 1, 1)
+def _change(
+    video: torch.Tensor, chosen: torch.Tensor, change: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+) -> torch.Tensor:
+    """`video` [B, T, 3, S, S] with `change`(clips, rows) in place of the `chosen` clips alone, bool [B].
+
+    `chosen` and the rows are in main memory, so a device need not be asked how many there are.
+    """
+    rows = chosen.nonzero().flatten()
+    if not len(rows):
+        return video
+    where = _sent(rows, video)
+    changed = change(video[where], rows)
+    return video.to(changed.dtype).index_copy(0, where, changed)
 
 
 def _sent(numbers: torch.Tensor, video: torch.Tensor) -> torch.Tensor:
