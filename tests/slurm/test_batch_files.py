@@ -116,12 +116,46 @@ def test_a_signal_reaches_the_run_which_has_time_to_save(train, tmp_path, number
     assert (tmp_path / "asked").read_text() == "requeue 4711\n"
 
 
-def test_a_task_of_an_array_answers_its_share(tmp_path):
-    python = write_program(tmp_path / "python", 'echo "$@"\n')
-    environment = os.environ | {"SLURM_ARRAY_TASK_ID": "3", "SLURM_ARRAY_TASK_COUNT": "16", "PYTHON": str(python)}
-    command = ["bash", ROOT / "slurm" / "predict.sbatch", "study/", "--resume", "best.pth"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
-    assert done.stdout == "predict.py --part 3/16 study/ --resume best.pth\n"
+@pytest.fixture
+def predict(tmp_path):
+    """Starts predict.sbatch as task 3 of the array 4700, with a script in Python's place, and the same `scontrol`."""
+    write_program(tmp_path / "scontrol", f'echo "$@" >>{tmp_path}/asked\n')
+    array = {"SLURM_ARRAY_JOB_ID": "4700", "SLURM_ARRAY_TASK_ID": "3", "SLURM_ARRAY_TASK_COUNT": "16"}
+    environment = os.environ | array | {"PATH": f"{tmp_path}:{os.environ['PATH']}", "SLURM_JOB_ID": "4700"}
+
+    def start(script: str, *arguments: str) -> subprocess.Popen:
+        python = write_program(tmp_path / "python", script)
+        command = ["bash", ROOT / "slurm" / "predict.sbatch", *arguments]
+        return subprocess.Popen(command, env=environment | {"PYTHON": python}, stdout=subprocess.PIPE, text=True)
+
+    return start
+
+
+def test_a_task_of_an_array_answers_its_share(predict):
+    said = predict('echo "$@"\n', "study/", "--resume", "best.pth").communicate()[0]
+    assert said == "predict.py --part 3/16 study/ --resume best.pth\n"
+
+
+@pytest.mark.parametrize("end", ["exit 75", "kill -USR1 $$", "kill -TERM $$"])  # it may not listen yet
+def test_a_task_that_was_stopped_is_queued_again_and_no_other(predict, tmp_path, end):
+    assert predict(f"{end}\n").wait() == 0
+    assert (tmp_path / "asked").read_text() == "requeue 4700_3\n"
+
+
+@pytest.mark.parametrize("code", [0, 1, 2, 137])
+def test_another_end_is_the_task_s(predict, tmp_path, code):
+    assert predict(f"exit {code}\n").wait() == code
+    assert not (tmp_path / "asked").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGTERM])
+def test_a_signal_reaches_the_prediction_which_has_time_to_stop(predict, tmp_path, number):
+    name = number.name.removeprefix("SIG")
+    job = predict(f"trap 'sleep 0.2; echo stopped; exit 75' {name}\necho ready\nwhile :; do sleep 0.05; done\n")
+    assert job.stdout.readline() == "ready\n"
+    job.send_signal(number)
+    assert job.communicate(timeout=60)[0] == "stopped\n" and job.returncode == 0
+    assert (tmp_path / "asked").read_text() == "requeue 4700_3\n"
 
 
 def test_a_task_outside_of_an_array_is_refused(tmp_path):
