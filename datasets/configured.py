@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from torch.utils.data import DataLoader
 from yacs.config import CfgNode
 
 from echoviewclip.datasets.annotations import Annotations, read_annotations
+from echoviewclip.datasets.by_path import Group, GroupReader
 from echoviewclip.datasets.dataset import VideoDataset
 from echoviewclip.datasets.loader import TrainingData, evaluation_loader
 from echoviewclip.datasets.remote.downloads import set_downloads
@@ -152,9 +154,29 @@ def evaluation_batches(
         video_dataset(config, annotations, train=False, opener=opener),
         batch_size=config.TRAIN.BATCH_SIZE,
         workers=reading_processes(config) if workers is None else workers,
-        rank=rank(),
-        world=world(),
-        pin_memory=torch.cuda.is_available(),
-        timeout=config.TRAIN.TIMEOUT,
+        **_of_this_process(config),
         places=places,
     )
+
+
+def group_reader(
+    config: CfgNode, groups: Iterable[tuple[Group, Sequence[str]]], opener: Opener | None, workers: int
+) -> GroupReader[Group]:
+    """The videos of groups, by their paths, as `evaluation_batches` has those of a list."""
+    return GroupReader(
+        video_dataset(config, Annotations.of_paths([]), train=False, opener=opener),
+        groups,
+        batch_size=config.TRAIN.BATCH_SIZE,
+        workers=workers,
+        **_of_this_process(config),
+    )
+
+
+def _of_this_process(config: CfgNode) -> dict[str, Any]:
+    """What loaders are told of the process that they are in."""
+    return {
+        "rank": rank(),
+        "world": world(),
+        "pin_memory": torch.cuda.is_available(),
+        "timeout": config.TRAIN.TIMEOUT,
+    }

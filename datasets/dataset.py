@@ -87,6 +87,10 @@ class VideoDataset(Dataset):
     def __len__(self) -> int:
         return len(self.annotations)
 
+    def name(self, video: int) -> str:
+        """What the list calls a video, by its place."""
+        return self.annotations.name(video)
+
     def __getitem__(self, index: int | Turn | Draw) -> Sample:
         repeats: list[int] = []
         if isinstance(index, Turn):

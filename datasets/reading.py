@@ -7,21 +7,37 @@ import os
 import re
 import signal
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
 from contextlib import contextmanager
-from typing import cast
+from typing import Any, Protocol, cast
 
 import torch
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
-from echoviewclip.datasets.dataset import VideoDataset
-from echoviewclip.datasets.epoch_order import Draw
 from echoviewclip.datasets.sample import Mistake, Sample
-from echoviewclip.datasets.shard_order import Turn
 from echoviewclip.utils.errors import UserError
 
 NONE = -1
 _watched: weakref.WeakSet[WatchedDataset] = weakref.WeakSet()
+
+
+class Numbered(Protocol):
+    """What a sampler asks for that says more than the number of a video."""
+
+    @property
+    def video(self) -> int:
+        """The number."""
+
+
+class Videos(Protocol):
+    """Samples of videos of edge `size`, and what videos are called, by their numbers."""
+
+    size: int
+
+    def __getitem__(self, index: Any) -> Sample: ...
+
+    def name(self, video: int) -> str:
+        """What a video is called in messages."""
 
 
 class WatchedDataset(Dataset):
@@ -30,15 +46,15 @@ class WatchedDataset(Dataset):
     Raised, it would arrive as a traceback.
     """
 
-    def __init__(self, dataset: VideoDataset, workers: int) -> None:
+    def __init__(self, dataset: Videos, workers: int) -> None:
         self.dataset, self.size = dataset, dataset.size
         self.reading = torch.full((workers, 2), NONE).share_memory_()  # process and video of each
         _watched.add(self)
 
     def __len__(self) -> int:
-        return len(self.dataset)
+        return len(cast(Sized, self.dataset))
 
-    def __getitem__(self, index: int | Turn | Draw) -> Sample | Mistake:
+    def __getitem__(self, index: int | Numbered) -> Sample | Mistake:
         worker = get_worker_info()
         if worker is None:
             return self.dataset[index]
@@ -53,8 +69,7 @@ class WatchedDataset(Dataset):
 
     def busy(self) -> dict[int, str]:
         """The process ids that are reading, each with the name of its video."""
-        name = self.dataset.annotations.name
-        return {process: name(video) for process, video in self.reading.tolist() if video != NONE}
+        return {process: self.dataset.name(video) for process, video in self.reading.tolist() if video != NONE}
 
 
 def videos_of(loader: DataLoader) -> WatchedDataset:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, Generic, TypeVar
 
@@ -89,7 +88,10 @@ class Answers(NamedTuple, Generic[Values]):
     distances: Distances | None = None
 
 
-@torch.no_grad()
+Collected = tuple[Answers[np.ndarray], dict[str, str], dict[str, str]]
+"""Answers, and by name why videos could not be read and what is not as it should be in others."""
+
+
 def collect(
     model: VideoCLIP,
     loader: DataLoader,
@@ -101,8 +103,7 @@ def collect(
     fitted: FeatureStatistics | None = None,
     features: bool = False,
     watch: Watch | None = None,
-    progress: Progress | None = None,
-) -> tuple[Answers[np.ndarray], dict[str, str], dict[str, str]]:
+) -> Collected:
     """Every answer of the model about every video of the loader's data set, in the order of its list.
 
     Returns the answers as arrays, and by name why videos could not be read and what is not as it should be in others.
@@ -115,40 +116,66 @@ def collect(
     Answers leave the device batch by batch. By the statistics of training features `fitted`, videos are scored as they
     come; features and intermediate features are kept only where `features` are asked for, so that without them memory
     grows by the answers alone. `watch` is told of this process' batches while they are here.
-    Videos that are part of more are counted in the `progress` of them all.
     """
-    model.eval()
-    with precision.autocast():
-        texts = model.encode_texts(model.parts)
-    encode = _Encode(model, texts, precision)
+    size, batch_size = videos_of(loader).size, present(loader.batch_size)
+    collector = Collector(model, transform, precision, size, batch_size, stop, fitted, features, watch)
     videos = len(videos_of(loader))
-    share = -(-videos // world())
-    batches = sent_ahead(read(loader), partial(send_pixels, device=precision.device), precision.device)
-    if stop:
-        batches = stop.between(batches, -(-share // present(loader.batch_size)))
-    kept: list[Answers[np.ndarray]] = []
-    stream = fitted.stream() if fitted else None
-    faults: dict[str, str] = {}
-    warnings: dict[str, str] = {}
-    with nullcontext(progress) if progress else Progress(title, videos, shown=is_main()) as counted:
+    with Progress(title, videos, shown=is_main()) as progress:
+        return collector.collect(read(loader), videos, progress)
+
+
+class Collector:
+    """`collect` for one list after the other: what it takes besides the videos is made ready once."""
+
+    @torch.no_grad()
+    def __init__(
+        self,
+        model: VideoCLIP,
+        transform: DeviceTransform,
+        precision: Precision,
+        size: int,
+        batch_size: int,
+        stop: Stop | None = None,
+        fitted: FeatureStatistics | None = None,
+        features: bool = False,
+        watch: Watch | None = None,
+    ) -> None:
+        """`size` is the edge of clips, `batch_size` the number of videos of a whole batch; the rest as in `collect`."""
+        model.eval()
+        with precision.autocast():
+            texts = model.encode_texts(model.parts)
+        self.encode = _Encode(model, texts, precision)
+        self.transform, self.precision, self.size, self.batch_size = transform, precision, size, batch_size
+        self.stop, self.fitted, self.features, self.watch = stop, fitted, features, watch
+
+    @torch.no_grad()
+    def collect(self, samples: Iterable[Sample], videos: int, progress: Progress) -> Collected:
+        """As `collect` of a list of so many `videos`, of which `samples` are the batches of this process' share."""
+        device, stream = self.precision.device, self.fitted.stream() if self.fitted else None
+        batches = sent_ahead(samples, partial(send_pixels, device=device), device)
+        if self.stop:
+            batches = self.stop.between(batches, -(-videos // (world() * self.batch_size)))
+        kept: list[Answers[np.ndarray]] = []
+        faults: dict[str, str] = {}
+        warnings: dict[str, str] = {}
         for batch in batches:
             faults |= dict(batch.faults)
             warnings |= dict(batch.warnings)
-            video = cut_clips(batch, videos_of(loader).size)
-            found = _answers(encode, batch, video, present(loader.batch_size), transform)
+            video = cut_clips(batch, self.size)
+            found = _answers(self.encode, batch, video, self.batch_size, self.transform)
             answers = zip_with(lambda part: part.cpu().numpy(), found)
-            if watch:
-                with precision.autocast():
-                    watch(batch, video, answers)
+            if self.watch:
+                with self.precision.autocast():
+                    self.watch(batch, video, answers)
             if stream:
                 stream.add(answers.intermediates)
-            kept.append(answers if features else without_features(answers))
-            counted.add(len(batch.place) * world())  # the other processes are about as far
-    own = zip_with(lambda *parts: np.concatenate(parts), *kept) if kept else None
-    if own and stream:
-        own = own._replace(distances=stream.result())
-    faults, warnings = ({k: v for share in gather(words) for k, v in share.items()} for words in (faults, warnings))
-    return _in_order([share for share in gather(own) if share is not None]), faults, warnings
+            kept.append(answers if self.features else without_features(answers))
+            progress.add(len(batch.place) * world())  # the other processes are about as far
+        own = zip_with(lambda *parts: np.concatenate(parts), *kept) if kept else None
+        if own and stream:
+            own = own._replace(distances=stream.result())
+        faults, warnings = ({k: v for share in gather(words) for k, v in share.items()} for words in (faults, warnings))
+        return _in_order([share for share in gather(own) if share is not None]), faults, warnings
 
 
 class _Encode:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from echoviewclip.datasets.video.arrays import ArrayVideo
 from echoviewclip.datasets.video.base import Video
 from echoviewclip.inference.collect import Watch
 from echoviewclip.inference.features import VideoFeatures, encode_videos
-from echoviewclip.inference.parts import AnswerParts
+from echoviewclip.inference.parts import AnswerParts, Part
 from echoviewclip.inference.precision import Precision
 from echoviewclip.inference.prediction import PredictionTable
 from echoviewclip.inference.predictor import (
@@ -26,10 +27,11 @@ from echoviewclip.inference.predictor import (
     load_predictor,
     open_videos,
     predict,
+    predict_groups,
     tell_differences,
 )
 from echoviewclip.inference.stream import Stream
-from echoviewclip.utils.distributed import barrier, from_main, is_main
+from echoviewclip.utils.distributed import barrier, from_main, is_main, world
 from echoviewclip.utils.errors import UserError
 from echoviewclip.utils.progress import Progress
 from echoviewclip.utils.stopping import Stop
@@ -126,18 +128,21 @@ class EchoModel:
         A share is (place, of): the place-th, from 1, of so many that run this, at a time or one after the other. Raises
         Stopped where it is asked to `stop`, which loses the part that it was at.
         """
-        told: set[Preparation | None] = set()
-        with Progress("predict", parts.count(*share), shown=is_main()) as progress:
-            for part in parts.share(*share):
-                if from_main(part.done):
-                    progress.skip(len(part.videos))
-                    continue
-                tell_differences(self.predictor, part.videos, as_is, told=told)
-                before = progress.done
-                table = predict(self.predictor, part.videos, self.device, as_is=as_is, stop=stop, progress=progress)
+        total, answered = parts.count(*share), 0
+        with reading_faults(), Progress("predict", total, shown=is_main()) as progress:
+            missing = _missing(parts, share, progress)
+            if (first := next(missing, None)) is None:
+                return
+            # A part that is not full is the last.
+            most = total if total is not None or len(first.videos) == parts.size else len(first.videos)
+            groups = ((part, part.videos) for part in chain([first], missing))
+            for part, table in predict_groups(
+                self.predictor, groups, self.device, progress, most=most, as_is=as_is, stop=stop
+            ):
                 if is_main():
                     parts.write(part, table)
-                progress.move(before + len(part.videos))
+                answered += len(part.videos)
+                progress.move(progress.before + answered)
                 barrier()
 
     def features(
@@ -155,6 +160,20 @@ class EchoModel:
     def stream(self, fps: float, seconds: float = 2.0) -> Stream:
         """Answers while frames come, `fps` a second, about the last `seconds` of them."""
         return Stream(self.predictor, self.device, fps, seconds)
+
+
+def _missing(parts: AnswerParts, share: tuple[int, int], progress: Progress) -> Iterator[Part]:
+    """The parts of a share that have not been answered, the same on all processes; `progress` counts the others.
+
+    It exchanges nothing while it goes on: each process is as far ahead as its reading processes are.
+    """
+    found = from_main(parts.found())
+    for part in parts.share(*share):
+        # Alone, a process also leaves out what another run has answered meanwhile.
+        if part.file.name in found or (world() == 1 and part.done):
+            progress.skip(len(part.videos))
+        else:
+            yield part
 
 
 def _read_sources(videos: Source | Sequence[Source], fps: float | None) -> tuple[list[str], dict[str, ArrayVideo]]:

@@ -135,6 +135,10 @@ class AnswerParts:
             found.update(f"\0{identity(name)}\0{_state(name)}".encode(errors="surrogateescape"))
         return Part(videos, self.folder / f"{number:06d}-{found.hexdigest()[:16]}.jsonl")
 
+    def found(self) -> set[str]:
+        """Names of the files of parts that are there, of any question."""
+        return {file.name for file in self.folder.glob("[0-9]*-*.jsonl")}
+
     def write(self, part: Part, table: PredictionTable) -> None:
         """Writes the answers about a part's videos, whole or not at all."""
         with atomic_path(part.file) as temporary, temporary.open("w", encoding="ascii") as file:

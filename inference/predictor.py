@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
 import torch
 from torch.utils.data import DataLoader
 from yacs.config import CfgNode
 
 from echoviewclip.clip.compiled import compile_blocks
 from echoviewclip.datasets.annotations import Annotations
-from echoviewclip.datasets.configured import evaluation_batches, reading_processes
+from echoviewclip.datasets.by_path import Group
+from echoviewclip.datasets.configured import evaluation_batches, group_reader, reading_processes
 from echoviewclip.datasets.intake.pictures import Preparing
 from echoviewclip.datasets.intake.preparation import Preparation
 from echoviewclip.datasets.reading import reading_faults
@@ -32,7 +34,7 @@ from echoviewclip.datasets.video.open import Opener
 from echoviewclip.evaluation.feature_statistics import FeatureStatistics
 from echoviewclip.inference.calibration import SETTINGS, Calibration, settle
 from echoviewclip.inference.checkpoint import AnyCheckpoint, BareWeights, Checkpoint, read_file
-from echoviewclip.inference.collect import Watch, collect
+from echoviewclip.inference.collect import Answers, Collector, Watch, collect
 from echoviewclip.inference.precision import Precision
 from echoviewclip.inference.prediction import PredictionTable, to_table
 from echoviewclip.inference.preparation import before_answers, of_checkpoint
@@ -130,40 +132,69 @@ def predict(
     arrays: Mapping[str, Video] = NO_ARRAYS,
     watch: Watch | None = None,
     stop: Stop | None = None,
-    progress: Progress | None = None,
 ) -> PredictionTable:
     """A row for each video, in order; one that cannot be read has an `error` and no other answers.
 
     Videos that lie in no prepared folder are prepared in memory as the training videos were, unless `as_is`; the log
     says where pictures are not as in training. `arrays` are those of `videos` that are in memory, by name.
-    `watch` is told of this process' batches. Where the videos are part of more, whose `progress` is shown, the log has
-    told already what is not as in training. Raises Stopped where all processes agree on it (`stop`).
+    `watch` is told of this process' batches. Raises Stopped where all processes agree on it (`stop`).
 
     Moves the model to `device`. Under torchrun each process reads its share, and all get all answers.
     """
-    config, annotations = predictor.config, Annotations.of_paths(videos)
-    if progress is None:
-        tell_differences(predictor, videos, as_is, arrays)
+    annotations = Annotations.of_paths(videos)
+    tell_differences(predictor, videos, as_is, arrays)
     loader = open_videos(predictor, annotations, as_is, arrays)
-    model = predictor.model.to(device)
+    model, precision = _ready(predictor, device)
+    transform = DeviceTransform(train=False)
+    with reading_faults():
+        found = collect(model, loader, transform, precision, "predict", stop, fitted=predictor.fitted, watch=watch)
+    return _to_table(predictor, annotations, *found)
+
+
+def predict_groups(
+    predictor: Predictor,
+    groups: Iterable[tuple[Group, Sequence[str]]],
+    device: torch.device,
+    progress: Progress,
+    *,
+    most: int | None = None,
+    as_is: bool = False,
+    stop: Stop | None = None,
+) -> Iterator[tuple[Group, PredictionTable]]:
+    """As `predict` of the videos of each group, one group after the other, read by the same processes.
+
+    `groups` are taken a few batches before their turn. `most`: they have no more videos than that together (None: not
+    known), so that few are read without reading processes. Videos are counted in `progress`. Reading processes are at
+    work between two groups, too: what the caller does belongs into the same `reading_faults`.
+    """
+    model, precision = _ready(predictor, device)
+    config, told = predictor.config, set[Preparation | None]()
+    reader = group_reader(config, groups, _opener(predictor, as_is, NO_ARRAYS), _workers(config, most))
+    size, batch_size = reader.videos.size, reader.batch_size
+    collector = Collector(model, DeviceTransform(train=False), precision, size, batch_size, stop, predictor.fitted)
+    for (group, videos), batches in reader:
+        tell_differences(predictor, videos, as_is, told=told)
+        found = collector.collect(batches, len(videos), progress)
+        yield group, _to_table(predictor, Annotations.of_paths(videos), *found)
+
+
+def _ready(predictor: Predictor, device: torch.device) -> tuple[VideoCLIP, Precision]:
+    """The model on a device, and the precision that it answers in there."""
+    config, model = predictor.config, predictor.model.to(device)
     if config.TRAIN.COMPILE:
         compile_blocks(model, device)
-    precision = Precision(config.TRAIN.OPT_LEVEL, model, device, trains=False)
-    with reading_faults():
-        answers, faults, warnings = collect(
-            model,
-            loader,
-            DeviceTransform(train=False),
-            precision,
-            "predict",
-            stop,
-            fitted=predictor.fitted,
-            watch=watch,
-            progress=progress,
-        )
-    predictions = to_predictions(answers, annotations, "in", config.MODEL.DEFECTS)
-    names = (predictor.views, predictor.grades)
-    return to_table(predictions, *names, predictor.calibration, faults, warnings)
+    return model, Precision(config.TRAIN.OPT_LEVEL, model, device, trains=False)
+
+
+def _to_table(
+    predictor: Predictor,
+    annotations: Annotations,
+    answers: Answers[np.ndarray],
+    faults: dict[str, str],
+    warnings: dict[str, str],
+) -> PredictionTable:
+    predictions = to_predictions(answers, annotations, "in", predictor.config.MODEL.DEFECTS)
+    return to_table(predictions, predictor.views, predictor.grades, predictor.calibration, faults, warnings)
 
 
 def tell_differences(
@@ -189,9 +220,16 @@ def open_videos(
     """Batches of videos as the model wants to see them (`predict`); this process' share."""
     config, videos = predictor.config, list(annotations.paths())
     files = any(name not in arrays for name in videos)
-    batches = math.ceil(len(videos) / config.TRAIN.BATCH_SIZE)
-    workers = min(reading_processes(config), batches) if batches > 1 and files else 0
+    workers = _workers(config, len(videos)) if files else 0
     return evaluation_batches(config, annotations, _opener(predictor, as_is, arrays), workers)
+
+
+def _workers(config: CfgNode, videos: int | None) -> int:
+    """How many processes read so many videos (None: not known, many)."""
+    if videos is None:
+        return reading_processes(config)
+    batches = math.ceil(videos / config.TRAIN.BATCH_SIZE)
+    return min(reading_processes(config), batches) if batches > 1 else 0
 
 
 def _opener(predictor: Predictor, as_is: bool, arrays: Mapping[str, Video]) -> Opener:

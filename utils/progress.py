@@ -90,6 +90,11 @@ class Progress:
         self._first += count
         self._recent = deque((when, done + count) for when, done in self._recent)
 
+    @property
+    def before(self) -> int:
+        """How many pieces were done before this work began."""
+        return self._first
+
     def move(self, done: int, place: str = "", figures: Callable[[], str] | None = None) -> None:
         """`done` pieces are done; `place` says so in other words. `figures` are asked for only when they are shown."""
         self.done, self.place = done, place

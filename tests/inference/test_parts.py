@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from echoviewclip.inference import echo_model
+from echoviewclip.inference.parts import AnswerParts
 from echoviewclip.predict import main
 from echoviewclip.utils.errors import STOPPED, UserError
 from echoviewclip.utils.progress import Progress
@@ -25,15 +25,15 @@ def videos(runs) -> list[str]:
 
 @pytest.fixture
 def ask(runs, elsewhere, monkeypatch):
-    """Runs predict.py in parts of two videos; gives the videos that it looked at."""
+    """Runs predict.py in parts of two videos; gives the videos that it answered."""
     looked: list[str] = []
-    predict = echo_model.predict
+    write = AnswerParts.write
 
-    def watched(predictor, names, *arguments, **options):
-        looked.extend(names)
-        return predict(predictor, names, *arguments, **options)
+    def watched(parts, part, table):
+        looked.extend(part.videos)
+        write(parts, part, table)
 
-    monkeypatch.setattr(echo_model, "predict", watched)
+    monkeypatch.setattr(AnswerParts, "write", watched)
 
     def run(*arguments: str) -> list[str]:
         looked.clear()
@@ -56,15 +56,15 @@ def test_a_killed_prediction_goes_on_where_it_was(ask, videos, monkeypatch):
     ask(*videos)
     whole = read()
     shutil.rmtree(OUTPUT)
-    predict, calls = echo_model.predict, iter(range(2))
+    write, calls = AnswerParts.write, iter(range(2))
 
-    def killed(*arguments, **options):
+    def killed(*arguments):
         if next(calls, None) is None:
             raise KeyboardInterrupt
-        return predict(*arguments, **options)
+        write(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(echo_model, "predict", killed)
+        patch.setattr(AnswerParts, "write", killed)
         with pytest.raises(KeyboardInterrupt):
             ask(*videos)
     assert len(list((OUTPUT / "parts").glob("*.jsonl"))) == 2 and not (OUTPUT / "predictions.csv").exists()
@@ -85,14 +85,13 @@ def test_a_part_of_another_question_is_not_taken(ask, videos):
 def test_a_video_that_changes_meanwhile_is_another_question_to_the_next_run_only(ask, videos, monkeypatch):
     changing = Path("changing.avi")
     shutil.copy(videos[0], changing)
-    predict = echo_model.predict
+    write = AnswerParts.write
 
-    def and_touch(*arguments, **options):
-        table = predict(*arguments, **options)
+    def and_touch(*arguments):
+        write(*arguments)
         os.utime(changing, (1, 1))
-        return table
 
-    monkeypatch.setattr(echo_model, "predict", and_touch)
+    monkeypatch.setattr(AnswerParts, "write", and_touch)
     ask(changing, *videos)
     assert [row["file"] for row in read()] == ["changing.avi", *videos]
 
@@ -151,15 +150,15 @@ def test_a_part_has_at_least_a_video(runs, elsewhere):
 
 
 def test_a_prediction_that_is_asked_to_stop_ends_between_batches_and_keeps_its_parts(ask, videos, monkeypatch, capsys):
-    predict, calls = echo_model.predict, iter(range(2))
+    write, calls = AnswerParts.write, iter(range(1))
 
-    def and_be_stopped(*arguments, **options):
+    def and_be_stopped(*arguments):
+        write(*arguments)
         if next(calls, None) is None:
             os.kill(os.getpid(), signal.SIGTERM)
-        return predict(*arguments, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(echo_model, "predict", and_be_stopped)
+        patch.setattr(AnswerParts, "write", and_be_stopped)
         with pytest.raises(SystemExit) as ended:
             ask(*videos)
     assert ended.value.code == STOPPED
