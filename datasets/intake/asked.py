@@ -8,6 +8,7 @@ from itertools import chain
 from pathlib import Path
 
 from echoviewclip.datasets.annotations import Told, read_annotations
+from echoviewclip.datasets.intake.archives import look_into
 from echoviewclip.datasets.intake.find import (
     LISTS,
     NO_IMAGE,
@@ -25,6 +26,7 @@ from echoviewclip.datasets.rows import list_kind
 from echoviewclip.datasets.video.base import NoImage, OtherModality, VideoError
 from echoviewclip.datasets.video.open import open_video
 from echoviewclip.datasets.video.reasons import Unreadable
+from echoviewclip.datasets.video.tar import is_archive, is_in_archive
 from echoviewclip.utils.errors import UserError
 from echoviewclip.utils.urls import is_url, shown
 
@@ -34,7 +36,8 @@ def find_videos(paths: Sequence[str | Path], left_out: dict[str, str] | None = N
     fits a pattern (`datasets.intake.globs`).
 
     A list is a text, CSV, JSON or Parquet file as for training (docs/data.md), whose labels are passed over. A folder
-    that holds images and neither videos nor DICOM is one video, the images its frames. Why files in folders are not
+    that holds images and neither videos nor DICOM is one video, the images its frames. An archive (`.tar`) is the
+    videos in it (`datasets.intake.archives`). Why files in folders are not
     among them goes to `left_out`. Raises UserError for a path that is not there, a faulty list, and a folder or a
     pattern without videos.
     """
@@ -82,12 +85,7 @@ def _begun(pattern: str, left_out: dict[str, str]) -> Iterator[str]:
 def _fitting(pattern: str, left_out: dict[str, str]) -> Iterator[str]:
     try:
         for path in matches(pattern):
-            kind, why = look_at_url(path) if is_url(path) else look_at_file(path)
-            why = why or (_why_not_answered(path) if kind == "dicom" else "")
-            if why:
-                left_out[shown(path)] = why
-            else:
-                yield path
+            yield from _sorted_out(path, *(look_at_url(path) if is_url(path) else look_at_file(path)), left_out)
     except Unreadable as error:
         raise UserError(f"{shown(pattern)}: cannot be searched: {error}") from None
 
@@ -100,7 +98,9 @@ def _named(path: str | Path, left_out: dict[str, str]) -> Iterable[str]:
         return _in_folder(str(path), left_out)
     if path.suffix.lower() in LISTS and path.is_file():
         return read_annotations(path, any_label=True, allow_outside=True).paths()
-    if path.exists():
+    if is_archive(str(path)):
+        return _in_archive(str(path), left_out)
+    if path.exists() or is_in_archive(str(path)):
         return [str(path)]
     raise UserError(f"{path}: no such file or folder (PATH)")
 
@@ -120,14 +120,28 @@ def _in_folder(folder: str, left_out: dict[str, str]) -> Iterator[str]:
     return all_of_them()
 
 
+def _in_archive(archive: str, left_out: dict[str, str]) -> list[str]:
+    others: dict[str, str] = {}
+    videos = list(_sorted_out(archive, "", "", others))
+    if not videos:
+        raise _nothing_in(archive, len(others))
+    left_out |= others
+    return videos
+
+
 def _walked(folder: str, left_out: dict[str, str]) -> Iterator[str]:
     with ThreadPoolExecutor(READERS) as pool:
         for path, kind, why in walk_folder(folder, pool):
-            why = why or (_why_not_answered(path) if kind == "dicom" else "")
-            if why:
-                left_out[path] = why
-            else:
-                yield path
+            yield from _sorted_out(path, kind, why, left_out)
+
+
+def _sorted_out(path: str, kind: str, why: str, left_out: dict[str, str]) -> Iterator[str]:
+    """A file that was found, if it is answered, and of an archive the files in it that are."""
+    for name, its_kind, reason in look_into(path) if is_archive(path) else [(path, kind, why)]:
+        if reason := reason or (_why_not_answered(name) if its_kind == "dicom" else ""):
+            left_out[shown(name)] = reason
+        else:
+            yield name
 
 
 def _at_url(url: str, left_out: dict[str, str]) -> Iterable[str]:

@@ -13,6 +13,7 @@ from bisect import bisect_left
 from collections.abc import Callable
 from contextlib import suppress
 from functools import lru_cache, partial
+from operator import itemgetter
 from typing import BinaryIO, NamedTuple
 
 from echoviewclip.datasets.video.reasons import Unreadable
@@ -70,6 +71,28 @@ def exists(path: str) -> bool | None:
     """Whether the archive that `path` leads into has such a file or folder; None where no part of it is an archive."""
     found = _archive_of(path)
     return None if found is None else found.is_there()
+
+
+def is_archive(path: str) -> bool:
+    """Whether `path` leads to an archive."""
+    return path.endswith(".tar") and os.path.isfile(path)
+
+
+def is_in_archive(path: str) -> bool:
+    """Whether `path` leads to a file or a folder in an archive that can be read."""
+    try:
+        return bool(exists(path))
+    except (OSError, tarfile.TarError):
+        return False
+
+
+def files_of(archive: str) -> list[str]:
+    """Paths of the files in an archive, in the order in which they lie; of one that is cut short those before the cut.
+
+    Raises OSError and tarfile.TarError.
+    """
+    entries = _index(archive, os.stat(archive).st_mtime_ns, by_file=True).entries
+    return [f"{archive}/{name}" for name, *_ in sorted(entries, key=itemgetter(1))]
 
 
 def split_path(path: str) -> tuple[str, str] | None:

@@ -1,18 +1,22 @@
-"""A training from shards: killed at a step it goes on to the same bits; its list is checked."""
+"""A training from shards: killed at a step it goes on to the same bits, also in two processes; its list is checked."""
 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import asdict
 
 import pytest
 
 from echoviewclip.datasets.intake.preparation import Preparation
 from echoviewclip.datasets.intake.shards import write_shards
+from echoviewclip.trainers import loop
 from echoviewclip.utils.checkpoint import load_checkpoint
+from echoviewclip.utils.distributed import rank
 from echoviewclip.utils.errors import UserError
+from tests import forked
 from tests.killed import Interrupted, killed_after
-from tests.tiny_data import assert_same, history, tiny, train, write_standard_folder
+from tests.tiny_data import TRAINING, assert_same, history, tiny, tiny_options, train, write_standard_folder
 
 SHARDS = {"DATA__SHUFFLE_BUFFER": 4, "TRAIN__EPOCHS": 2, "TRAIN__SAVE_STEPS": 1}
 
@@ -45,6 +49,47 @@ def test_a_run_that_was_killed_goes_on_to_the_same_bits(packed, tmp_path, monkey
         del expected["config"], given["config"]  # they name their own folders
         assert_same(given, expected)
     assert history(parts) == history(whole)
+    assert (parts / "predictions.csv").read_bytes() == (whole / "predictions.csv").read_bytes()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("step", [1, 4])  # of three an epoch
+def test_two_processes_see_each_video_once_an_epoch_and_go_on_to_the_same_bits(packed, tmp_path, monkeypatch, step):
+    gradients = loop.Trainer._gradients
+
+    def noted(self, batch, synchronise):
+        with open(f"{self.config.OUTPUT}/places_{rank()}.txt", "a") as file:
+            file.writelines(f"{self.epoch} {self.step} {place}\n" for place in batch.place.tolist())
+        return gradients(self, batch, synchronise)
+
+    monkeypatch.setattr(loop.Trainer, "_gradients", noted)
+
+    def in_two(output, **more) -> int:
+        words = [str(word) for pair in tiny_options(packed, output, **SHARDS, **more) for word in pair]
+        command = ["main.py", "-cfg", "configs/phantom/view.yaml", "--opts", *words]
+        return forked.wait(forked.start(2, command, tmp_path / "log"), 300)
+
+    def turns(output) -> set[tuple[int, ...]]:
+        lines = [
+            (number, line) for number in (0, 1) for line in (output / f"places_{number}.txt").read_text().split("\n")
+        ]
+        return {(number, *map(int, line.split())) for number, line in lines if line}
+
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    assert in_two(whole) == 0, (tmp_path / "log").read_text()
+    for epoch in {turn[1] for turn in turns(whole)}:
+        seen = Counter(video for _, of, _, video in turns(whole) if of == epoch)
+        assert set(seen) == set(range(TRAINING)) and seen.total() == TRAINING + 1  # nine for two: one is seen twice
+    with monkeypatch.context() as patch:
+        killed_after(patch, step)
+        assert in_two(parts) == 1
+    assert load_checkpoint(parts / "last.pth")["training"]["step"] == step
+    assert in_two(parts, TRAIN__AUTO_RESUME=True, DATA__NUM_WORKERS=1) == 0, (tmp_path / "log").read_text()
+    for name in ("last.pth", "best.pth"):
+        expected, given = load_checkpoint(whole / name), load_checkpoint(parts / name)
+        del expected["config"], given["config"]  # they name their own folders
+        assert_same(given, expected)
+    assert turns(parts) == turns(whole) and history(parts) == history(whole)
     assert (parts / "predictions.csv").read_bytes() == (whole / "predictions.csv").read_bytes()
 
 
