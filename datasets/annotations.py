@@ -18,6 +18,7 @@ from echoviewclip.datasets.labels import Labels
 from echoviewclip.datasets.rows import read_rows
 from echoviewclip.datasets.strings import Column, GrowingColumn, GrowingStrings, Strings
 from echoviewclip.datasets.video.reasons import Unreadable
+from echoviewclip.datasets.video.tar import archive_of
 from echoviewclip.utils.errors import UserError, quoted, shortened
 from echoviewclip.utils.urls import has_secrets, identity, is_url, join, shown
 
@@ -239,11 +240,9 @@ def find_list(file: str | Path, root: str | Path | None = None) -> Path | str:
 def _folder(root: str, first: str) -> str:
     if is_url(root):
         return root if is_url(first) or _exists(join(root, first)) else join(root, "videos")
-    if not os.path.lexists(join(root, first)):
-        for videos in (join(root, "videos"), join(root, "videos.tar")):
-            if os.path.exists(videos):
-                return videos
-    return root
+    if os.path.lexists(archive_of(join(root, first)) or join(root, first)):
+        return root
+    return next(filter(os.path.exists, (join(root, "videos"), join(root, "videos.tar"))), root)
 
 
 def _exists(url: str) -> bool:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import echoviewclip
 from echoviewclip.datasets.intake.preparation import VERSION
-from echoviewclip.datasets.video.tar import split_path
+from echoviewclip.datasets.video.tar import archive_of
 from echoviewclip.inference.prediction import Prediction, PredictionTable
 from echoviewclip.utils.distributed import from_main, is_main
 from echoviewclip.utils.files import atomic_path, write_text
@@ -166,7 +166,7 @@ def _state(file: str | Path) -> str:
     """Size and time of a file, of one in an archive those of that; nothing for one that is not there, and for a URL,
     which is not asked."""
     try:
-        found = os.stat((split_path(str(file)) or (file,))[0])
+        found = os.stat(archive_of(str(file)) or file)
     except OSError:
         return ""
     return f"{found.st_size} {found.st_mtime_ns}"

@@ -101,6 +101,12 @@ def split_path(path: str) -> tuple[str, str] | None:
     return (head + ".tar", member) if separator else None
 
 
+def archive_of(path: str) -> str:
+    """The archive that `path` leads into, by its words alone; empty where it leads into none."""
+    parts = split_path(path)
+    return parts[0] if parts else ""
+
+
 def read_member(file: BinaryIO, place: Place) -> bytes:
     """The content of a member; the open archive stands at the member's header, HEADER bytes before the content.
 
