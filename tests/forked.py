@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -104,6 +105,14 @@ def children(process: int) -> list[int]:
     with suppress(FileNotFoundError, ProcessLookupError):
         return [int(word) for word in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
     return []
+
+
+def end_all(program: subprocess.Popen) -> None:
+    """Ends a launcher, such as torchrun, and its processes, where they still run."""
+    for process in [*children(program.pid), program.pid] if program.poll() is None else []:
+        with suppress(ProcessLookupError):
+            os.kill(process, signal.SIGKILL)
+    program.communicate()
 
 
 def wait(program: int, seconds: float) -> int | None:
