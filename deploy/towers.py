@@ -8,6 +8,7 @@ from pathlib import Path
 from safetensors.torch import save_file
 from torch import Tensor
 
+from echoviewclip.deploy.folder import halve
 from echoviewclip.inference.checkpoint import Checkpoint
 from echoviewclip.inference.restore import own_towers
 from echoviewclip.inference.resume import with_activation
@@ -19,7 +20,7 @@ def write_towers(checkpoint: Checkpoint, file: Path, half: bool = False) -> None
     """Writes `towers_of` a checkpoint as safetensors, with `half` in 16-bit numbers. Raises UserError as it does."""
     state, metadata = towers_of(checkpoint), metadata_of(checkpoint)
     if half:
-        state = {name: value.half() if value.is_floating_point() else value for name, value in state.items()}
+        state = halve(state)
     with atomic_path(file) as temporary:
         save_file({name: value.contiguous().clone() for name, value in state.items()}, temporary, metadata)
 

@@ -41,20 +41,20 @@ def main() -> int:
     parser.add_argument("--formats", metavar="NAMES", type=_formats, help=f"graphs to write: {','.join(FORMATS)}")
     parser.add_argument("--measure", metavar="LIST", help="list of videos on which to measure what the graphs lose")
     parser.add_argument("--push", metavar="OWNER/NAME", help="upload FOLDER to the Hugging Face Hub, private")
-    parser.add_argument("--half", action="store_true", help="FILE.safetensors in 16-bit numbers, half the size")
+    parser.add_argument("--half", action="store_true", help="round weights to 16-bit numbers, half the size")
     given = parser.parse_args()
     towers = given.destination.suffix == ".safetensors"
     if towers and (given.formats or given.measure or given.push):
         parser.error("--formats, --measure and --push are of a FOLDER, not of towers (FILE.safetensors)")
-    if given.half and not towers:
-        parser.error("--half is of towers (FILE.safetensors); a FOLDER keeps every digit")
     checkpoint = read_file(given.checkpoint)
     if not isinstance(checkpoint, Checkpoint):
         raise UserError("the checkpoint carries no configuration, so its parts cannot be told apart")
     if towers:
         write_towers(checkpoint, given.destination, given.half)
     else:
-        for name, agreement in export_folder(checkpoint, given.destination, given.formats or (), given.measure).items():
+        formats = given.formats or ()
+        found = export_folder(checkpoint, given.destination, formats, given.measure, half=given.half)
+        for name, agreement in found.items():
             same = ", ".join(f"{what} {share:.3f}" for what, share in agreement.same.items())
             print(f"{name}: same answers on {agreement.videos} videos of {agreement.list}: {same}")
     print(given.destination)

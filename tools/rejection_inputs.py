@@ -16,13 +16,13 @@ from yacs.config import CfgNode
 from echoviewclip.datasets.annotations import Annotations
 from echoviewclip.datasets.configured import evaluation_batches
 from echoviewclip.datasets.outliers import KINDS, SyntheticOutliers
-from echoviewclip.datasets.reading import reading_faults
+from echoviewclip.datasets.reading import read, reading_faults
 from echoviewclip.datasets.sample import Sample
 from echoviewclip.datasets.transforms import DeviceTransform
 from echoviewclip.evaluation.feature_statistics import Distances, FeatureStatistics
 from echoviewclip.evaluation.rejection import Residuals, neg_label
 from echoviewclip.inference.checkpoint import Checkpoint, read_file
-from echoviewclip.inference.collect import Answers, collect, merge_views, zip_with
+from echoviewclip.inference.collect import Answers, Collector, merge_views, zip_with
 from echoviewclip.inference.precision import Precision
 from echoviewclip.inference.predictor import Changes, Predictor, make_predictor
 from echoviewclip.inference.restore import own_towers
@@ -137,9 +137,11 @@ class Asker:
         Raises UserError where none can be read.
         """
         loader = evaluation_batches(self.config, annotations, places=None if places is None else places.tolist())
-        with reading_faults(), Progress(title, len(annotations) if places is None else len(places)) as progress:
-            how = (self.transform, self.precision, title)
-            answers, _, _ = collect(self.model, loader, *how, features=True, watch=made, progress=progress)
+        videos, size = len(annotations) if places is None else len(places), self.config.DATA.INPUT_SIZE
+        batch_size = self.config.TRAIN.BATCH_SIZE
+        collector = Collector(self.model, self.transform, self.precision, size, batch_size, features=True, watch=made)
+        with reading_faults(), Progress(title, videos) as progress:
+            answers, _, _ = collector.collect(read(loader), videos, progress)
         seen = ~answers.failed & np.isfinite(present(answers.intermediates)).all(axis=1)
         if not seen.any():
             raise UserError(f"{annotations.file}: no video can be read; tools/check_data.py says why")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -142,6 +143,24 @@ def test_a_folder_is_a_checkpoint(checkpoint, videos, tmp_path):
     export_folder(read_file(checkpoint), tmp_path / "out")
     ours = echoviewclip.load(checkpoint, "cpu").predict(videos)
     assert echoviewclip.from_pretrained(tmp_path / "out", device="cpu").predict(videos).rows == ours.rows
+
+
+def test_a_folder_in_16_bit_numbers_is_half_the_size_and_answers_the_same(checkpoint, videos, tmp_path):
+    export_folder(read_file(checkpoint), tmp_path / "whole")
+    export_folder(read_file(checkpoint), tmp_path / "half", half=True)
+    sizes = [(tmp_path / name / "model.safetensors").stat().st_size for name in ("whole", "half")]
+    assert 0.45 < sizes[1] / sizes[0] < 0.65  # the statistics stay as they are
+    rows, told = (echoviewclip.load(one).predict(videos) for one in (checkpoint, tmp_path / "half"))
+    for one, other in zip(rows, told, strict=True):
+        assert one.view == other.view and one.probability == pytest.approx(other.probability, abs=5e-3)
+
+
+def test_a_weight_beyond_16_bit_numbers_is_refused(checkpoint, tmp_path):
+    found = read_file(checkpoint)
+    name = next(iter(found.weights))
+    large = replace(found, weights=found.weights | {name: found.weights[name] * 0 + 7e4})
+    with pytest.raises(UserError, match=f"^{name} is too large for 16-bit numbers; export without --half$"):
+        export_folder(large, tmp_path / "half", half=True)
 
 
 def test_a_folder_of_something_else_is_left_alone_and_old_graphs_go(tiny_runs, checkpoint, tmp_path):
