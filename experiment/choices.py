@@ -21,7 +21,7 @@ ACTIVATIONS = 34  # bytes a token, unit of width and block in half precision (Ko
 STATE = 16  # bytes a parameter: float32 weight and gradient, two moments
 USABLE = 0.8  # share of an accelerator's memory
 PUBLISHED_BATCH, PUBLISHED_RATE = 64, 2.2e-5  # videos an optimiser step, peak learning rate
-TINY_WEIGHTS = "weights/tiny-phantom.safetensors"
+TINY_WEIGHTS = "weights/tiny-world.safetensors"
 SHUFFLE_BUFFER = 1000  # videos, about 1 GB: what WebDataset's examples shuffle among
 LEAST_GB = 7  # with less a ViT does not train
 
@@ -166,7 +166,7 @@ def _tiny(found: Fingerprint) -> dict[str, list[Choice]]:
         Choice("DATA.NUM_FRAMES", 4, "what a CPU can afford"),
         Choice("DATA.INPUT_SIZE", size, f"short sides are {side:.0f} pixels (median)"),
         Choice("MODEL.ARCH", "tiny", f"{found.machine.name}: a ViT needs an accelerator with {LEAST_GB} GB (--arch)"),
-        Choice("MODEL.PRETRAINED", TINY_WEIGHTS, "learned on the echo phantom"),
+        Choice("MODEL.PRETRAINED", TINY_WEIGHTS, "learned on echo phantoms as varied as the world"),
         Choice("MODEL.SHARED_BLOCKS", 2),
         Choice("TRAIN.EPOCHS", epochs, f"{steps} optimiser steps"),
         Choice("TRAIN.WARMUP_EPOCHS", 1.0),

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from echoviewclip.utils.bundle import read_bundle, write_bundle
+from echoviewclip.utils.bundle import REST, read_bundle, write_bundle
 from echoviewclip.utils.checkpoint_fields import bad_weights, fault, is_weights
 from echoviewclip.utils.errors import UserError, first_line
-from echoviewclip.utils.files import atomic_path
+from echoviewclip.utils.files import atomic_path, find_own
 from echoviewclip.utils.seal import DamageError, check_archive, seal
 
 FORMAT = 2  # ends with a digest of itself
@@ -49,11 +49,11 @@ def write_checkpoint(path: Path, content: dict[str, Any]) -> None:
 def load_checkpoint(path: str | Path) -> dict[str, Any]:
     """The content of one of our checkpoints, or of one of the published code (whose only key then is `model`).
 
-    `path` is a file, or a folder that `export_checkpoint` wrote. Tensors arrive on the CPU. Raises UserError where it
-    is missing, damaged, or holds neither: every flipped bit is found (`utils.seal`), every field is looked at
-    (`utils.checkpoint_fields`), and weights are finite.
+    `path` is a file, or a folder that `export_checkpoint` wrote, the package's own (weights/…) too. Tensors arrive on the
+    CPU. Raises UserError where it is missing, damaged, or holds neither: every flipped bit is found (`utils.seal`),
+    every field is looked at (`utils.checkpoint_fields`), and weights are finite.
     """
-    path = Path(path)
+    path = find_own(Path(path) / REST).parent
     if path.is_dir():
         return _checked(path, read_bundle(path), sealed=True)
     if not path.is_file():

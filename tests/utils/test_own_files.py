@@ -8,6 +8,7 @@ import pytest
 
 from echoviewclip.experiment import chain
 from echoviewclip.experiment.steps import Step
+from echoviewclip.inference.checkpoint import read_file
 from echoviewclip.models.build import configured_towers
 from echoviewclip.utils.config import given_keys, load_config
 from echoviewclip.utils.errors import UserError
@@ -36,6 +37,16 @@ def test_the_files_that_it_names_are_the_package_s_too(elsewhere):
     assert len(read_names(config.DATA.QUALITY_LIST)) == config.DATA.NUM_QUALITIES
     first, second = configured_towers(config).state_dict(), configured_towers(config).state_dict()
     assert all(first[name].equal(second[name]) for name in first)  # read, not drawn
+
+
+def test_the_checkpoint_that_knows_real_views_is_the_package_s_too(elsewhere):
+    checkpoint = read_file("weights/world")
+    assert checkpoint.origin.stage == "view" and len(checkpoint.origin.views) == 38
+    assert checkpoint.origin.configuration().DATA.ROOT == "data/world"
+    Path("weights/world").mkdir(parents=True)  # in the way of the package's
+    (Path("weights/world") / "model.json").write_text("{}")
+    with pytest.raises(UserError, match=r"^weights/world: not an exported checkpoint"):
+        read_file("weights/world")
 
 
 def test_a_file_of_the_current_folder_comes_first(elsewhere):
