@@ -49,8 +49,8 @@ def write_checkpoint(path: Path, content: dict[str, Any]) -> None:
 def load_checkpoint(path: str | Path) -> dict[str, Any]:
     """The content of one of our checkpoints, or of one of the published code (whose only key then is `model`).
 
-    `path` is a file, or a folder that `export_checkpoint` wrote, the package's own (weights/…) too. Tensors arrive on the
-    CPU. Raises UserError where it is missing, damaged, or holds neither: every flipped bit is found (`utils.seal`),
+    `path` is a file, or a folder that `export_checkpoint` wrote, the package's own (weights/…) too. Tensors arrive on
+    the CPU. Raises UserError where it is missing, damaged, or holds neither: every flipped bit is found (`utils.seal`),
     every field is looked at (`utils.checkpoint_fields`), and weights are finite.
     """
     path = find_own(Path(path) / REST).parent
