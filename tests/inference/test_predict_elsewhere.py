@@ -10,6 +10,7 @@ import pytest
 from echoviewclip.datasets.intake import globs
 from echoviewclip.datasets.remote import store
 from echoviewclip.inference import echo_model
+from echoviewclip.inference.parts import AnswerParts
 from echoviewclip.predict import main
 from tests.inference.predicted import assert_same, read
 from tests.served import served
@@ -36,8 +37,8 @@ def ask(runs):
 
 def test_a_pattern_is_answered_while_it_is_searched(ask, archive, monkeypatch, capsys):
     happened: list[str] = []
-    predict, lister = echo_model.predict, globs._list
-    monkeypatch.setattr(echo_model, "predict", lambda *a, **k: happened.append("answer") or predict(*a, **k))
+    write, lister = AnswerParts.write, globs._list
+    monkeypatch.setattr(AnswerParts, "write", lambda *a: happened.append("answer") or write(*a))
     monkeypatch.setattr(globs, "_list", lambda folder: happened.append(folder) or lister(folder))
     assert ask("archive/**/*") == 0
     assert [row["file"] for row in read()] == archive
@@ -51,7 +52,7 @@ def test_a_pattern_is_answered_while_it_is_searched(ask, archive, monkeypatch, c
 def test_shares_of_a_pattern_are_joined(ask, archive, monkeypatch):
     ask("archive/**/*.avi", "--part", "2/2")
     ask("archive/**/*.avi", "--part", "1/2")
-    monkeypatch.setattr(echo_model, "predict", None)  # nothing is missing
+    monkeypatch.setattr(echo_model, "predict_groups", None)  # nothing is missing
     assert ask("archive/**/*.avi") == 0
     assert [row["file"] for row in read()] == archive
 
