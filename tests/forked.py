@@ -112,7 +112,10 @@ def end_all(program: subprocess.Popen) -> None:
     for process in [*children(program.pid), program.pid] if program.poll() is None else []:
         with suppress(ProcessLookupError):
             os.kill(process, signal.SIGKILL)
-    program.communicate()
+    program.wait()
+    for pipe in (program.stdout, program.stderr):
+        if pipe:
+            pipe.close()
 
 
 def wait(program: int, seconds: float) -> int | None:
