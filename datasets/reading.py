@@ -7,8 +7,9 @@ import os
 import re
 import signal
 import weakref
-from collections.abc import Iterator, Sized
+from collections.abc import Collection, Iterator, Sized
 from contextlib import contextmanager
+from multiprocessing.connection import wait
 from typing import Any, Protocol, cast
 
 import torch
@@ -90,7 +91,7 @@ def reading_faults() -> Iterator[None]:
     """Turns the death or the silence of a reading process, which may be noticed anywhere, into a UserError."""
     try:
         yield
-    except RuntimeError as error:
+    except (RuntimeError, ConnectionError, EOFError) as error:
         busy = {process: video for data in list(_watched) for process, video in data.busy().items()}
         if late := re.match(r"DataLoader timed out after ([\d.]+) seconds", str(error)):
             at = ", ".join(f"{video} (process {process})" for process, video in busy.items()) or "nothing"
@@ -99,13 +100,29 @@ def reading_faults() -> Iterator[None]:
                 f"no batch of videos came for {float(late[1]):g} s (TRAIN.TIMEOUT); still being read: {at}; look at "
                 "that file and its disk"
             ) from None
-        if dead := re.match(r"DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\)", str(error)):
-            at = ", ".join(busy[process] for process in map(int, dead[1].split(",")) if process in busy) or "no video"
+        if dead := _dead(error, busy):
+            at = ", ".join(busy[process] for process in dead if process in busy) or "no video"
+            end_readers()  # or PyTorch raises the same once more, anywhere, when the next of them ends
             raise UserError(
-                f"reading process {dead[1]} died while it read {at}; the file may be damaged, or the system short of "
-                "memory (DATA.NUM_WORKERS)"
+                f"reading process {', '.join(map(str, dead))} died while it read {at}; the file may be damaged, or the "
+                "system short of memory (DATA.NUM_WORKERS)"
             ) from None
         raise
+
+
+def _dead(error: Exception, busy: Collection[int]) -> list[int]:
+    """The reading processes that died, as PyTorch says; where a batch broke off on its way, the `busy` now gone."""
+    if said := re.match(r"DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\)", str(error)):
+        return [int(process) for process in said[1].split(",")]
+    if isinstance(error, RuntimeError) or not busy:
+        return []
+    told = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    living = {child.pid: child for child in multiprocessing.active_children() if child.pid in busy}
+    if len(living) == len(busy):  # its connections end a moment before it does
+        wait([child.sentinel for child in living.values()], timeout=1)
+    dead = [process for process in busy if process not in living or not living[process].is_alive()]
+    signal.signal(signal.SIGCHLD, told)
+    return dead
 
 
 def end_readers() -> None:
@@ -114,4 +131,6 @@ def end_readers() -> None:
     for process in multiprocessing.active_children():
         process.kill()
         process.join()
+    for data in list(_watched):
+        data.reading.fill_(NONE)
     signal.signal(signal.SIGCHLD, told)

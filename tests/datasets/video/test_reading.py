@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import re
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
+import torch
 
 from echoviewclip.datasets import forward
+from echoviewclip.datasets.reading import WatchedDataset, reading_faults
 from echoviewclip.utils.errors import UserError
 from tests.tiny_data import tiny, tiny_options, train
 from tests.utils.test_files import refusal
@@ -44,6 +48,39 @@ def test_a_reading_process_that_dies_is_one_line_that_names_its_video(tiny_folde
     reading(monkeypatch, name, lambda: os.kill(os.getpid(), signal.SIGKILL))
     said = refusal(lambda: train(tiny(tiny_folder, tmp_path, **READERS)))
     assert re.match(rf"reading process \d+ died while it read {name}; the file may be damaged", said), said
+
+
+@pytest.mark.parametrize("ends", [True, False])
+def test_a_batch_that_breaks_off_on_its_way_names_the_process_that_died_if_one_did(ends):
+    class Named:
+        size = 8
+
+        def __getitem__(self, index):
+            raise AssertionError
+
+        def name(self, video: int) -> str:
+            return f"video {video}"
+
+    process = multiprocessing.get_context("fork").Process(target=time.sleep, args=(0 if ends else 60,))
+    process.start()
+    watched = WatchedDataset(Named(), 1)
+    watched.reading[0] = torch.tensor([process.pid, 7])
+
+    def broken_off():
+        with reading_faults():
+            raise ConnectionResetError(104, "Connection reset by peer")
+
+    try:
+        if ends:
+            said = refusal(broken_off)
+            assert said.startswith(f"reading process {process.pid} died while it read video 7; the file may be damaged")
+        else:
+            with pytest.raises(ConnectionResetError):
+                broken_off()
+            assert process.is_alive()
+    finally:
+        process.kill()
+        process.join()
 
 
 @pytest.mark.parametrize("name", ["clip 3.avi", pytest.param("clip 12.avi", marks=pytest.mark.slow)])
