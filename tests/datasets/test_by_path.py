@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import signal
 from itertools import count
-from pathlib import Path
 
 import pytest
 import torch
@@ -14,9 +12,7 @@ from echoviewclip.datasets.annotations import Annotations
 from echoviewclip.datasets.by_path import GroupReader
 from echoviewclip.datasets.dataset import VideoDataset
 from echoviewclip.datasets.loader import evaluation_loader
-from echoviewclip.datasets.reading import reading_faults
 from echoviewclip.datasets.video.open import open_video
-from echoviewclip.utils.errors import UserError
 from tests.tiny_data import assert_same
 
 SIZES = (3, 1, 5, 2)  # of the groups
@@ -87,14 +83,9 @@ def test_what_cannot_be_read_is_a_sample_that_failed(groups, tmp_path):
     assert [name for name, _ in found[1][0].faults] == [str(tmp_path / "bad.avi")]
 
 
-def test_the_video_at_which_a_process_died_is_named(groups):
-    victim = groups[2][1][4]
-
-    def dying(path: str, decoder: str):
-        if path == victim:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return open_video(path, decoder)
-
-    with pytest.raises(UserError, match=rf"died while it read .*{Path(victim).name}"), reading_faults():
-        for _, batches in reader(groups, dying, workers=1):
-            list(batches)
+def test_a_video_that_is_waited_for_is_named_by_its_number(groups):
+    reading = reader(groups)
+    asked = [one for batch in reading._ask() for one in batch]
+    assert [one.video for one in asked] == list(range(len(asked)))
+    assert [reading.videos.name(one.video) for one in asked] == [one.path for one in asked]
+    assert reading.videos.name(len(asked)) == "a video"
