@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import weakref
 
 import pytest
 import torch
@@ -51,7 +52,9 @@ def test_a_reading_process_that_dies_is_one_line_that_names_its_video(tiny_folde
 
 
 @pytest.mark.parametrize("ends", [True, False])
-def test_a_batch_that_breaks_off_on_its_way_names_the_process_that_died_if_one_did(ends):
+def test_a_batch_that_breaks_off_on_its_way_names_the_process_that_died_if_one_did(ends, monkeypatch):
+    monkeypatch.setattr("echoviewclip.datasets.reading._watched", weakref.WeakSet())  # none of other tests
+
     class Named:
         size = 8
 
