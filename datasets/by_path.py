@@ -81,9 +81,8 @@ class GroupReader(Generic[Group]):
         """`groups` are their paths, each with what is to be yielded; `timeout` as in `TrainingData`."""
         self.groups, self.batch_size, self.rank, self.world = groups, batch_size, rank, world
         self.videos = VideosByPath(dataset)
-        self._begun: deque[tuple[tuple[Group, Sequence[str]], int]] = (
-            deque()
-        )  # groups that are waited for, and the number of their batches
+        # Groups that are waited for, and the number of their batches.
+        self._begun: deque[tuple[tuple[Group, Sequence[str]], int]] = deque()
         self.loader = DataLoader(
             WatchedDataset(self.videos, workers),
             batch_sampler=self._ask(),

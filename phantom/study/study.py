@@ -180,7 +180,7 @@ def describe(job: Job, shot: Shot, fps: float) -> Row:
         "fps": round(fps, 3),
         "frames": len(shot.times),
         "first_phase": round(float(shot.times[0] / heart.cycle.beat % 1), 4),
-        "style": shot.patient.machine.style,
+        "style": shot.patient.machine.style if shot.setting is None else shot.setting.look.tone.hue,
         "gain": round(shot.patient.gain, 2),
         "seed": job.seed,
     }

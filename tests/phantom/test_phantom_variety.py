@@ -94,6 +94,13 @@ def test_elsewhere_is_one_hospital_whose_machine_and_hearts_the_world_has_not():
     assert (shoot(job_of(Path("x"), MODES[1]))[0] != shoot(job_of(Path("x"), MODES[1], variety="elsewhere"))[0]).any()
 
 
+def test_the_machine_of_a_varied_recording_is_what_its_picture_shows(tmp_path):
+    jobs = [job_of(tmp_path, MODES[0], patient, variety=name) for name in VARIETIES[1:] for patient in range(6)]
+    hues = [draw_patient(3, job.patient, job.variety).look.tone.hue for job in jobs]
+    assert [make(job)["style"] for job in jobs] == hues
+    assert set(hues[6:]) == {"green"} and len(set(hues[:6])) > 1
+
+
 @pytest.mark.parametrize("beams", [5, 48, 160])
 def test_gain_is_uneven_by_a_few_decibels_in_an_mmode_as_in_a_sector(beams):
     most = [np.abs(_uneven((200, beams), generator(seed))).max() for seed in range(100)]
