@@ -15,7 +15,7 @@ Found = tuple[str, str, str]
 
 
 def look_into(archive: str) -> Iterator[Found]:
-    """What lies in an archive, in the order in which it lies; it is found itself where it cannot be read.
+    """What lies in an archive, in the order in which it lies; it is found itself where it cannot be read to its end.
 
     A file is what its name says, else what its first bytes say. A folder in the archive that holds images and neither
     videos nor DICOM is one video.
@@ -40,6 +40,8 @@ def look_into(archive: str) -> Iterator[Found]:
         elif folder not in told:
             told.add(folder)
             yield folder, "", ""
+    if tar.is_cut_short(archive):
+        yield archive, "", ""
 
 
 def _kind(path: str) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
+from tarfile import is_tarfile
 from typing import BinaryIO
 
 from echoviewclip.datasets.video.base import Video, VideoError, errors_name, may_be_opened
@@ -42,6 +43,8 @@ def open_video(path: str | Path, decoder: str = "pyav", content: BinaryIO | None
         video: Video
         if isinstance(member, Sequence) or (member is None and Path(path).is_dir()):
             video = images.FolderVideo(path, member)
+        elif member is None and path.endswith(".tar") and is_tarfile(path):
+            raise VideoError(path, _why_no_video(path))
         else:
             kind = _kind(path, member)
             if kind == "dicom":
@@ -73,6 +76,14 @@ def _open_elsewhere(path: str) -> BinaryIO | Sequence[tuple[str, Callable[[], Bi
         return open_copy(path)
     except IsFolder:
         return open_folder(path)
+
+
+def _why_no_video(archive: str) -> str:
+    from echoviewclip.datasets.video.tar import is_cut_short
+
+    if is_cut_short(archive):
+        return "is an archive that is cut short: what lies behind the cut is missing"
+    return "is an archive; name the videos in it, ARCHIVE.tar/VIDEO"
 
 
 def _kind(path: str, member: BinaryIO | None) -> str:

@@ -95,6 +95,14 @@ def files_of(archive: str) -> list[str]:
     return [f"{archive}/{name}" for name, *_ in sorted(entries, key=itemgetter(1))]
 
 
+def is_cut_short(archive: str) -> bool:
+    """Whether files may be missing at the end of an archive; what its `.idx` file lists is missed when it is read.
+
+    Raises OSError and tarfile.TarError.
+    """
+    return _index(archive, os.stat(archive).st_mtime_ns, by_file=True).cut
+
+
 def split_path(path: str) -> tuple[str, str] | None:
     """The archive that `path` leads into and the name inside, by its words alone; None where it leads into none."""
     head, separator, member = path.partition(".tar/")
@@ -123,10 +131,10 @@ def read_member(file: BinaryIO, place: Place) -> bytes:
 
 
 class _Index:
-    """The files of an archive, sorted by name; `listed`: as a `.idx` file says."""
+    """The files of an archive, sorted by name; `listed`: as a `.idx` file says; `cut`: its end is not there."""
 
-    def __init__(self, entries: list[Entry], listed: bool) -> None:
-        self.entries, self.listed = sorted(entries), listed
+    def __init__(self, entries: list[Entry], listed: bool, cut: bool = False) -> None:
+        self.entries, self.listed, self.cut = sorted(entries), listed, cut
         self.names = [name for name, _, _ in self.entries]
 
 
@@ -181,12 +189,15 @@ def _index(archive: str, modified: int, by_file: bool) -> _Index:
     """The files in an archive; `by_file`: as its `.idx` file says, where there is one."""
     if by_file and (entries := read_index(archive)) is not None:
         return _Index(entries, listed=True)
-    entries = []
+    entries, end = [], b""
     with tarfile.open(archive, "r:") as tar, suppress(tarfile.ReadError):  # cut short: those before the cut are there
         for member in tar:
             if member.isreg():
                 entries.append((member.name.removeprefix("./"), member.offset_data, member.size))
-    return _Index(entries, listed=False)
+        with open(archive, "rb") as file:
+            file.seek(tar.offset)
+            end = file.read(tarfile.BLOCKSIZE)  # empty where nothing says that the archive ends here
+    return _Index(entries, listed=False, cut=end != tarfile.NUL * tarfile.BLOCKSIZE)
 
 
 def _open(place: Place) -> BinaryIO:

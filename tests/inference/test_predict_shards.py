@@ -81,6 +81,19 @@ def test_an_archive_that_is_damaged_is_a_row_with_an_error(ask, shards):
     assert len(rows) == 6 and rows[-1]["file"] == str(broken) and rows[-1]["error"]
 
 
+@pytest.mark.parametrize("left", [0, 100])
+def test_an_archive_that_is_cut_short_is_a_row_with_an_error_behind_its_videos(ask, shards, left):
+    """It ends behind its first video, or within the header of the next."""
+    whole = shards / "videos" / "train-000000.tar"
+    with tarfile.open(whole) as archive:
+        first, second = (member for member in archive if member.name.endswith(".avi"))
+    whole.write_bytes(whole.read_bytes()[: second.offset + left])
+    rows = ask(whole, code=1)
+    assert [row["file"] for row in rows] == [f"{whole}/{first.name.removeprefix('./')}", str(whole)]
+    assert not rows[0]["error"]
+    assert rows[1]["error"] == "is an archive that is cut short: what lies behind the cut is missing"
+
+
 def test_an_archive_without_videos_is_refused(ask, elsewhere):
     (elsewhere / "a.txt").write_text("a")
     with tarfile.open(elsewhere / "notes.tar", "w") as archive:
