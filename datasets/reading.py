@@ -118,8 +118,11 @@ def _dead(error: Exception, busy: Collection[int]) -> list[int]:
         return []
     told = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     living = {child.pid: child for child in multiprocessing.active_children() if child.pid in busy}
-    if len(living) == len(busy):  # its connections end a moment before it does
-        wait([child.sentinel for child in living.values()], timeout=1)
+    if len(living) == len(busy):  # what it holds, connections and sentinel, ends a moment before it does
+        ended = wait([child.sentinel for child in living.values()], timeout=1)
+        for child in living.values():
+            if child.sentinel in ended:
+                child.join()
     dead = [process for process in busy if process not in living or not living[process].is_alive()]
     signal.signal(signal.SIGCHLD, told)
     return dead

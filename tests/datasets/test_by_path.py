@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
+import signal
 from itertools import count
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,8 +15,10 @@ from echoviewclip.datasets.annotations import Annotations
 from echoviewclip.datasets.by_path import GroupReader
 from echoviewclip.datasets.dataset import VideoDataset
 from echoviewclip.datasets.loader import evaluation_loader
+from echoviewclip.datasets.reading import reading_faults
 from echoviewclip.datasets.video.open import open_video
 from tests.tiny_data import assert_same
+from tests.utils.test_files import refusal
 
 SIZES = (3, 1, 5, 2)  # of the groups
 
@@ -89,3 +94,19 @@ def test_a_video_that_is_waited_for_is_named_by_its_number(groups):
     assert [one.video for one in asked] == list(range(len(asked)))
     assert [reading.videos.name(one.video) for one in asked] == [one.path for one in asked]
     assert reading.videos.name(len(asked)) == "a video"
+
+
+def test_the_video_at_which_a_process_died_is_named(groups):
+    victim = groups[2][1][4]
+
+    def dying(path: str, decoder: str):
+        if path == victim:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return open_video(path, decoder)
+
+    def read_all() -> None:
+        with reading_faults():
+            for _, batches in reader(groups, dying, workers=1):
+                list(batches)
+
+    assert re.match(rf"reading process \d+ died while it read .*{Path(victim).name}; ", refusal(read_all))
