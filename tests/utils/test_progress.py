@@ -44,15 +44,15 @@ def clock(monkeypatch) -> Clock:
 def terminal(patch: pytest.MonkeyPatch) -> Iterator[Callable[[], str]]:
     """Makes standard output and error one terminal of 60 columns; yields what reads what it has been sent since."""
     main, side = pty.openpty()
-    os.set_blocking(main, False)
     fcntl.ioctl(side, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 60, 0, 0))
 
     def sent() -> str:
+        stream.write(END)  # the system hands on what was written some time later, and in pieces
         stream.flush()
-        try:
-            return os.read(main, 1 << 16).decode()
-        except BlockingIOError:
-            return ""
+        read = b""
+        while not read.endswith(END.encode()):
+            read += os.read(main, 1 << 16)
+        return read.decode().removesuffix(END)
 
     with open(side, "w") as stream, patch.context() as patched:
         patched.setenv("TERM", "xterm")
