@@ -22,6 +22,8 @@ from echoviewclip.utils.logs import set_up_logging
 from echoviewclip.utils.progress import CLEAR, Progress, track
 from tests.tiny_data import undisturbed_logging
 
+END = "\0end"  # of what a terminal was sent so far
+
 
 class Clock:
     """Seconds that pass when a test says so."""
