@@ -10,7 +10,6 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader
 from yacs.config import CfgNode
 
-import echoviewclip
 from echoviewclip.datasets.configured import evaluation_views, read_list
 from echoviewclip.deploy.measure import Agreement
 from echoviewclip.evaluation.pages import shown_figure, shown_interval
@@ -18,8 +17,10 @@ from echoviewclip.evaluation.summary import Summary, read_summary
 from echoviewclip.evaluation.titles import headlines
 from echoviewclip.inference.checkpoint import Checkpoint
 from echoviewclip.inference.predictor import Predictor
-from echoviewclip.utils.errors import UserError
+from echoviewclip.utils.errors import UserError, printable, shortened
 from echoviewclip.utils.files import write_text
+
+MOST_IN_CELL = 60  # characters of a name
 
 
 @dataclass(frozen=True)
@@ -52,10 +53,10 @@ def write_card(
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent / "templates"), trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"figure": shown_figure, "interval": shown_interval}
+    environment.filters |= {"figure": shown_figure, "interval": shown_interval, "cell": _cell}
     config = checkpoint.origin.configuration()
     card = environment.get_template("MODEL_CARD.md").render(
-        version=echoviewclip.__version__,
+        version=checkpoint.origin.program or "of an earlier version",
         checkpoint=checkpoint,
         predictor=predictor,
         config=config,
@@ -68,6 +69,11 @@ def write_card(
         agreements=agreements,
     )
     write_text(file, card)
+
+
+def _cell(text: str) -> str:
+    """What a list says, as text of a cell of a Markdown table."""
+    return printable(shortened(text, MOST_IN_CELL)).replace("|", "\\|")
 
 
 def _public_name(weights: str) -> str:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from yacs.config import CfgNode
 
+import echoviewclip
 from echoviewclip.datasets.intake.preparation import Preparation
 from echoviewclip.evaluation.feature_statistics import FeatureStatistics
 from echoviewclip.inference.calibration import Calibration
@@ -38,6 +39,7 @@ class Origin:
         tokens: rows of the token table that its prompts were read with; None where it reads none, or does not say.
         preparation: of the training videos; None where they were not prepared, or it does not say.
         says_preparation: False for checkpoints of earlier versions.
+        program: the version of this program that trained it; empty where it does not say.
     """
 
     stage: str
@@ -48,6 +50,7 @@ class Origin:
     tokens: TokenRows | None
     preparation: Preparation | None
     says_preparation: bool = True
+    program: str = echoviewclip.__version__
 
     def configuration(self) -> CfgNode:
         """The configuration of the run. Raises UserError."""
@@ -153,6 +156,7 @@ class Checkpoint:
                 TokenRows(**tokens) if tokens else None,
                 Preparation.of(content["preparation"]) if content.get("preparation") else None,
                 "preparation" in content,
+                content.get("program", ""),
             ),
             content["model"],
             content["epoch"],
@@ -188,6 +192,8 @@ class Checkpoint:
         }
         if origin.says_preparation:
             content["preparation"] = asdict(origin.preparation) if origin.preparation else {}
+        if origin.program:
+            content["program"] = origin.program
         return content
 
 

@@ -170,6 +170,7 @@ FIELDS: dict[str, tuple[str, Check]] = {
     "stage": ("a stage", lambda value: value in STAGES),
     "variant": ("a variant", lambda value: value in KEYS["MODEL.VARIANT"].choices),
     "config": ("the text of a configuration", lambda value: isinstance(value, str)),
+    "program": ("a version", lambda value: isinstance(value, str)),
     "views": ("a list of names", _names),
     "grades": ("a list of names", _names),
     "epoch": ("the number of an epoch", _whole(-1)),
@@ -180,4 +181,4 @@ FIELDS: dict[str, tuple[str, Check]] = {
     "tokens": ("rows of a token table", _tokens),
     "preparation": ("how the training videos were prepared", _preparation),
 }
-OPTIONAL = ("tokens", "preparation", "training")  # absent in files of earlier versions; in exported ones
+OPTIONAL = ("tokens", "preparation", "training", "program")  # absent in files of earlier versions; in exported ones

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -23,6 +25,8 @@ from echoviewclip.deploy.measure import compare, open_graph
 from echoviewclip.inference import hub as reading_hub
 from echoviewclip.inference.checkpoint import read_file
 from echoviewclip.inference.predictor import load_predictor, open_videos, predict
+from echoviewclip.main import main
+from echoviewclip.utils.checkpoint import load_checkpoint
 from echoviewclip.utils.errors import UserError
 
 ROOT = Path(__file__).parents[2]
@@ -179,6 +183,36 @@ def test_the_card_says_what_the_run_found(tiny_runs, tmp_path):
     card = (tmp_path / "out" / "MODEL_CARD.md").read_text()
     assert f"| Top-1 accuracy | {checkpoint.metrics['top1']:.3f} |" in card
     assert "Not a medical device" in card and str(tiny_runs["view"]) not in card
+
+
+def test_the_card_has_the_figures_of_each_group(tiny_runs, tiny_folder, tmp_path, monkeypatch):
+    rows = (tiny_folder / "val.txt").read_text().splitlines()
+    lines = [
+        f"{line.rsplit(' ', 1)[0]},{line.rsplit(' ', 1)[1]},{'north|1' if n % 2 else 'south'}"
+        for n, line in enumerate(rows)
+    ]
+    (tiny_folder / "sites.csv").write_text("\n".join(["path,label,site", *lines]) + "\n")
+    shutil.copytree(tiny_runs["view"], tmp_path / "run")
+    options = ["DATA.VAL_FILE", "sites.csv", "TEST.GROUPS", "['site']", "DATA.NUM_WORKERS", "0", "DATA.OOD_FILE", ""]
+    words = ["main.py", "--only_test", "--resume", str(tmp_path / "run/last.pth"), "--output", str(tmp_path / "run")]
+    monkeypatch.setattr(sys, "argv", [*words, "--opts", *options])
+    main()
+    export_folder(read_file(tmp_path / "run/last.pth"), tmp_path / "out")
+    card = (tmp_path / "out/MODEL_CARD.md").read_text()
+    groups = json.loads((tmp_path / "run/evaluation/sites/metrics.json").read_text())["by_group"][0]["groups"]
+    assert [group["name"] for group in groups] == ["north|1", "south"] and "By `site`:" in card
+    for group, cell in zip(groups, ("north\\|1", "south"), strict=True):
+        assert f"| {cell} | {group['videos']} | Top-1 accuracy | {group['metrics']['top1']:.3f} |" in card
+
+
+def test_a_checkpoint_and_its_card_say_which_version_trained_it(checkpoint, tmp_path):
+    found = read_file(checkpoint)
+    assert found.origin.program == load_checkpoint(checkpoint)["program"] == echoviewclip.__version__
+    for version, said in (("7.6.5", "7.6.5"), ("", "of an earlier version")):
+        folder = tmp_path / (version or "none")
+        export_folder(replace(found, origin=replace(found.origin, program=version)), folder)
+        assert f"EchoViewCLIP framework {said}," in (folder / "MODEL_CARD.md").read_text()
+        assert read_file(folder).origin.program == version
 
 
 def test_agreements_are_those_of_hand_computation():
